@@ -1,0 +1,41 @@
+"""fastcnn: a CNN training engine for CPUs in Python, NumPy and Numba.
+
+The layers take and return NHWC arrays, ``(batch, height, width, channels)``. Public names load when first used:
+``import fastcnn`` alone imports neither NumPy nor numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "set_backend": "backend",
+    "get_backend": "backend",
+    "use_backend": "backend",
+    "set_dtype": "runtime",
+    "get_dtype": "runtime",
+    "set_num_threads": "runtime",
+    "get_num_threads": "runtime",
+    "BackendMismatch": "errors",
+    "DatasetNotFoundError": "errors",
+    "FileFormatError": "errors",
+    "Sequential": "model",
+}
+_MODULES = ("backend", "datasets", "errors", "initializers", "layers", "model", "runtime", "zoo")
+
+__all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604 - every entry is a string
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"fastcnn.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"fastcnn.{name}")
+    raise AttributeError(f"module 'fastcnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,66 @@
+"""The interface between layers and kernels: what every backend offers, under the same names.
+
+`fastcnn.backends.numpy` is the definition: short, vectorised, meant to be read. `fastcnn.backends.numba` computes
+the same fast, and `fastcnn.backends.check` runs both and compares. Layers hand over arrays that are C-contiguous,
+aligned, writeable and all of one dtype, float32 or float64; kernels check nothing, change no argument and return
+new arrays of that dtype.
+
+Shapes: an image batch is (B, H, W, C), convolution weights are (k, k, C, O), `eta` is the gradient of the loss with
+respect to a kernel's output. `padding` is (before, after), zeros on both image axes; output sizes OH and OW are
+``(H + before + after - k) // stride + 1`` for convolutions and ``H // stride`` for pooling.
+
+=====================================================================  =================================================
+kernel                                                                 result
+=====================================================================  =================================================
+``im2col(image, ksize, stride, padding)``                              (B*OH*OW, k*k*C): a row holds one window, its
+                                                                       rows, columns and channels in that order
+``col2im(cols, image_shape, ksize, stride, padding)``                  the adjoint: every column entry added to the
+                                                                       pixel it was copied from
+``conv_forward(x, weights, bias, stride, padding)``                    (B, OH, OW, O)
+``conv_input_gradient(eta, weights, image_shape, stride, padding)``    (B, H, W, C)
+``conv_weight_gradient(x, eta, ksize, stride, padding)``               (k, k, C, O) and the bias gradient (O,), both
+                                                                       summed over the batch
+``dense_forward(x, weights, bias)``                                    x (B, I), weights (I, O): (B, O)
+``dense_input_gradient(eta, weights)``                                 (B, I)
+``dense_weight_gradient(x, eta)``                                      (I, O) and the bias gradient (O,)
+``max_pool_forward(x, ksize, stride)``                                 (B, OH, OW, C) and the offset of each maximum in
+                                                                       its window, ``i * k + j``, as `pool_index_dtype`
+``max_pool_backward(eta, index, image_shape, ksize, stride)``          (B, H, W, C): eta added at each maximum
+``avg_pool_forward(x, ksize, stride)``                                 (B, OH, OW, C): the mean of the clipped window
+``avg_pool_backward(eta, image_shape, ksize, stride)``                 (B, H, W, C): eta over the window's size, added
+                                                                       to each pixel of the window
+``relu_forward(x)``                                                    ``max(x, 0)``, NaN kept
+``relu_backward(x, eta)``                                              eta where ``x >= 0``, else 0
+``leaky_relu_forward(x, alpha)``                                       x where ``x >= 0``, else ``alpha * x``
+``leaky_relu_backward(x, eta, alpha)``                                 eta where ``x >= 0``, else ``alpha * eta``
+=====================================================================  =================================================
+
+Pooling windows start every `stride` and are clipped at the bottom and right border. The maximum is the first one in
+row-major window order, and the first NaN beats every number.
+"""
+
+from __future__ import annotations
+
+KERNELS = (
+    "im2col",
+    "col2im",
+    "conv_forward",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "dense_forward",
+    "dense_input_gradient",
+    "dense_weight_gradient",
+    "max_pool_forward",
+    "max_pool_backward",
+    "avg_pool_forward",
+    "avg_pool_backward",
+    "relu_forward",
+    "relu_backward",
+    "leaky_relu_forward",
+    "leaky_relu_backward",
+)
+
+
+def pool_index_dtype(ksize: int) -> str:
+    """The dtype that holds an offset into a `ksize` x `ksize` window: one byte wherever it fits."""
+    return "uint8" if ksize * ksize <= 256 else "int32"

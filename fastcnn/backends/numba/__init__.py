@@ -1,0 +1,36 @@
+"""The numba backend: parallel compiled kernels. Requires numba; kernels compile at their first call."""
+
+from fastcnn.backends.numba.activation import (
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+)
+from fastcnn.backends.numba.conv import conv_forward, conv_input_gradient, conv_weight_gradient
+from fastcnn.backends.numba.dense import dense_forward, dense_input_gradient, dense_weight_gradient
+from fastcnn.backends.numba.im2col import col2im, im2col
+from fastcnn.backends.numba.pooling import (
+    avg_pool_backward,
+    avg_pool_forward,
+    max_pool_backward,
+    max_pool_forward,
+)
+
+__all__ = [
+    "avg_pool_backward",
+    "avg_pool_forward",
+    "col2im",
+    "conv_forward",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "dense_forward",
+    "dense_input_gradient",
+    "dense_weight_gradient",
+    "im2col",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "max_pool_backward",
+    "max_pool_forward",
+    "relu_backward",
+    "relu_forward",
+]

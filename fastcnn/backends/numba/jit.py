@@ -1,0 +1,121 @@
+"""The one place that says how kernels are compiled, cached and launched.
+
+Requires numba. Two decorators:
+
+- ``@kernel`` compiles a parallel loop. Its body is thin: it splits the work and calls a ``@serial`` function.
+- ``@serial`` compiles the work itself, once for all kernels that call it.
+
+Compilation is lazy, at the first call for each dtype, and kept on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fastcnn import runtime
+
+if "NUMBA_NUM_THREADS" not in os.environ:
+    # numba fixes the size of its pool when it is imported. Threads beyond the cores stay idle until asked for.
+    os.environ["NUMBA_NUM_THREADS"] = str(max(runtime.available_cores(), runtime.get_num_threads()))
+    import numba
+
+    del os.environ["NUMBA_NUM_THREADS"]  # a child process decides for itself
+else:
+    import numba
+
+# error_model: division by zero gives inf as in NumPy, without a branch in every loop.
+# contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
+POLICY = {"error_model": "numpy", "fastmath": {"contract"}}
+
+_lock = threading.Lock()
+_local = threading.local()
+_launched_in: int | None = None
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable.
+
+    The folder's name holds a hash of every source file of this backend: numba alone would notice an edit of the
+    file that holds a kernel, and not one of the functions that the kernel calls.
+    """
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    try:
+        base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "fastcnn" / sources.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # read-only, or no home folder at all
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+CACHE_FOLDER = cache_folder()
+
+
+def _njit(function: Callable, **options: object) -> Callable:
+    if CACHE_FOLDER is None:
+        return numba.njit(function, **POLICY, **options)
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read while decorating; the caller's own functions keep theirs
+    try:
+        return numba.njit(function, cache=True, **POLICY, **options)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def serial(function: Callable) -> Callable:
+    """Compile a function that kernels call."""
+    return _njit(function, nogil=True)
+
+
+def inline(function: Callable) -> Callable:
+    """Compile a function into each of its callers: a micro-kernel whose vectors must stay in registers."""
+    return numba.njit(function, inline="always", **POLICY)
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a ``prange`` loop and launch it on the threads that `set_num_threads` asks for.
+
+    Launches take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once, and
+    a kernel uses all threads anyway.
+    """
+    compiled = _njit(function, parallel=True)
+
+    @functools.wraps(function)
+    def launch(*args: object) -> None:
+        with _lock:
+            _before_launch()
+            compiled(*args)
+
+    launch.compiled = compiled
+    return launch
+
+
+def _before_launch() -> None:
+    global _launched_in  # noqa: PLW0603 - one process, one pool
+    threads = runtime.get_num_threads()
+    if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
+        numba.set_num_threads(threads)
+        _local.threads = threads
+    if _launched_in is None:
+        _launched_in = os.getpid()
+    elif _launched_in != os.getpid() and threading_layer() == "omp":
+        raise RuntimeError(
+            "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
+            "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
+            "NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
+        )
+
+
+def threading_layer() -> str | None:
+    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before the first kernel has run."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return None

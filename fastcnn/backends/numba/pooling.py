@@ -1,0 +1,147 @@
+"""Max and average pooling. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.pooling`.
+
+Forward, a task is one row of outputs. Backward, it is one row of the image, which gathers from every window that
+covers it: each element has one writer and a fixed order of summation, also where windows overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from fastcnn.backends import pool_index_dtype
+from fastcnn.backends.numba.jit import inline, kernel, serial
+
+
+@inline
+def windows_over(position, ksize, stride, count):
+    """The first window that covers `position`, and one past the last, of `count` windows."""
+    return max(0, (position - ksize) // stride + 1), min(count, position // stride + 1)
+
+
+@serial
+def max_row(x, n, oh, ksize, stride, out, index):
+    _, h, w, c = x.shape
+    for ow in range(out.shape[2]):
+        top, left = oh * stride, ow * stride
+        for t in range(c):
+            out[n, oh, ow, t] = x[n, top, left, t]
+            index[n, oh, ow, t] = 0
+        for i in range(min(ksize, h - top)):
+            for j in range(min(ksize, w - left)):
+                offset = i * ksize + j
+                for t in range(c):
+                    value, best = x[n, top + i, left + j, t], out[n, oh, ow, t]
+                    better = (value > best) | ((value != value) & (best == best))  # the first NaN wins
+                    out[n, oh, ow, t] = value if better else best
+                    index[n, oh, ow, t] = offset if better else index[n, oh, ow, t]
+
+
+@kernel
+def max_rows(x, ksize, stride, out, index):
+    oh_n = out.shape[1]
+    for it in prange(out.shape[0] * oh_n):
+        row = np.int64(it)
+        max_row(x, row // oh_n, row % oh_n, ksize, stride, out, index)
+
+
+def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    b, h, w, c = x.shape
+    out = np.empty((b, h // stride, w // stride, c), x.dtype)
+    index = np.empty(out.shape, pool_index_dtype(ksize))
+    max_rows(x, ksize, stride, out, index)
+    return out, index
+
+
+@serial
+def max_gradient_row(eta, index, n, ih, ksize, stride, image):
+    oh_n, ow_n, c = eta.shape[1:]
+    for iw in range(image.shape[2]):
+        for t in range(c):
+            image[n, ih, iw, t] = 0
+    oh0, oh1 = windows_over(ih, ksize, stride, oh_n)
+    for oh in range(oh0, oh1):
+        for iw in range(image.shape[2]):
+            ow0, ow1 = windows_over(iw, ksize, stride, ow_n)
+            for ow in range(ow0, ow1):
+                offset = (ih - oh * stride) * ksize + iw - ow * stride
+                for t in range(c):
+                    chosen = index[n, oh, ow, t] == offset
+                    image[n, ih, iw, t] += eta[n, oh, ow, t] if chosen else eta.dtype.type(0)
+
+
+@kernel
+def max_gradient_rows(eta, index, ksize, stride, image):
+    h = image.shape[1]
+    for it in prange(image.shape[0] * h):
+        row = np.int64(it)
+        max_gradient_row(eta, index, row // h, row % h, ksize, stride, image)
+
+
+def max_pool_backward(
+    eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int
+) -> np.ndarray:
+    image = np.empty(image_shape, eta.dtype)
+    max_gradient_rows(eta, index, ksize, stride, image)
+    return image
+
+
+@serial
+def mean_row(x, n, oh, ksize, stride, out):
+    _, h, w, c = x.shape
+    for ow in range(out.shape[2]):
+        top, left = oh * stride, ow * stride
+        rows, columns = min(ksize, h - top), min(ksize, w - left)
+        for t in range(c):
+            out[n, oh, ow, t] = 0
+        for i in range(rows):
+            for j in range(columns):
+                for t in range(c):
+                    out[n, oh, ow, t] += x[n, top + i, left + j, t]
+        for t in range(c):
+            out[n, oh, ow, t] /= x.dtype.type(rows * columns)
+
+
+@kernel
+def mean_rows(x, ksize, stride, out):
+    oh_n = out.shape[1]
+    for it in prange(out.shape[0] * oh_n):
+        row = np.int64(it)
+        mean_row(x, row // oh_n, row % oh_n, ksize, stride, out)
+
+
+def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
+    b, h, w, c = x.shape
+    out = np.empty((b, h // stride, w // stride, c), x.dtype)
+    mean_rows(x, ksize, stride, out)
+    return out
+
+
+@serial
+def share_row(eta, n, ih, ksize, stride, image):
+    h, w, c = image.shape[1:]
+    for iw in range(w):
+        for t in range(c):
+            image[n, ih, iw, t] = 0
+    oh0, oh1 = windows_over(ih, ksize, stride, eta.shape[1])
+    for oh in range(oh0, oh1):
+        for iw in range(w):
+            ow0, ow1 = windows_over(iw, ksize, stride, eta.shape[2])
+            for ow in range(ow0, ow1):
+                size = min(ksize, h - oh * stride) * min(ksize, w - ow * stride)
+                for t in range(c):
+                    image[n, ih, iw, t] += eta[n, oh, ow, t] / eta.dtype.type(size)
+
+
+@kernel
+def share_rows(eta, ksize, stride, image):
+    h = image.shape[1]
+    for it in prange(image.shape[0] * h):
+        row = np.int64(it)
+        share_row(eta, row // h, row % h, ksize, stride, image)
+
+
+def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
+    image = np.empty(image_shape, eta.dtype)
+    share_rows(eta, ksize, stride, image)
+    return image

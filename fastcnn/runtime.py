@@ -1,0 +1,98 @@
+"""Threads and dtype: the two switches besides the backend.
+
+Both have an environment variable, read when first needed, and a function that overrides it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from fastcnn.shapes import check_int, received
+
+DTYPES = ("float32", "float64")
+
+_dtype: np.dtype | None = None
+_threads: int | None = None
+
+
+def _float_dtype(source: str, value: Any) -> np.dtype:
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.name not in DTYPES:
+        raise ValueError(f"{source} must be one of {', '.join(map(repr, DTYPES))}. {received('dtype', value)}")
+    return dtype.newbyteorder("=")
+
+
+def get_dtype() -> np.dtype:
+    """The dtype of layers made without `dtype=`: float32 unless `FASTCNN_DTYPE` or `set_dtype` says otherwise."""
+    if _dtype is not None:
+        return _dtype
+    return _float_dtype("the environment variable FASTCNN_DTYPE", os.environ.get("FASTCNN_DTYPE") or "float32")
+
+
+def set_dtype(dtype: Any) -> None:
+    """Make layers of `dtype` from now on ('float32' or 'float64'); layers that exist keep theirs."""
+    global _dtype  # noqa: PLW0603 - a process-wide switch is what this is
+    _dtype = _float_dtype("set_dtype: `dtype`", dtype)
+
+
+def layer_dtype(owner: str, dtype: Any = None) -> np.dtype:
+    """A layer's dtype: its keyword where given, else the default."""
+    return get_dtype() if dtype is None else _float_dtype(f"{owner}: `dtype`", dtype)
+
+
+def available_cores() -> int:
+    """Processors this process may run on (containers and taskset narrow them)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores."""
+    if _threads is not None:
+        return _threads
+    text = os.environ.get("FASTCNN_NUM_THREADS")
+    if not text:
+        return available_cores()
+    if not text.strip().isdigit() or int(text) < 1:
+        raise ValueError(
+            "the environment variable FASTCNN_NUM_THREADS must be an integer of at least 1. "
+            f"{received('FASTCNN_NUM_THREADS', text)}"
+        )
+    return int(text)
+
+
+def set_num_threads(threads: int) -> None:
+    """Use `threads` threads for kernels of both backends and for BLAS, from the next call on.
+
+    Raises
+    ------
+    ValueError
+        Not an integer of at least 1, or more than numba's pool, whose size is fixed when numba is first imported
+        (the cores, or `FASTCNN_NUM_THREADS` if that is more).
+    """
+    global _threads  # noqa: PLW0603 - a process-wide switch is what this is
+    threads = check_int("set_num_threads", "threads", threads)
+    if "numba" in sys.modules:
+        pool = sys.modules["numba"].config.NUMBA_NUM_THREADS
+        if threads > pool:
+            raise ValueError(
+                f"set_num_threads: `threads` must be at most {pool}, the size of the thread pool of this process; "
+                f"start it with FASTCNN_NUM_THREADS={threads} for more. {received('threads', threads)}"
+            )
+    _threads = threads
+    limit_blas(threads)
+
+
+def limit_blas(threads: int) -> None:
+    """Hold the BLAS that NumPy uses to `threads` threads."""
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(threads, user_api="blas")

@@ -1,0 +1,141 @@
+"""Output sizes, padding, and every message about a bad argument.
+
+Layers, model and data readers validate here and nowhere else, so that the same mistake gets the same words:
+which argument, what was expected, what was received.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+PADDING_METHODS = ("VALID", "SAME")
+
+
+def received(name: str, value: Any) -> str:
+    """The closing words of a message: the received value, shortened to one readable line."""
+    text = " ".join(repr(value).split())
+    return f"Received {name}={text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def check_int(owner: str, name: str, value: Any, minimum: int = 1) -> int:
+    """`value` as an int of at least `minimum`; NumPy integers count, booleans and floats do not."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_) and value >= minimum:
+        return int(value)
+    raise ValueError(f"{owner}: `{name}` must be an integer of at least {minimum}. {received(name, value)}")
+
+
+def check_number(owner: str, name: str, value: Any, minimum: float | None = None) -> float:
+    """`value` as a finite float, at least `minimum` where one is given."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
+        number = float(value)
+        if np.isfinite(number) and (minimum is None or number >= minimum):
+            return number
+    bound = "" if minimum is None else f" of at least {minimum:g}"
+    raise ValueError(f"{owner}: `{name}` must be a finite number{bound}. {received(name, value)}")
+
+
+def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
+    """`value` if it is one of `choices`; the error lists them."""
+    choices = list(choices)
+    if isinstance(value, str) and value in choices:
+        return value
+    raise ValueError(f"{owner}: `{name}` must be one of {', '.join(map(repr, choices))}. {received(name, value)}")
+
+
+def check_shape(owner: str, shape: Any, ranks: Sequence[int] = (4,)) -> tuple[int, ...]:
+    """`shape` (list, tuple or integer array) as a tuple of positive ints with one of the given ranks."""
+    wanted = " or ".join("(batch, height, width, channels)" if r == 4 else f"{r} sizes" for r in ranks)
+    try:
+        sizes = [check_int(owner, "shape", size) for size in shape]
+    except (TypeError, ValueError):
+        sizes = []
+    if not sizes or (ranks and len(sizes) not in ranks):
+        wanted = wanted or "positive integers, the batch size first"
+        raise ValueError(f"{owner}: `shape` must be {wanted}, all at least 1. {received('shape', shape)}")
+    return tuple(sizes)
+
+
+def real_array(owner: str, name: str, value: Any) -> np.ndarray:
+    """`value` as an array of real numbers (booleans, integers of any width, floats)."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{owner}: `{name}` must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{owner}: `{name}` must hold real numbers. Received an array of dtype {array.dtype}")
+    return array
+
+
+def check_array(owner: str, name: str, value: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """`value` as the array that kernels take: real, of `dtype` and `shape`, C-contiguous, aligned, writeable.
+
+    The first axis of `shape` is the batch: any size is accepted there. Nothing is copied when nothing must
+    change. Read-only and unaligned arrays are other types to numba, so they are copied rather than letting
+    every kernel compile once more for them.
+    """
+    array = real_array(owner, name, value)
+    if array.ndim != len(shape) or array.shape[1:] != tuple(shape[1:]):
+        expected = ", ".join(["batch", *map(str, shape[1:])])
+        raise ValueError(f"{owner}: `{name}` must have the shape ({expected}). Received the shape {array.shape}")
+    return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+
+
+def check_labels(owner: str, name: str, label: Any, count: int, classes: int) -> np.ndarray:
+    """Class labels of any integer dtype and of shape (count,) or (count, 1), as an int64 array of (count,)."""
+    array = real_array(owner, name, label)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{owner}: `{name}` must hold integers. Received an array of dtype {array.dtype}")
+    if array.shape not in ((count,), (count, 1)):
+        raise ValueError(
+            f"{owner}: `{name}` must have the shape ({count},) or ({count}, 1), one label for each image. "
+            f"Received the shape {array.shape}"
+        )
+    array = array.reshape(count)
+    wrong = np.flatnonzero((array < 0) | (array >= classes))
+    if wrong.size:
+        first = int(wrong[0])
+        raise ValueError(
+            f"{owner}: `{name}` must lie in 0 to {classes - 1} for {classes} classes. "
+            f"Received {name}[{first}]={array[first]} ({wrong.size} of {count} are out of range)"
+        )
+    return array.astype(np.int64)
+
+
+def check_finite(owner: str, name: str, array: np.ndarray) -> None:
+    """Raise where data holds NaN or an infinity; the message says where the first one is."""
+    if array.dtype.kind != "f":
+        return
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
+        count = int(array.size - np.count_nonzero(finite))
+        raise ValueError(
+            f"{owner}: `{name}` must be finite. Received {name}[{', '.join(map(str, where))}]={array[where]} "
+            f"({count} of {array.size} values are NaN or infinite)"
+        )
+
+
+def conv_padding(ksize: int, method: str) -> tuple[int, int]:
+    """Zeros before and after each image axis: `SAME` puts the odd one of an even kernel after."""
+    return ((ksize - 1) // 2, ksize // 2) if method == "SAME" else (0, 0)
+
+
+def conv_output_size(size: int, ksize: int, stride: int, padding: tuple[int, int]) -> int:
+    """Windows of `ksize` that fit into `size` and its padding, `stride` apart.
+
+    With the padding of `SAME`, ``ksize - 1`` in all, this is ``ceil(size / stride)``.
+    """
+    return (size + padding[0] + padding[1] - ksize) // stride + 1
+
+
+def check_window(owner: str, ksize: int, image_shape: Sequence[int]) -> None:
+    """Raise where a window without padding is larger than the image it slides over."""
+    height, width = image_shape[1:3]
+    if ksize > min(height, width):
+        raise ValueError(
+            f"{owner}: `ksize` must not be larger than the image, {height} x {width}. {received('ksize', ksize)}"
+        )
