@@ -70,16 +70,19 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
     return array
 
 
-def check_array(owner: str, name: str, value: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+def check_array(
+    owner: str, name: str, value: Any, shape: Sequence[int], dtype: np.dtype, *, any_batch: bool = True
+) -> np.ndarray:
     """`value` as the array that kernels take: real, of `dtype` and `shape`, C-contiguous, aligned, writeable.
 
-    The first axis of `shape` is the batch: any size is accepted there. Nothing is copied when nothing must
-    change. Read-only and unaligned arrays are other types to numba, so they are copied rather than letting
-    every kernel compile once more for them.
+    With `any_batch` the first axis, the batch, may have any size. Nothing is copied when nothing must change.
+    Read-only and unaligned arrays are other types to numba, so they are copied rather than letting every kernel
+    compile once more for them.
     """
     array = real_array(owner, name, value)
-    if array.ndim != len(shape) or array.shape[1:] != tuple(shape[1:]):
-        expected = ", ".join(["batch", *map(str, shape[1:])])
+    first = int(any_batch)
+    if array.ndim != len(shape) or array.shape[first:] != tuple(shape[first:]):
+        expected = ", ".join(["batch"] * first + [str(size) for size in shape[first:]])
         raise ValueError(f"{owner}: `{name}` must have the shape ({expected}). Received the shape {array.shape}")
     return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
 

@@ -1,0 +1,96 @@
+"""CIFAR-10 as its author distributes it: the binary version and the Python version.
+
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009), https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+
+from fastcnn.datasets.base import Dataset, first_file, require_files
+from fastcnn.errors import FileFormatError
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PIXELS = 3 * 32 * 32
+NUMPY_CORE = "numpy._core" if importlib.util.find_spec("numpy._core") else "numpy.core"
+
+# All that a CIFAR-10 batch needs: bytes, numbers, lists and dicts are no globals, and an array is rebuilt by these.
+ALLOWED = {
+    (module, name)
+    for core in ("numpy.core", "numpy._core")
+    for module, name in ((f"{core}.multiarray", "_reconstruct"), (f"{core}.numeric", "_frombuffer"))
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """Reads arrays, and refuses everything else that a pickle could call."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it calls {module}.{name}, which a CIFAR-10 batch has no need of")
+        if module.startswith(("numpy.core.", "numpy._core.")):  # NumPy 2 moved them; files of either are read
+            module = f"{NUMPY_CORE}.{module.rpartition('.')[2]}"
+        return super().find_class(module, name)
+
+
+def read_python_batch(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 3072) and labels (N,) of one pickled batch."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        batch = RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load()
+        data, labels = (batch[key] if key in batch else batch[key.decode()] for key in (b"data", b"labels"))
+        return np.asarray(data), np.asarray(labels)
+    except Exception as error:  # a corrupt pickle raises whatever its opcodes happen to hit
+        raise FileFormatError(f"{path}: not a CIFAR-10 batch ({type(error).__name__}: {error})") from error
+
+
+def read_binary_batch(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 3072) and labels (N,) of one binary batch: records of a label byte and 3072 pixels."""
+    content = np.fromfile(path, np.uint8)
+    if not content.size or content.size % (1 + PIXELS):
+        raise FileFormatError(
+            f"{path}: truncated or corrupt: {content.size} bytes, which is no multiple of a record's {1 + PIXELS}"
+        )
+    records = content.reshape(-1, 1 + PIXELS)
+    return records[:, 1:], records[:, 0]
+
+
+READERS = {".bin": read_binary_batch, "": read_python_batch}
+
+
+def batch_files(suffix: str) -> dict[str, list[str]]:
+    train = {f"train {i}": [f"data_batch_{i}{suffix}"] for i in range(1, 6)}
+    return train | {"test": [f"test_batch{suffix}"]}
+
+
+def cifar_suffix(folder: str | os.PathLike) -> str | None:
+    """'.bin' for the binary version, '' for the Python version, None where the folder holds neither."""
+    return next((s for s in READERS if first_file(folder, batch_files(s)["train 1"])), None)
+
+
+def read_cifar10(folder: str | os.PathLike) -> Dataset:
+    """The five training batches and the test batch of CIFAR-10 in `folder`, as NHWC images."""
+    suffix = cifar_suffix(folder) or ""
+    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    labels: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+    for part, path in require_files(folder, batch_files(suffix)).items():
+        pixels, classes = READERS[suffix](path)
+        if pixels.dtype != np.uint8 or pixels.shape != (len(classes), PIXELS) or classes.dtype.kind not in "iu":
+            raise FileFormatError(
+                f"{path}: {pixels.dtype} pixels of the shape {pixels.shape} and {classes.dtype} labels of the shape "
+                f"{classes.shape}; expected uint8 (N, {PIXELS}) and integers (N,)"
+            )
+        if classes.min() < 0 or classes.max() >= len(CLASS_NAMES):
+            raise FileFormatError(f"{path}: labels from {classes.min()} to {classes.max()}; expected 0 to 9")
+        split = part.split()[0]
+        images[split].append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+        labels[split].append(classes.astype(np.uint8))
+    joined = [np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels)]
+    return Dataset("cifar10", *joined, CLASS_NAMES)

@@ -1,0 +1,68 @@
+"""How weights start: the choices of a layer's keyword `initializer`.
+
+==============  ==========================================================================================
+'msra'          the default: each layer's own formula, for weights and bias (see the layer's docstring)
+'he'            normal with variance 2 / fan_in (He et al., "Delving Deep into Rectifiers", 2015, eq. 10)
+'xavier'        normal with variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010, eq. 12)
+'zeros'         0
+a number        every weight is that number
+a callable      ``initializer(shape, rng)`` returns the weights
+==============  ==========================================================================================
+
+All but 'msra' start the bias at 0. fan_in is the number of inputs of one output: k * k * C for a convolution.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastcnn.shapes import check_array, check_choice, check_number, received
+
+NAMES = ("msra", "he", "xavier", "zeros")
+
+
+def random_source(owner: str, rng: Any) -> Any:
+    """NumPy's global generator for None; a generator as it is; a seed as a new generator."""
+    if rng is None:
+        return np.random
+    if isinstance(rng, np.random.Generator | np.random.RandomState):
+        return rng
+    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and rng >= 0:
+        return np.random.default_rng(int(rng))
+    raise TypeError(f"{owner}: `rng` must be a NumPy generator or a seed, an integer >= 0. {received('rng', rng)}")
+
+
+def initial_parameters(
+    owner: str,
+    shape: tuple[int, ...],
+    initializer: str | float | Callable,
+    rng: Any,
+    msra_scale: float,
+    dtype: np.dtype,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of `shape`, inputs before outputs, and a bias of ``shape[-1]``, in `dtype`.
+
+    `msra_scale` is the layer's own divisor of standard normal numbers for 'msra'. Numbers are drawn in float64 and
+    then rounded, weights before bias, so that a seed gives the same numbers for every dtype.
+    """
+    rng = random_source(owner, rng)
+    fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
+    bias = np.zeros(shape[-1], dtype)
+    if callable(initializer):
+        weights = check_array(owner, "initializer(...)", initializer(shape, rng), shape, dtype, any_batch=False)
+        return weights.copy(), bias
+    if isinstance(initializer, numbers.Real):
+        return np.full(shape, check_number(owner, "initializer", initializer), dtype), bias
+    name = check_choice(owner, "initializer", initializer, NAMES)
+    if name == "zeros":
+        return np.zeros(shape, dtype), bias
+    if name == "msra":
+        weights = rng.standard_normal(shape) / msra_scale
+        return weights.astype(dtype), (rng.standard_normal(shape[-1]) / msra_scale).astype(dtype)
+    variance = 2 / fan_in if name == "he" else 2 / (fan_in + fan_out)
+    return (rng.standard_normal(shape) * math.sqrt(variance)).astype(dtype), bias

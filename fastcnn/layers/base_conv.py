@@ -1,0 +1,152 @@
+"""Convolution, and the module functions `im2col` and `col2im`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.layers.base import BatchArray, WeightedLayer
+from fastcnn.runtime import layer_dtype
+from fastcnn.shapes import (
+    PADDING_METHODS,
+    check_array,
+    check_choice,
+    check_int,
+    check_shape,
+    check_window,
+    conv_output_size,
+    conv_padding,
+    real_array,
+)
+
+
+class Conv2D(WeightedLayer):
+    """2-D convolution (cross-correlation) of NHWC images with square kernels.
+
+    Parameters
+    ----------
+    shape : (batch, height, width, channels)
+        Of the input. Any batch size is accepted later.
+    output_channels : int
+    ksize : int, default 3
+        Side of the kernel, odd or even.
+    stride : int, default 1
+    method : 'VALID' or 'SAME'
+        'VALID' gives ``(H - ksize) // stride + 1`` rows, 'SAME' ``ceil(H / stride)``: zeros are added, ``(ksize - 1)
+        // 2`` before and ``ksize // 2`` after. The width follows in the same way.
+    initializer : str, number or callable
+        See :mod:`fastcnn.initializers`. 'msra' draws standard normal numbers over ``sqrt(prod(shape) /
+        output_channels)``, weights first, then bias.
+    rng : NumPy generator or seed, optional
+        NumPy's global generator by default.
+    dtype : 'float32' or 'float64', optional
+
+    Attributes
+    ----------
+    weights : (ksize, ksize, channels, output_channels) array
+    bias : (output_channels,) array
+    w_gradient, b_gradient : arrays like these, the gradients accumulated since the last `backward`
+    eta : the last gradient with respect to the output
+    col_image : (batch, OH * OW, ksize * ksize * channels) array
+        The column matrix of each image of the last batch, computed when read.
+    """
+
+    ranks = (4,)
+    x = BatchArray("input_shape")
+    eta = BatchArray("output_shape")
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        output_channels: int,
+        ksize: int = 3,
+        stride: int = 1,
+        method: str = "VALID",
+        *,
+        initializer: str | float | Callable = "msra",
+        rng: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(shape, dtype=dtype)
+        self.output_channels = check_int(self.name, "output_channels", output_channels)
+        self.ksize = check_int(self.name, "ksize", ksize)
+        self.stride = check_int(self.name, "stride", stride)
+        self.method = check_choice(self.name, "method", method, PADDING_METHODS)
+        batch, height, width, self.input_channels = self.input_shape
+        if method == "VALID":
+            check_window(self.name, self.ksize, self.input_shape)
+        oh, ow = (conv_output_size(size, self.ksize, self.stride, self.padding) for size in (height, width))
+        self.output_shape = (batch, oh, ow, self.output_channels)
+        self.initialize(
+            (self.ksize, self.ksize, self.input_channels, self.output_channels),
+            initializer,
+            rng,
+            math.sqrt(math.prod(self.input_shape) / self.output_channels),
+        )
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros before and after each image axis."""
+        return conv_padding(self.ksize, self.method)
+
+    def forward(self, x: Any) -> np.ndarray:
+        self.x = x = self.take_x(x)
+        return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding)
+
+    def parameter_gradient(self, eta: np.ndarray) -> None:
+        self.eta = eta
+        self.add_gradients(*active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding))
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        image_shape = (len(eta), *self.input_shape[1:])
+        return active().conv_input_gradient(eta, self.weights, image_shape, self.stride, self.padding)
+
+    @property
+    def col_image(self) -> np.ndarray:
+        cols = active().im2col(self.x, self.ksize, self.stride, self.padding)
+        return cols.reshape(len(self.x), -1, cols.shape[1])
+
+    @col_image.setter
+    def col_image(self, value: Any) -> None:
+        """Ignored: scripts that emptied the original's list by hand still run."""
+
+    def config(self) -> dict[str, Any]:
+        own = {key: getattr(self, key) for key in ("output_channels", "ksize", "stride", "method")}
+        return super().config() | own
+
+
+def _check_windows(owner: str, shape: Any, ksize: int, stride: int) -> tuple[tuple[int, ...], int, int]:
+    shape = check_shape(owner, shape)
+    ksize, stride = check_int(owner, "ksize", ksize), check_int(owner, "stride", stride)
+    check_window(owner, ksize, shape)
+    return shape, ksize, stride
+
+
+def _kernel_dtype(array: np.ndarray) -> np.dtype:
+    """float64 stays float64; every other dtype becomes the default."""
+    return array.dtype.newbyteorder("=") if array.dtype.name == "float64" else layer_dtype("im2col")
+
+
+def im2col(image: Any, ksize: int, stride: int) -> np.ndarray:
+    """The windows of `image` (B, H, W, C) as rows: (B * OH * OW, ksize * ksize * C), without padding.
+
+    Rows run over images, output rows, output columns; within a row, over kernel rows, kernel columns, channels.
+    """
+    image = real_array("im2col", "image", image)
+    shape, ksize, stride = _check_windows("im2col", image.shape, ksize, stride)
+    image = check_array("im2col", "image", image, shape, _kernel_dtype(image))
+    return active().im2col(image, ksize, stride, (0, 0))
+
+
+def col2im(cols: Any, image_shape: Sequence[int], ksize: int, stride: int) -> np.ndarray:
+    """The adjoint of `im2col`: each column entry added to the pixel it came from, (B, H, W, C)."""
+    shape, ksize, stride = _check_windows("col2im", image_shape, ksize, stride)
+    oh, ow = (conv_output_size(size, ksize, stride, (0, 0)) for size in shape[1:3])
+    cols = real_array("col2im", "cols", cols)
+    rows = (shape[0] * oh * ow, ksize * ksize * shape[3])
+    cols = check_array("col2im", "cols", cols, rows, _kernel_dtype(cols), any_batch=False)
+    return active().col2im(cols, shape, ksize, stride, (0, 0))

@@ -1,0 +1,66 @@
+"""The fully-connected layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.layers.base import BatchArray, WeightedLayer
+from fastcnn.shapes import check_int, received
+
+
+class FullyConnect(WeightedLayer):
+    """``x @ weights + bias``, the input flattened to (batch, features) first.
+
+    Parameters
+    ----------
+    shape : (batch, ...)
+        Of the input, two axes or more; an image is flattened in row-major order.
+    output_num : int, default 2
+    initializer, rng, dtype :
+        As for :class:`Conv2D`; here 'msra' draws standard normal numbers over 100.
+
+    Attributes
+    ----------
+    x : (batch, features) array, the last input
+    weights : (features, output_num) array
+    bias : (output_num,) array
+    w_gradient, b_gradient : arrays like these, the gradients accumulated since the last `backward`
+    """
+
+    x = BatchArray("matrix_shape")
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        output_num: int = 2,
+        *,
+        initializer: str | float | Callable = "msra",
+        rng: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(shape, dtype=dtype)
+        if len(self.input_shape) < 2:
+            raise ValueError(f"{self.name}: `shape` must be (batch, features, ...). {received('shape', shape)}")
+        self.output_num = check_int(self.name, "output_num", output_num)
+        self.matrix_shape = (self.input_shape[0], math.prod(self.input_shape[1:]))
+        self.output_shape = (self.input_shape[0], self.output_num)
+        self.initialize((self.matrix_shape[1], self.output_num), initializer, rng, 100.0)
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = self.take_x(x)
+        self.x = x = x.reshape(len(x), self.matrix_shape[1])
+        return active().dense_forward(x, self.weights, self.bias)
+
+    def parameter_gradient(self, eta: np.ndarray) -> None:
+        self.add_gradients(*active().dense_weight_gradient(self.x, eta))
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        return active().dense_input_gradient(eta, self.weights).reshape(len(eta), *self.input_shape[1:])
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"output_num": self.output_num}

@@ -1,0 +1,99 @@
+"""Max and average pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.layers.base import Layer
+from fastcnn.shapes import check_int, check_window, received
+
+
+class Pooling(Layer):
+    """What both poolings share: windows of `ksize`, `stride` apart, ``H // stride`` by ``W // stride`` of them.
+
+    A window that crosses the bottom or right border is clipped.
+
+    Parameters
+    ----------
+    shape : (batch, height, width, channels)
+    ksize : int, default 2
+        Side of the window; not larger than the image.
+    stride : int, default 2
+        Windows overlap where it is smaller than `ksize`.
+    dtype : 'float32' or 'float64', optional
+    """
+
+    ranks = (4,)
+
+    def __init__(self, shape: Sequence[int], ksize: int = 2, stride: int = 2, *, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        self.ksize = check_int(self.name, "ksize", ksize)
+        self.stride = check_int(self.name, "stride", stride)
+        check_window(self.name, self.ksize, self.input_shape)
+        batch, height, width, self.output_channels = self.input_shape
+        if self.stride > min(height, width):
+            raise ValueError(
+                f"{self.name}: `stride` must not be larger than the image, {height} x {width}. "
+                f"{received('stride', stride)}"
+            )
+        self.output_shape = (batch, height // self.stride, width // self.stride, self.output_channels)
+        self._batch: int | None = None
+
+    def last_batch(self) -> int | None:
+        return self._batch
+
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of the last batch; that of the constructor before the first."""
+        return (self.input_shape[0] if self._batch is None else self._batch, *self.input_shape[1:])
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"ksize": self.ksize, "stride": self.stride}
+
+
+class MaxPooling(Pooling):
+    """The maximum of each window and channel; NaN where the window holds one.
+
+    The gradient goes to the first maximum in row-major order of the window; overlapping windows add up.
+    Parameters: see :class:`Pooling`.
+    """
+
+    _argmax: np.ndarray | None = None
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = self.take_x(x)
+        out, self._argmax = active().max_pool_forward(x, self.ksize, self.stride)
+        self._batch = len(x)
+        return out
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        return active().max_pool_backward(eta, self._argmax, self.image_shape(), self.ksize, self.stride)
+
+    @property
+    def index(self) -> np.ndarray:
+        """1 at each input element that was the maximum of a window of the last batch, else 0; made when read."""
+        if self._argmax is None:
+            return np.zeros(self.input_shape, self.dtype)
+        return np.minimum(self.input_gradient(np.ones(self._argmax.shape, self.dtype)), 1)
+
+    @index.setter
+    def index(self, value: Any) -> None:
+        """Ignored: scripts that cleared the original's mask between batches by hand still run."""
+
+
+class AvgPooling(Pooling):
+    """The mean of each window and channel, over the elements that the clipped window really holds.
+
+    Parameters: see :class:`Pooling`.
+    """
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = self.take_x(x)
+        self._batch = len(x)
+        return active().avg_pool_forward(x, self.ksize, self.stride)
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        return active().avg_pool_backward(eta, self.image_shape(), self.ksize, self.stride)

@@ -1,0 +1,42 @@
+"""Rescaling: raw pixels to the range that a network trains well on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.layers.base import Layer
+from fastcnn.shapes import check_array, check_number, real_array
+
+
+class Rescaling(Layer):
+    """``x * scale + offset``: as the first layer it turns 0 to 255 into 0 to 1, and the model file carries it.
+
+    The arithmetic is NumPy on every backend: one pass over the input, which converts its dtype at the same time.
+    """
+
+    def __init__(self, shape: Sequence[int], scale: float = 1 / 255, offset: float = 0.0, *, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        self.scale = check_number(self.name, "scale", scale)
+        self.offset = check_number(self.name, "offset", offset)
+        self._batch: int | None = None
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = real_array(self.name, "x", x)
+        x = check_array(self.name, "x", x, self.input_shape, x.dtype)
+        self._batch = len(x)
+        out = np.multiply(x, self.dtype.type(self.scale), dtype=self.dtype, casting="unsafe")
+        if self.offset:
+            out += self.dtype.type(self.offset)
+        return out
+
+    def last_batch(self) -> int | None:
+        return self._batch
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        return eta * self.dtype.type(self.scale)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"scale": self.scale, "offset": self.offset}

@@ -1,0 +1,79 @@
+"""Softmax with the cross-entropy loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcnn.layers.base import BatchArray, Layer
+from fastcnn.shapes import check_array, check_labels
+
+
+class Softmax(Layer):
+    """Class probabilities from logits, and the cross-entropy loss summed over the batch.
+
+    The arithmetic is NumPy on every backend: the arrays are (batch, classes), a few microseconds of work.
+
+    Parameters
+    ----------
+    shape : (batch, classes)
+
+    Attributes
+    ----------
+    softmax : (batch, classes) array, the probabilities last computed
+    loss : float, the last loss
+    prediction, label : the logits and labels of the last `cal_loss`
+    eta : the last gradient with respect to the logits
+    """
+
+    ranks = (2,)
+    softmax = BatchArray("input_shape")
+    prediction = BatchArray("input_shape")
+    eta = BatchArray("input_shape")
+    loss: float = 0.0
+    label: np.ndarray | None = None
+    _probabilities: np.ndarray | None = None
+
+    @property
+    def batchsize(self) -> int:
+        return self.input_shape[0]
+
+    def cal_loss(self, prediction: Any, label: Any) -> float:
+        """The cross-entropy of logits `prediction` (batch, classes), summed over the batch.
+
+        `label` holds integers of any dtype, (batch,) or (batch, 1). The loss is computed from shifted logits,
+        ``log(sum(exp(z - max))) - (z[label] - max)``, and never overflows.
+        """
+        logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+        labels = check_labels(self.name, "label", label, *logits.shape)
+        self.softmax = self._probabilities = self._softmax(logits)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+        self.prediction, self.label = logits, labels
+        self.loss = float(losses.sum(dtype=np.float64))
+        return self.loss
+
+    def predict(self, prediction: Any) -> np.ndarray:
+        """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
+        logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+        self.softmax = self._softmax(logits)
+        return self.softmax
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The same as `predict`."""
+        return self.predict(x)
+
+    def gradient(self) -> np.ndarray:
+        """dLoss/dLogits of the last `cal_loss`, ``softmax - onehot(label)``, a sum over the batch; also in `eta`."""
+        if self._probabilities is None or self.label is None:
+            raise RuntimeError(f"{self.name}: `gradient` needs a call of `cal_loss` first")
+        eta = self._probabilities.copy()
+        eta[np.arange(len(eta)), self.label] -= 1
+        self.eta = eta
+        return self.eta
+
+    @staticmethod
+    def _softmax(logits: np.ndarray) -> np.ndarray:
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)

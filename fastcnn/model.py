@@ -1,0 +1,208 @@
+"""Sequential: a list of layers that trains, predicts, and travels as a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcnn import storage, training
+from fastcnn.layers import Layer, Softmax
+from fastcnn.shapes import check_finite, check_int, check_labels, real_array, received
+
+
+class Evaluation(NamedTuple):
+    """The mean cross-entropy of one image, and the share of images whose likeliest class is right."""
+
+    loss: float
+    accuracy: float
+
+
+class Sequential:
+    """Layers in a row.
+
+    Parameters
+    ----------
+    layers : iterable of layers
+        Each made for the output shape of the one before. Anything with ``forward(x)`` and ``gradient(eta)`` is a
+        layer, and one with ``backward(alpha, weight_decay)`` is trained. A `Softmax` may stand at the end, and
+        `fit` and `evaluate` need it there.
+    metadata : dict, optional
+        Facts that a saved model carries, as JSON can hold them; the command line keeps class names here.
+
+    Raises
+    ------
+    ValueError
+        No layers, or a layer whose input shape is not the output shape of the one before.
+    TypeError
+        Something that is not a layer.
+    """
+
+    def __init__(self, layers: Iterable[Any], metadata: dict[str, Any] | None = None):
+        self.layers = list(layers)
+        self.metadata = dict(metadata or {})
+        if not self.layers:
+            raise ValueError("Sequential: `layers` must hold at least one layer. Received layers=[]")
+        for position, layer in enumerate(self.layers):
+            is_loss = isinstance(layer, Softmax) and position == len(self.layers) - 1
+            if not is_loss and not (hasattr(layer, "forward") and hasattr(layer, "gradient")):
+                raise TypeError(f"Sequential: `layers[{position}]` must be a layer. {received('it', layer)}")
+            if isinstance(layer, Softmax) and not is_loss:
+                raise ValueError(f"Sequential: `layers[{position}]` is a Softmax, which can only be the last layer")
+        for position, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), start=1):
+            made, wanted = getattr(before, "output_shape", None), getattr(after, "input_shape", None)
+            if made is not None and wanted is not None and tuple(made[1:]) != tuple(wanted[1:]):
+                raise ValueError(
+                    f"Sequential: `layers[{position}]` takes the shape (batch, {', '.join(map(str, wanted[1:]))}), "
+                    f"but `layers[{position - 1}]` returns (batch, {', '.join(map(str, made[1:]))})"
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.layers[0].input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return tuple(self.layers[-1].output_shape)
+
+    @property
+    def body(self) -> list[Any]:
+        """All layers but a closing Softmax."""
+        return self.layers[:-1] if isinstance(self.layers[-1], Softmax) else self.layers
+
+    @property
+    def loss_layer(self) -> Softmax:
+        """The closing Softmax."""
+        if isinstance(self.layers[-1], Softmax):
+            return self.layers[-1]
+        raise ValueError(
+            "Sequential: training and evaluation need a Softmax as the last layer. "
+            f"The last layer is {type(self.layers[-1]).__name__}"
+        )
+
+    def logits(self, x: Any) -> np.ndarray:
+        """The output of the layers before a closing Softmax."""
+        for layer in self.body:
+            x = layer.forward(x)
+        return x
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The output of the last layer: probabilities where it is a Softmax."""
+        out = self.logits(x)
+        return self.layers[-1].predict(out) if len(self.body) < len(self.layers) else out
+
+    def gradient(self, eta: Any) -> np.ndarray:
+        """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
+        for layer in reversed(self.body):
+            eta = layer.gradient(eta)
+        return eta
+
+    def parameter_gradient(self, eta: Any) -> None:
+        """Accumulate parameter gradients alone: nothing is computed below the first layer that learns."""
+        body = self.body
+        first = next((i for i, layer in enumerate(body) if hasattr(layer, "backward")), len(body))
+        for layer in reversed(body[first + 1 :]):
+            eta = layer.gradient(eta)
+        for layer in body[first : first + 1]:
+            if getattr(type(layer), "gradient", None) is Layer.gradient:
+                layer.parameter_gradient(layer.take_eta(eta))
+            else:  # a script's own layer, or one that overrides it
+                layer.gradient(eta)
+
+    def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
+        """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
+        for layer in self.body:
+            if hasattr(layer, "backward"):
+                layer.backward(alpha, weight_decay)
+
+    def train_on_batch(
+        self, x: Any, y: Any, learning_rate: float = 0.1, weight_decay: float = 0.0
+    ) -> tuple[float, int]:
+        """One step of gradient descent on the mean loss of a batch; its summed loss and the number of hits before.
+
+        The layers' gradients are sums over the batch, so their `alpha` is ``learning_rate / len(batch)``.
+        """
+        logits = self.logits(x)
+        loss = self.loss_layer.cal_loss(logits, y)
+        hits = np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label)
+        self.parameter_gradient(self.loss_layer.gradient())
+        self.backward(learning_rate / len(logits), weight_decay)
+        return loss, int(hits)
+
+    def fit(self, x: Any, y: Any, epochs: int = 1, batch_size: int = 64, **options: Any) -> dict[str, list[float]]:
+        """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
+        return training.fit(self, x, y, epochs, batch_size, **options)
+
+    def take_data(self, owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels, checked whole before the first of them is used."""
+        x = self.take_images(owner, x)
+        classes = self.loss_layer.input_shape[1]
+        return x, check_labels(owner, "y", y, len(x), classes)
+
+    def take_images(self, owner: str, x: Any) -> np.ndarray:
+        x = real_array(owner, "x", x)
+        wanted = self.input_shape[1:]
+        if x.shape[1:] != wanted or not len(x):
+            raise ValueError(
+                f"{owner}: `x` must have the shape (images, {', '.join(map(str, wanted))}), one image at least. "
+                f"Received the shape {x.shape}"
+            )
+        check_finite(owner, "x", x)
+        return x
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> Evaluation:
+        """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full."""
+        x, y = self.take_data("evaluate", x, y)
+        batch_size = check_int("evaluate", "batch_size", batch_size)
+        loss, hits = 0.0, 0
+        for start in range(0, len(x), batch_size):
+            labels = y[start : start + batch_size]
+            logits = self.logits(x[start : start + batch_size])
+            loss += self.loss_layer.cal_loss(logits, labels)
+            hits += int(np.count_nonzero(logits.argmax(axis=1) == labels))
+        return Evaluation(loss / len(x), hits / len(x))
+
+    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax."""
+        x = self.take_images("predict", x)
+        batch_size = check_int("predict", "batch_size", batch_size)
+        return np.concatenate([self.forward(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table: layer, output shape, parameters, multiply-adds of one image's forward."""
+        rows = [("layer", "output shape", "parameters", "multiply-adds")]
+        total = [0, 0]
+        for layer in self.layers:
+            counts = [getattr(layer, name, lambda: 0)() for name in ("parameter_count", "multiply_adds")]
+            total = [sum(pair) for pair in zip(total, counts, strict=True)]
+            shape = ", ".join(map(str, getattr(layer, "output_shape", ("?", "?"))[1:]))
+            rows.append((type(layer).__name__, f"(batch, {shape})", *(f"{count:,}" for count in counts)))
+        rows.append(("total", "", *(f"{count:,}" for count in total)))
+        w0, w1, w2, w3 = (max(len(row[column]) for row in rows) for column in range(4))
+        lines = [f"{a:<{w0}}  {b:<{w1}}  {c:>{w2}}  {d:>{w3}}" for a, b, c, d in rows]
+        rule = "-" * len(lines[0])
+        for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
+            print_fn(line)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write architecture and parameters to `path` (.npz); a file already there is replaced whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            A layer that cannot say how it was made (no ``config()``).
+        OSError
+            The path cannot be written; nothing is left behind.
+        """
+        storage.save(path, self.layers, self.metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, custom_layers: dict[str, type] | None = None) -> Sequential:
+        """The model that `save` wrote. Nothing in the file is executed.
+
+        `custom_layers` maps class names to layer classes that are not fastcnn's own. Raises
+        :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt.
+        """
+        return cls(*storage.load(path, custom_layers or {}))

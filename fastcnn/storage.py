@@ -1,0 +1,126 @@
+"""Model files: `.npz` archives that hold the architecture as JSON and the parameters as arrays.
+
+They are read with ``allow_pickle=False``: loading a file from a stranger runs none of its content.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+import fastcnn.layers
+from fastcnn.errors import FileFormatError
+from fastcnn.layers.base import WeightedLayer
+
+FORMAT = "fastcnn-model"
+VERSION = 1
+
+
+def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
+    """Call `write` with a temporary file beside `path` and rename it: `path` is never seen half-written."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Raise OSError at once where `write_whole` would later: before hours of training, not after."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder, a file name is needed")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"cannot write {str(path)!r}: the folder {str(path.parent)!r} is not writable")
+
+
+def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` file, read whole; FileFormatError where it is not one, or is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise FileFormatError(f"{os.fspath(path)}: not {what}: a single array, not an .npz archive")
+            return {name: archive[name] for name in archive.files}
+    except FileFormatError:
+        raise
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise FileFormatError(
+            f"{os.fspath(path)}: not {what}, or a truncated or corrupt one ({type(error).__name__}: {error})"
+        ) from error
+
+
+def save(path: str | os.PathLike, layers: list[Any], metadata: dict[str, Any]) -> None:
+    """Write `layers` to `path`."""
+    described = []
+    arrays = {}
+    for position, layer in enumerate(layers):
+        name = type(layer).__name__
+        if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
+            raise TypeError(f"save: layers[{position}], a {name}, has no config() and parameters() to save it by")
+        described.append({"class": name, "config": layer.config()})
+        arrays |= {f"{position}.{key}": value for key, value in layer.parameters().items()}
+    header = {"format": FORMAT, "version": VERSION, "layers": described, "metadata": metadata}
+    architecture = np.array(json.dumps(header))
+    check_writable(path)
+    write_whole(path, lambda file: np.savez(file, architecture=architecture, **arrays))
+
+
+def load(path: str | os.PathLike, custom_layers: dict[str, type]) -> tuple[list[Any], dict[str, Any]]:
+    """The layers and metadata of a file that `save` wrote."""
+    where = os.fspath(path)
+    arrays = read_npz(path, "a fastcnn model file")
+    try:
+        header = json.loads(str(arrays.pop("architecture")))
+        if header["format"] != FORMAT:
+            raise KeyError("format")
+        version, described, metadata = header["version"], header["layers"], header["metadata"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{where}: not a fastcnn model file: its architecture is missing") from error
+    if version != VERSION:
+        raise FileFormatError(f"{where}: model file version {version}, and this fastcnn reads version {VERSION}")
+    layers = [build(where, entry, custom_layers) for entry in described]
+    for position, layer in enumerate(layers):
+        for name in layer.parameters():
+            try:
+                setattr(layer, name, arrays.pop(f"{position}.{name}"))
+            except (KeyError, TypeError, ValueError) as error:
+                raise FileFormatError(
+                    f"{where}: parameter `{name}` of layer {position} is missing or wrong: {error}"
+                ) from error
+    if arrays:
+        raise FileFormatError(f"{where}: arrays that belong to no layer: {', '.join(sorted(arrays))}")
+    return layers, metadata
+
+
+def build(where: str, entry: Any, custom_layers: dict[str, type]) -> Any:
+    """One layer from its class name and constructor arguments, parameters still zero."""
+    try:
+        name, config = entry["class"], dict(entry["config"])
+        known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
+        layer_class = {**known, **custom_layers}.get(name)
+        if layer_class is None:
+            raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
+        if issubclass(layer_class, WeightedLayer):
+            config["initializer"] = "zeros"  # leaves NumPy's global generator alone
+        return layer_class(**config)
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error

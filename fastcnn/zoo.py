@@ -1,0 +1,77 @@
+"""Ready-made models: functions that build a `Sequential` for an input shape and a number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastcnn.initializers import random_source
+from fastcnn.layers import Conv2D, FullyConnect, Layer, MaxPooling, Relu, Rescaling, Softmax
+from fastcnn.model import Sequential
+
+
+class _Stack:
+    """Layers added one on another: each takes the shape that the last one returns."""
+
+    def __init__(self, shape: Sequence[int], scale: float, rng: Any, dtype: Any):
+        self.weighted = {"initializer": "he", "rng": random_source("zoo", rng), "dtype": dtype}
+        self.dtype = dtype
+        self.layers: list[Layer] = []
+        self.shape: Sequence[int] = shape
+        if scale != 1:
+            self.add(Rescaling, scale)
+
+    def add(self, layer_class: type[Layer], *args: Any) -> None:
+        options = self.weighted if layer_class in (Conv2D, FullyConnect) else {"dtype": self.dtype}
+        self.layers.append(layer_class(self.shape, *args, **options))
+        self.shape = self.layers[-1].output_shape
+
+    def classifier(self, classes: int) -> Sequential:
+        self.add(FullyConnect, classes)
+        self.add(Softmax)
+        return Sequential(self.layers)
+
+
+def lenet(
+    shape: Sequence[int], classes: int = 10, *, scale: float = 1 / 255, rng: Any = None, dtype: Any = None
+) -> Sequential:
+    """Conv 5x5x12, relu, pool, conv 3x3x24, relu, pool, fc: for 28 x 28 images, 6 x 6 or larger.
+
+    After LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
+
+    Parameters
+    ----------
+    shape : (batch, height, width, channels)
+    classes : int
+    scale : float
+        Inputs are multiplied by it first; 1 leaves them as they are.
+    rng : NumPy generator or seed, optional
+        The source of the initial weights ('he').
+    dtype : 'float32' or 'float64', optional
+    """
+    stack = _Stack(shape, scale, rng, dtype)
+    for channels, ksize in ((12, 5), (24, 3)):
+        stack.add(Conv2D, channels, ksize)
+        stack.add(Relu)
+        stack.add(MaxPooling)
+    return stack.classifier(classes)
+
+
+def vgg_small(
+    shape: Sequence[int], classes: int = 10, *, scale: float = 1 / 255, rng: Any = None, dtype: Any = None
+) -> Sequential:
+    """Three blocks of two 3x3 convolutions and a pool, 32, 64 and 128 wide, then fc: for 32 x 32 colour images.
+
+    After Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
+    Parameters: see :func:`lenet`.
+    """
+    stack = _Stack(shape, scale, rng, dtype)
+    for channels in (32, 64, 128):
+        for _ in range(2):
+            stack.add(Conv2D, channels, 3, 1, "SAME")
+            stack.add(Relu)
+        stack.add(MaxPooling)
+    return stack.classifier(classes)
+
+
+MODELS = {"lenet": lenet, "vgg_small": vgg_small}
