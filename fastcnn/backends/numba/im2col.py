@@ -5,40 +5,62 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastcnn.backends.numba.jit import kernel, serial
+from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.simd import lanes, load, store
 from fastcnn.shapes import conv_output_size
 
 
+@inline
+def run_of(left, ksize, w, c):
+    """The part of a window row of ``ksize * c`` elements that lies inside the image."""
+    return max(0, -left) * c, max(0, min(ksize, w - left)) * c
+
+
+@inline
+def copy_run(source, at, target, to, length, end):
+    """target[to : to + length] = source[at : at + length], in whole vectors where these stay inside both arrays.
+
+    The last vector may write past the run, up to `end`: runs are written in order, so the next one repairs it. A run
+    is often shorter than a vector (5 elements for a 5x5 kernel on grey images), and one store beats a loop by 2x.
+    """
+    v = lanes(source)
+    whole = (length + v - 1) // v * v
+    if to + whole <= end and at + whole <= source.size:
+        for t in range(0, whole, v):
+            store(target, to + t, load(source, at + t))
+    else:
+        for t in range(length):
+            target[np.uintp(to + t)] = source[np.uintp(at + t)]
+
+
 @serial
-def gather_row(image, n, top, stride, before, ksize, ow_n, cols, first):
-    """The windows of one output row, each a run of ``ksize * ksize * C`` in `cols` from the row `first` on."""
+def gather_row(image, n, oh, stride, before, ksize, oh_n, ow_n, cols):
+    """The windows of one output row: each row of a window is one contiguous run of the image."""
     _, h, w, c = image.shape
+    source, target = image.reshape(-1), cols.reshape(-1)
+    length = ksize * c
+    to = (n * oh_n + oh) * ow_n * ksize * length
+    task_end = to + ow_n * ksize * length
     for ow in range(ow_n):
         left = ow * stride - before
-        j0, j1 = max(0, -left), min(ksize, w - left)
+        first, last = run_of(left, ksize, w, c)
         for i in range(ksize):
-            ih = top + i
-            start = i * ksize * c
-            if ih < 0 or ih >= h:
-                for t in range(ksize * c):
-                    cols[first + ow, start + t] = 0
-                continue
-            for t in range(j0 * c):
-                cols[first + ow, start + t] = 0
-            for j in range(j0, j1):
-                for t in range(c):
-                    cols[first + ow, start + j * c + t] = image[n, ih, left + j, t]
-            for t in range(max(j1, 0) * c, ksize * c):
-                cols[first + ow, start + t] = 0
+            ih = oh * stride - before + i
+            begin, end = (first, last) if 0 <= ih < h else (length, length)
+            for t in range(min(begin, length)):
+                target[np.uintp(to + t)] = 0
+            if begin < end:
+                copy_run(source, ((n * h + ih) * w + left) * c + begin, target, to + begin, end - begin, task_end)
+            for t in range(end, length):
+                target[np.uintp(to + t)] = 0
+            to += length
 
 
 @kernel
 def im2col_rows(image, ksize, stride, before, oh_n, ow_n, cols):
     for it in prange(image.shape[0] * oh_n):
         row = np.int64(it)
-        gather_row(
-            image, row // oh_n, (row % oh_n) * stride - before, stride, before, ksize, ow_n, cols, row * ow_n
-        )
+        gather_row(image, row // oh_n, row % oh_n, stride, before, ksize, oh_n, ow_n, cols)
 
 
 def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
@@ -52,21 +74,21 @@ def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int])
 @serial
 def collect_row(cols, n, ih, stride, before, ksize, oh_n, ow_n, image):
     """One image row as the sum of all column entries copied from it: one writer, in a fixed order."""
-    w, c = image.shape[2:]
-    for iw in range(w):
-        for t in range(c):
-            image[n, ih, iw, t] = 0
+    _, h, w, c = image.shape
+    source, target = cols.reshape(-1), image.reshape(-1)
+    to = (n * h + ih) * w * c
+    for t in range(w * c):
+        target[np.uintp(to + t)] = 0
     for i in range(ksize):
         down = ih + before - i
         if down < 0 or down % stride or down // stride >= oh_n:
             continue
         for ow in range(ow_n):
-            row = (n * oh_n + down // stride) * ow_n + ow
             left = ow * stride - before
-            for j in range(max(0, -left), min(ksize, w - left)):
-                start = (i * ksize + j) * c
-                for t in range(c):
-                    image[n, ih, left + j, t] += cols[row, start + t]
+            first, last = run_of(left, ksize, w, c)
+            at = (((n * oh_n + down // stride) * ow_n + ow) * ksize + i) * ksize * c
+            for t in range(first, last):
+                target[np.uintp(to + left * c + t)] += source[np.uintp(at + t)]
 
 
 @kernel

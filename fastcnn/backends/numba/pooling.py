@@ -22,19 +22,24 @@ def windows_over(position, ksize, stride, count):
 @serial
 def max_row(x, n, oh, ksize, stride, out, index):
     _, h, w, c = x.shape
+    source, target, offsets = x.reshape(-1), out.reshape(-1), index.reshape(-1)
+    top = oh * stride
     for ow in range(out.shape[2]):
-        top, left = oh * stride, ow * stride
+        left = ow * stride
+        to = ((n * out.shape[1] + oh) * out.shape[2] + ow) * c
+        at = ((n * h + top) * w + left) * c
         for t in range(c):
-            out[n, oh, ow, t] = x[n, top, left, t]
-            index[n, oh, ow, t] = 0
+            target[np.uintp(to + t)] = source[np.uintp(at + t)]
+            offsets[np.uintp(to + t)] = 0
         for i in range(min(ksize, h - top)):
             for j in range(min(ksize, w - left)):
                 offset = i * ksize + j
+                at = ((n * h + top + i) * w + left + j) * c
                 for t in range(c):
-                    value, best = x[n, top + i, left + j, t], out[n, oh, ow, t]
+                    value, best = source[np.uintp(at + t)], target[np.uintp(to + t)]
                     better = (value > best) | ((value != value) & (best == best))  # the first NaN wins
-                    out[n, oh, ow, t] = value if better else best
-                    index[n, oh, ow, t] = offset if better else index[n, oh, ow, t]
+                    target[np.uintp(to + t)] = value if better else best
+                    offsets[np.uintp(to + t)] = offset if better else offsets[np.uintp(to + t)]
 
 
 @kernel
@@ -55,19 +60,23 @@ def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray
 
 @serial
 def max_gradient_row(eta, index, n, ih, ksize, stride, image):
-    oh_n, ow_n, c = eta.shape[1:]
-    for iw in range(image.shape[2]):
-        for t in range(c):
-            image[n, ih, iw, t] = 0
+    _, oh_n, ow_n, c = eta.shape
+    h, w = image.shape[1:3]
+    source, offsets, target = eta.reshape(-1), index.reshape(-1), image.reshape(-1)
+    row = (n * h + ih) * w * c
+    for t in range(w * c):
+        target[np.uintp(row + t)] = 0
     oh0, oh1 = windows_over(ih, ksize, stride, oh_n)
     for oh in range(oh0, oh1):
-        for iw in range(image.shape[2]):
-            ow0, ow1 = windows_over(iw, ksize, stride, ow_n)
-            for ow in range(ow0, ow1):
-                offset = (ih - oh * stride) * ksize + iw - ow * stride
+        for ow in range(ow_n):
+            at = ((n * oh_n + oh) * ow_n + ow) * c
+            left = ow * stride
+            for j in range(min(ksize, w - left)):
+                offset = (ih - oh * stride) * ksize + j
+                to = row + (left + j) * c
                 for t in range(c):
-                    chosen = index[n, oh, ow, t] == offset
-                    image[n, ih, iw, t] += eta[n, oh, ow, t] if chosen else eta.dtype.type(0)
+                    chosen = offsets[np.uintp(at + t)] == offset
+                    target[np.uintp(to + t)] += source[np.uintp(at + t)] if chosen else eta.dtype.type(0)
 
 
 @kernel

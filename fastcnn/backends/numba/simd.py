@@ -106,17 +106,6 @@ def splat(typingctx, array, index):
 
 
 @intrinsic
-def zeros(typingctx, array):
-    """Zero in every lane, of the dtype of `array`."""
-    vector = Vector(array.dtype)
-
-    def codegen(context, builder, signature, args):
-        return ir.Constant(vector.llvm_type, None)
-
-    return vector(array), codegen
-
-
-@intrinsic
 def multiply_add(typingctx, a, b, c):
     """a * b + c, rounded once where the processor has that instruction."""
 

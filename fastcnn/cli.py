@@ -1,0 +1,83 @@
+"""The command line: parsing, and the one place where an error becomes a line on stderr and an exit status.
+
+Exit status: 0 success, 2 a usage error, 1 a failure, 130 interrupted. Each command is a module of
+:mod:`fastcnn.commands`; nothing heavy is imported before the arguments are known to be good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from fastcnn import __version__
+from fastcnn.commands import COMMANDS, UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """A usage error is one line, and not the whole usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="fastcnn", description="Train, evaluate and use convolutional networks on the CPU.")
+    parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        sub = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+        sub.add_argument("--json", action="store_true", help="print the result as JSON, in the last line")
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run, prog=sub.prog)
+    return parser
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {os.fspath(error.filename)!r}"
+    known = isinstance(error, ValueError | TypeError | OSError | ImportError | RuntimeError | FloatingPointError)
+    return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from fastcnn import backend, runtime
+
+    try:
+        backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
+        if getattr(arguments, "dtype", None):
+            runtime.set_dtype(arguments.dtype)
+        runtime.get_dtype()
+        runtime.set_num_threads(getattr(arguments, "threads", None) or runtime.get_num_threads())
+    except ValueError as error:  # a bad environment variable is bad usage too
+        raise UsageError(str(error)) from error
+    arguments.run(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    arguments: Any = build_parser().parse_args(argv)
+    try:
+        run(arguments)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"{arguments.prog}: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"{arguments.prog}: error: {one_line(error)}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

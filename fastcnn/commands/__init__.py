@@ -1,0 +1,10 @@
+"""The subcommands. Each module has HELP, `add_arguments(parser)` and `run(arguments)`; its docstring is its help."""
+
+from __future__ import annotations
+
+from fastcnn.commands import bench, evaluate, info, predict, train
+from fastcnn.commands.options import UsageError
+
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "bench": bench, "info": info}
+
+__all__ = ["COMMANDS", "UsageError"]

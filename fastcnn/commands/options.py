@@ -1,0 +1,72 @@
+"""What commands share: option types, common options, results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastcnn.datasets import Dataset
+    from fastcnn.model import Sequential
+
+
+class UsageError(ValueError):
+    """The arguments or the environment are wrong: exit status 2."""
+
+
+def number(kind: type, minimum: float, above: bool = False) -> Callable[[str], Any]:
+    """An argparse type: a finite int or float of at least (or above) `minimum`."""
+    wanted = f"{'an integer' if kind is int else 'a number'} {'above' if above else 'of at least'} {minimum:g}"
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < minimum or (above and value == minimum):
+            raise argparse.ArgumentTypeError(f"expected {wanted}, received {text!r}")
+        return value
+
+    return parse
+
+
+def add_runtime_options(parser: argparse.ArgumentParser, dtype: bool = True) -> None:
+    """--backend, --dtype, --threads: the three switches."""
+    from fastcnn.backend import BACKENDS
+
+    parser.add_argument("--backend", choices=BACKENDS, help="default: $FASTCNN_BACKEND, else numba")
+    if dtype:
+        parser.add_argument("--dtype", choices=("float32", "float64"), help="default: $FASTCNN_DTYPE, else float32")
+    parser.add_argument(
+        "--threads", type=number(int, 1), metavar="N", help="default: $FASTCNN_NUM_THREADS, else all cores"
+    )
+
+
+DATA_HELP = "digits (default), mnist, fashion-mnist, cifar10, a folder, or an .npz file"
+
+
+def load_data(name: str) -> Dataset:
+    """The data set of --data; a name that is neither known nor a path is a usage error."""
+    from fastcnn import datasets
+    from fastcnn.errors import FileFormatError
+
+    try:
+        return datasets.load(name)
+    except FileFormatError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"argument --data: {error}") from error
+
+
+def load_model(path: str) -> Sequential:
+    from fastcnn.model import Sequential
+
+    return Sequential.load(path)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """One line of JSON; numbers that JSON has no word for become null."""
+    print(json.dumps(result, allow_nan=False), flush=True)
