@@ -20,7 +20,7 @@ from fastcnn.backend import use_backend
 from fastcnn.shapes import check_choice
 
 CONTESTANTS = ("numba", "numpy", "original")
-RUNS = 5  # clocked runs of one turn
+RUNS = 20  # clocked runs of one turn; the first few after a pause are slower on a virtual machine
 PAUSE = 0.05  # seconds between turns, in which threads that still spin go to sleep
 Step = Callable[[], object]
 

@@ -13,7 +13,7 @@ HELP = "time the backends against each other"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="lenet (default): a training step")
     parser.add_argument(
-        "--rounds", type=number(int, 1), default=10, metavar="N", help="turns of 5 runs for each; default: 10"
+        "--rounds", type=number(int, 1), default=10, metavar="N", help="turns of 20 runs for each; default: 10"
     )
     parser.add_argument(
         "--contestants",
