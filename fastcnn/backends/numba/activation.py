@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from fastcnn.backends.numba.jit import kernel, serial
+from fastcnn.backends.numba.memory import empty
 
 CHUNK = 16384  # elements of one task: 64 KiB of float32, long enough to hide the launch
 
@@ -56,13 +57,13 @@ def scale_chunks(x, eta, alpha, out):
 
 
 def relu_forward(x: np.ndarray) -> np.ndarray:
-    out = np.empty_like(x)
+    out = empty(x.shape, x.dtype)
     relu_chunks(x.reshape(-1), out.reshape(-1))
     return out
 
 
 def relu_backward(x: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    out = np.empty_like(x)
+    out = empty(x.shape, x.dtype)
     select_chunks(x.reshape(-1), eta.reshape(-1), out.reshape(-1))
     return out
 
@@ -72,6 +73,6 @@ def leaky_relu_forward(x: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def leaky_relu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
-    out = np.empty_like(x)
+    out = empty(x.shape, x.dtype)
     scale_chunks(x.reshape(-1), eta.reshape(-1), x.dtype.type(alpha), out.reshape(-1))
     return out

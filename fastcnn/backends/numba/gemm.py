@@ -14,6 +14,7 @@ import numpy as np
 from numba import prange
 
 from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes, load, multiply_add, splat, store
 
 TILE_ROWS = 6  # 6 rows of 2 vectors: 12 of AVX2's 16 registers accumulate, the others hold A and B
@@ -148,8 +149,8 @@ def product(
     (m, k), n = a.shape, b.shape[1]
     row_blocks = max(1, -(-m // BLOCK_ROWS))
     pieces = max(1, min(k // SUM_LENGTH, MAX_TASKS // row_blocks))
-    out = np.empty((m, n), a.dtype) if out is None else out
-    parts = out[np.newaxis] if pieces == 1 else np.empty((pieces, m, n), a.dtype)
+    out = empty((m, n), a.dtype) if out is None else out
+    parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), a.dtype)
     start = np.empty(0, a.dtype) if bias is None or pieces > 1 else bias
     blocks(*flat(a), *flat(b), parts, m, n, k, -(-k // pieces), start)
     if pieces > 1:

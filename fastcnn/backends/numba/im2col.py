@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes, load, store
 from fastcnn.shapes import conv_output_size
 
@@ -63,7 +64,7 @@ def im2col_rows(image, ksize, stride, before, oh_n, ow_n, cols):
 def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
     b, h, w, c = image.shape
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
-    cols = np.empty((b * oh * ow, ksize * ksize * c), image.dtype)
+    cols = empty((b * oh * ow, ksize * ksize * c), image.dtype)
     im2col_rows(image, ksize, stride, padding[0], oh, ow, cols)
     return cols
 
@@ -100,6 +101,6 @@ def col2im(
     cols: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int, padding: tuple[int, int]
 ) -> np.ndarray:
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in image_shape[1:3])
-    image = np.empty(image_shape, cols.dtype)
+    image = empty(image_shape, cols.dtype)
     col2im_rows(cols, ksize, stride, padding[0], oh, ow, image)
     return image

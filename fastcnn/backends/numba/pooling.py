@@ -11,6 +11,7 @@ from numba import prange
 
 from fastcnn.backends import pool_index_dtype
 from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.memory import empty
 
 
 @inline
@@ -52,8 +53,8 @@ def max_rows(x, ksize, stride, out, index):
 
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
     b, h, w, c = x.shape
-    out = np.empty((b, h // stride, w // stride, c), x.dtype)
-    index = np.empty(out.shape, pool_index_dtype(ksize))
+    out = empty((b, h // stride, w // stride, c), x.dtype)
+    index = empty(out.shape, pool_index_dtype(ksize))
     max_rows(x, ksize, stride, out, index)
     return out, index
 
@@ -90,7 +91,7 @@ def max_gradient_rows(eta, index, ksize, stride, image):
 def max_pool_backward(
     eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int
 ) -> np.ndarray:
-    image = np.empty(image_shape, eta.dtype)
+    image = empty(image_shape, eta.dtype)
     max_gradient_rows(eta, index, ksize, stride, image)
     return image
 
@@ -121,7 +122,7 @@ def mean_rows(x, ksize, stride, out):
 
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
     b, h, w, c = x.shape
-    out = np.empty((b, h // stride, w // stride, c), x.dtype)
+    out = empty((b, h // stride, w // stride, c), x.dtype)
     mean_rows(x, ksize, stride, out)
     return out
 
@@ -151,6 +152,6 @@ def share_rows(eta, ksize, stride, image):
 
 
 def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
-    image = np.empty(image_shape, eta.dtype)
+    image = empty(image_shape, eta.dtype)
     share_rows(eta, ksize, stride, image)
     return image
