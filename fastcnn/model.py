@@ -122,13 +122,14 @@ class Sequential:
     ) -> tuple[float, int]:
         """One step of gradient descent on the mean loss of a batch; its summed loss and the number of hits before.
 
-        The layers' gradients are sums over the batch, so their `alpha` is ``learning_rate / len(batch)``.
+        The layers' gradients are sums over the batch and their decay is that of one step, so they get
+        ``alpha = learning_rate / len(batch)`` and ``learning_rate * weight_decay``.
         """
         logits = self.logits(x)
         loss = self.loss_layer.cal_loss(logits, y)
         hits = np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label)
         self.parameter_gradient(self.loss_layer.gradient())
-        self.backward(learning_rate / len(logits), weight_decay)
+        self.backward(learning_rate / len(logits), learning_rate * weight_decay)
         return loss, int(hits)
 
     def fit(self, x: Any, y: Any, epochs: int = 1, batch_size: int = 64, **options: Any) -> dict[str, list[float]]:

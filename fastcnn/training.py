@@ -54,7 +54,8 @@ def fit(
         Of the mean loss of a batch, so that it suits any batch size. A callable gets the share of the training that
         is done, from 0 to below 1, before each step and returns that step's rate; see :func:`cosine`.
     weight_decay : float
-        Each step multiplies all parameters by ``1 - weight_decay``.
+        Of the L2 penalty ``weight_decay / 2 * sum(p ** 2)`` on the mean loss, as in PyTorch's SGD: each step multiplies
+        all parameters by ``1 - learning_rate * weight_decay`` before the gradient is subtracted.
     shuffle, seed :
         Whether images are put in a new order for each epoch, and the seed of those orders.
     verbose : bool
@@ -95,7 +96,14 @@ def fit(
         with tqdm(total=len(x), desc=title, unit="img", leave=False, disable=None if verbose else True) as bar:
             done = (epoch - 1) / epochs
             loss, accuracy = run_epoch(
-                model, x, y, order, batch_size, lambda share, done=done: learning_rate(done + share / epochs), weight_decay, bar
+                model,
+                x,
+                y,
+                order,
+                batch_size,
+                lambda share, done=done: learning_rate(done + share / epochs),
+                weight_decay,
+                bar,
             )
         seconds = time.perf_counter() - start
         record = {"loss": loss, "accuracy": accuracy}

@@ -142,9 +142,7 @@ def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
     return matrix.T.reshape(-1), 1, matrix.shape[0]
 
 
-def product(
-    a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None
-) -> np.ndarray:
+def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n = a.shape, b.shape[1]
     row_blocks = max(1, -(-m // BLOCK_ROWS))

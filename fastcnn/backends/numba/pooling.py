@@ -38,7 +38,7 @@ def max_row(x, n, oh, ksize, stride, out, index):
                 at = ((n * h + top + i) * w + left + j) * c
                 for t in range(c):
                     value, best = source[np.uintp(at + t)], target[np.uintp(to + t)]
-                    better = (value > best) | ((value != value) & (best == best))  # the first NaN wins
+                    better = (value > best) | (np.isnan(value) & ~np.isnan(best))
                     target[np.uintp(to + t)] = value if better else best
                     offsets[np.uintp(to + t)] = offset if better else offsets[np.uintp(to + t)]
 

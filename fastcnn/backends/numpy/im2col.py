@@ -16,7 +16,8 @@ def pad(image: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
 def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
     windows = sliding_window_view(pad(image, padding), (ksize, ksize), axis=(1, 2))[:, ::stride, ::stride]
     b, oh, ow, c = windows.shape[:4]
-    return np.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(b * oh * ow, ksize * ksize * c)
+    # np.array always copies; ascontiguousarray would return the image itself for a 1x1 kernel.
+    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, ksize * ksize * c)
 
 
 def col2im(

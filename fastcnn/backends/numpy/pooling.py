@@ -62,9 +62,7 @@ def max_pool_backward(
 
 def window_sizes(image_shape: tuple[int, ...], ksize: int, stride: int, dtype: np.dtype) -> np.ndarray:
     """Pixels that each window really holds, as (OH, OW, 1)."""
-    sides = [
-        np.minimum(ksize, size - stride * np.arange(size // stride)).astype(dtype) for size in image_shape[1:3]
-    ]
+    sides = [np.minimum(ksize, size - stride * np.arange(size // stride)).astype(dtype) for size in image_shape[1:3]]
     return np.outer(*sides)[:, :, np.newaxis]
 
 

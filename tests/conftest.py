@@ -1,0 +1,83 @@
+"""Shared fixtures. Tests run with no FASTCNN_* variable set and leave every switch as it was."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
+    del os.environ[variable]
+
+import fastcnn
+from fastcnn import datasets, runtime
+
+ROOT = Path(__file__).parent.parent
+BACKENDS = ("numpy", "numba")
+
+# The first call of a kernel compiles it: no deadline. The same examples in every run: a failure can be had again.
+settings.register_profile(
+    "fastcnn", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("fastcnn")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    """Both backends in turn, on for the test."""
+    with fastcnn.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def float64():
+    """float64 for layers made in the test."""
+    before = runtime._dtype
+    fastcnn.set_dtype("float64")
+    yield
+    runtime._dtype = before
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return datasets.load("digits")
+
+
+@contextlib.contextmanager
+def threads(count):
+    """Kernels on `count` threads inside a ``with`` block."""
+    before = runtime._threads
+    fastcnn.set_num_threads(count)
+    try:
+        yield
+    finally:
+        runtime._threads = before
+        runtime.limit_blas(runtime.get_num_threads())
+
+
+def run_python(*arguments, cwd=None, timeout=300, **environment):
+    """Run this Python with `arguments`; FASTCNN_* and other variables by keyword."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | environment
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_fastcnn(*arguments, **options):
+    """Run ``python -m fastcnn`` with `arguments`."""
+    return run_python("-m", "fastcnn", *arguments, **options)

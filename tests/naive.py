@@ -1,0 +1,258 @@
+"""The oracle: every kernel and layer computation as scalar loops, in float64, importing nothing from fastcnn.
+
+Each function has the name and arguments of the kernel that it checks and is written straight from the definition, so
+that a reader can compare it with a textbook. Lists instead of arrays in the inner loops: three times faster here.
+"""
+
+import math
+
+import numpy as np
+
+
+def output_size(size, ksize, stride, padding):
+    return (size + padding[0] + padding[1] - ksize) // stride + 1
+
+
+def windows(image_shape, ksize, stride, padding):
+    """All (n, oh, ow, i, j, h, w): output pixel, place in the kernel, and the input pixel under it, if it exists."""
+    batch, height, width, _ = image_shape
+    for n in range(batch):
+        for oh in range(output_size(height, ksize, stride, padding)):
+            for ow in range(output_size(width, ksize, stride, padding)):
+                for i in range(ksize):
+                    for j in range(ksize):
+                        h, w = oh * stride - padding[0] + i, ow * stride - padding[0] + j
+                        if 0 <= h < height and 0 <= w < width:
+                            yield n, oh, ow, i, j, h, w
+
+
+def im2col(image, ksize, stride, padding):
+    batch, height, width, channels = image.shape
+    oh_n, ow_n = (output_size(size, ksize, stride, padding) for size in (height, width))
+    cols = np.zeros((batch * oh_n * ow_n, ksize * ksize * channels))
+    for n, oh, ow, i, j, h, w in windows(image.shape, ksize, stride, padding):
+        for c in range(channels):
+            cols[(n * oh_n + oh) * ow_n + ow, (i * ksize + j) * channels + c] = image[n, h, w, c]
+    return cols
+
+
+def col2im(cols, image_shape, ksize, stride, padding):
+    _, height, width, channels = image_shape
+    oh_n, ow_n = (output_size(size, ksize, stride, padding) for size in (height, width))
+    image = np.zeros(image_shape)
+    for n, oh, ow, i, j, h, w in windows(image_shape, ksize, stride, padding):
+        for c in range(channels):
+            image[n, h, w, c] += cols[(n * oh_n + oh) * ow_n + ow, (i * ksize + j) * channels + c]
+    return image
+
+
+def conv_forward(x, weights, bias, stride, padding):
+    batch, height, width, channels = x.shape
+    ksize, outputs = weights.shape[0], weights.shape[3]
+    out = np.zeros(
+        (batch, output_size(height, ksize, stride, padding), output_size(width, ksize, stride, padding), outputs)
+    )
+    out += bias
+    out, x, weights = out.tolist(), x.tolist(), weights.tolist()
+    for n, oh, ow, i, j, h, w in windows((batch, height, width, channels), ksize, stride, padding):
+        pixel = out[n][oh][ow]
+        for c in range(channels):
+            value, row = x[n][h][w][c], weights[i][j][c]
+            for o in range(outputs):
+                pixel[o] += value * row[o]
+    return np.array(out).reshape(batch, -1, output_size(width, ksize, stride, padding), outputs)
+
+
+def conv_input_gradient(eta, weights, image_shape, stride, padding):
+    image = np.zeros(image_shape).tolist()
+    ksize, outputs = weights.shape[0], weights.shape[3]
+    eta, weights = eta.tolist(), weights.tolist()
+    for n, oh, ow, i, j, h, w in windows(image_shape, ksize, stride, padding):
+        pixel, slope = image[n][h][w], eta[n][oh][ow]
+        for c in range(image_shape[3]):
+            row = weights[i][j][c]
+            for o in range(outputs):
+                pixel[c] += slope[o] * row[o]
+    return np.array(image).reshape(image_shape)
+
+
+def conv_weight_gradient(x, eta, ksize, stride, padding):
+    channels, outputs, shape = x.shape[3], eta.shape[3], x.shape
+    dw = np.zeros((ksize, ksize, channels, outputs)).tolist()
+    db = [0.0] * outputs
+    x, eta = x.tolist(), eta.tolist()
+    for n, oh, ow, i, j, h, w in windows(shape, ksize, stride, padding):
+        slope = eta[n][oh][ow]
+        for c in range(channels):
+            value, row = x[n][h][w][c], dw[i][j][c]
+            for o in range(outputs):
+                row[o] += value * slope[o]
+    for image in eta:
+        for row in image:
+            for slope in row:
+                for o in range(outputs):
+                    db[o] += slope[o]
+    return np.array(dw), np.array(db)
+
+
+def dense_forward(x, weights, bias):
+    out = np.zeros((x.shape[0], weights.shape[1]))
+    for n in range(x.shape[0]):
+        for o in range(weights.shape[1]):
+            out[n, o] = bias[o]
+            for i in range(x.shape[1]):
+                out[n, o] += float(x[n, i]) * float(weights[i, o])
+    return out
+
+
+def dense_input_gradient(eta, weights):
+    image = np.zeros((eta.shape[0], weights.shape[0]))
+    for n in range(eta.shape[0]):
+        for i in range(weights.shape[0]):
+            for o in range(weights.shape[1]):
+                image[n, i] += float(eta[n, o]) * float(weights[i, o])
+    return image
+
+
+def dense_weight_gradient(x, eta):
+    dw, db = np.zeros((x.shape[1], eta.shape[1])), np.zeros(eta.shape[1])
+    for n in range(x.shape[0]):
+        for o in range(eta.shape[1]):
+            db[o] += float(eta[n, o])
+            for i in range(x.shape[1]):
+                dw[i, o] += float(x[n, i]) * float(eta[n, o])
+    return dw, db
+
+
+def pool_window(x, n, oh, ow, c, ksize, stride):
+    """(value, offset in the window, h, w) of each element of a clipped window, in row-major order."""
+    for i in range(ksize):
+        for j in range(ksize):
+            h, w = oh * stride + i, ow * stride + j
+            if h < x.shape[1] and w < x.shape[2]:
+                yield float(x[n, h, w, c]), i * ksize + j, h, w
+
+
+def pool_outputs(shape, stride):
+    batch, height, width, channels = shape
+    for n in range(batch):
+        for oh in range(height // stride):
+            for ow in range(width // stride):
+                for c in range(channels):
+                    yield n, oh, ow, c
+
+
+def max_pool_forward(x, ksize, stride):
+    shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
+    out, index = np.zeros(shape), np.zeros(shape, int)
+    for n, oh, ow, c in pool_outputs(x.shape, stride):
+        best, best_offset = None, None
+        for value, offset, _, _ in pool_window(x, n, oh, ow, c, ksize, stride):
+            first_nan = best is not None and math.isnan(value) and not math.isnan(best)
+            if best is None or value > best or first_nan:
+                best, best_offset = value, offset
+        out[n, oh, ow, c], index[n, oh, ow, c] = best, best_offset
+    return out, index
+
+
+def max_pool_backward(eta, index, image_shape, ksize, stride):
+    image = np.zeros(image_shape)
+    for n, oh, ow, c in pool_outputs(image_shape, stride):
+        for _, offset, h, w in pool_window(image, n, oh, ow, c, ksize, stride):
+            if offset == index[n, oh, ow, c]:
+                image[n, h, w, c] += eta[n, oh, ow, c]
+    return image
+
+
+def avg_pool_forward(x, ksize, stride):
+    out = np.zeros((x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3]))
+    for n, oh, ow, c in pool_outputs(x.shape, stride):
+        values = [value for value, _, _, _ in pool_window(x, n, oh, ow, c, ksize, stride)]
+        out[n, oh, ow, c] = sum(values) / len(values)
+    return out
+
+
+def avg_pool_backward(eta, image_shape, ksize, stride):
+    image = np.zeros(image_shape)
+    for n, oh, ow, c in pool_outputs(image_shape, stride):
+        places = [(h, w) for _, _, h, w in pool_window(image, n, oh, ow, c, ksize, stride)]
+        for h, w in places:
+            image[n, h, w, c] += float(eta[n, oh, ow, c]) / len(places)
+    return image
+
+
+def each(function, *arrays):
+    """`function` of the elements, one by one."""
+    flat = [array.reshape(-1).tolist() for array in arrays]
+    return np.array([function(*values) for values in zip(*flat, strict=True)]).reshape(arrays[0].shape)
+
+
+def relu_forward(x):
+    return each(lambda v: v if v > 0 or math.isnan(v) else 0.0, x)
+
+
+def relu_backward(x, eta):
+    return each(lambda v, slope: slope if v >= 0 else 0.0, x, eta)
+
+
+def leaky_relu_forward(x, alpha):
+    return each(lambda v: v if v >= 0 else alpha * v, x)
+
+
+def leaky_relu_backward(x, eta, alpha):
+    return each(lambda v, slope: slope if v >= 0 else alpha * slope, x, eta)
+
+
+def softmax_cross_entropy(logits, labels):
+    """The summed loss and its gradient."""
+    loss, gradient = 0.0, np.zeros(logits.shape)
+    for n in range(logits.shape[0]):
+        largest = max(float(z) for z in logits[n])
+        exponentials = [math.exp(float(z) - largest) for z in logits[n]]
+        total = sum(exponentials)
+        loss += math.log(total) - (float(logits[n, labels[n]]) - largest)
+        for k in range(logits.shape[1]):
+            gradient[n, k] = exponentials[k] / total - (1.0 if k == labels[n] else 0.0)
+    return loss, gradient
+
+
+class LeNet:
+    """Conv 5x5x12, relu, pool, conv 3x3x24, relu, pool, fc 10 with the contract's initialisation and update."""
+
+    def __init__(self, shape, seed):
+        np.random.seed(seed)
+        batch, height, width, channels = shape
+        h2, w2 = (height - 4) // 2, (width - 4) // 2
+        h3, w3 = (h2 - 2) // 2, (w2 - 2) // 2
+        scale1 = math.sqrt(batch * height * width * channels / 12)
+        scale2 = math.sqrt(batch * h2 * w2 * 12 / 24)
+        self.parameters = {
+            "w1": np.random.standard_normal((5, 5, channels, 12)) / scale1,
+            "b1": np.random.standard_normal(12) / scale1,
+            "w2": np.random.standard_normal((3, 3, 12, 24)) / scale2,
+            "b2": np.random.standard_normal(24) / scale2,
+            "w3": np.random.standard_normal((h3 * w3 * 24, 10)) / 100,
+            "b3": np.random.standard_normal(10) / 100,
+        }
+
+    def step(self, x, labels, alpha, weight_decay):
+        p, none = self.parameters, (0, 0)
+        c1 = conv_forward(x, p["w1"], p["b1"], 1, none)
+        m1, at1 = max_pool_forward(relu_forward(c1), 2, 2)
+        c2 = conv_forward(m1, p["w2"], p["b2"], 1, none)
+        m2, at2 = max_pool_forward(relu_forward(c2), 2, 2)
+        features = m2.reshape(len(x), -1)
+        loss, eta = softmax_cross_entropy(dense_forward(features, p["w3"], p["b3"]), labels)
+
+        gradients = {}
+        gradients["w3"], gradients["b3"] = dense_weight_gradient(features, eta)
+        eta = dense_input_gradient(eta, p["w3"]).reshape(m2.shape)
+        eta = relu_backward(c2, max_pool_backward(eta, at2, c2.shape, 2, 2))
+        gradients["w2"], gradients["b2"] = conv_weight_gradient(m1, eta, 3, 1, none)
+        eta = conv_input_gradient(eta, p["w2"], m1.shape, 1, none)
+        eta = relu_backward(c1, max_pool_backward(eta, at1, c1.shape, 2, 2))
+        gradients["w1"], gradients["b1"] = conv_weight_gradient(x, eta, 5, 1, none)
+        for name, gradient in gradients.items():
+            p[name] *= 1 - weight_decay
+            p[name] -= alpha * gradient
+        return loss

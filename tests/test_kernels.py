@@ -1,0 +1,251 @@
+"""Every kernel of both backends against the oracle, over random shapes; twins are found by name.
+
+A new kernel needs its name in `fastcnn.backends.KERNELS`, a twin in each backend, a scalar definition in `naive.py`, and
+below a function that draws its arguments.
+"""
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import naive
+from conftest import BACKENDS
+from fastcnn.backends import KERNELS, pool_index_dtype
+
+MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
+TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # relative to the sum of absolute terms: sums of up to some 300 terms
+
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
+
+
+class Case:
+    """Random arguments from hypothesis: small numbers for shapes, one seed for the values."""
+
+    def __init__(self, data, dtype):
+        self.data, self.dtype = data, dtype
+        self.rng = np.random.default_rng(self.integer(0, 2**20))
+
+    def integer(self, low, high):
+        return self.data.draw(st.integers(low, high))
+
+    def array(self, *shape):
+        return self.rng.standard_normal(shape).astype(self.dtype)
+
+    def image(self):
+        return (self.integer(1, 4), self.integer(1, 9), self.integer(1, 9), self.integer(1, 17))
+
+    def convolution(self):
+        """(image shape, OH, OW, ksize, stride, padding), padded as 'VALID' or 'SAME'."""
+        shape = self.image()
+        same = self.data.draw(st.booleans())
+        ksize = self.integer(1, 5) if same else self.integer(1, min(5, *shape[1:3]))
+        stride = self.integer(1, 4)
+        padding = ((ksize - 1) // 2, ksize // 2) if same else (0, 0)
+        oh, ow = (naive.output_size(size, ksize, stride, padding) for size in shape[1:3])
+        return shape, oh, ow, ksize, stride, padding
+
+    def pooling(self):
+        """(image shape, ksize, stride): windows apart, side by side and overlapping, clipped or not."""
+        shape = self.image()
+        return shape, self.integer(1, min(4, *shape[1:3])), self.integer(1, min(4, *shape[1:3]))
+
+    def pooled_values(self, shape):
+        """Values with many ties, and now and then with NaN and infinities."""
+        values = self.rng.integers(-2, 3, shape).astype(self.dtype)
+        if self.data.draw(st.booleans()):
+            values = np.where(self.rng.random(shape) < 0.1, self.rng.choice(SPECIAL, shape), values)
+        return values.astype(self.dtype)
+
+
+def im2col(case):
+    shape, _, _, ksize, stride, padding = case.convolution()
+    return case.array(*shape), ksize, stride, padding
+
+
+def col2im(case):
+    shape, oh, ow, ksize, stride, padding = case.convolution()
+    return case.array(shape[0] * oh * ow, ksize * ksize * shape[3]), shape, ksize, stride, padding
+
+
+def conv_forward(case):
+    shape, _, _, ksize, stride, padding = case.convolution()
+    outputs = case.integer(1, 20)
+    return case.array(*shape), case.array(ksize, ksize, shape[3], outputs), case.array(outputs), stride, padding
+
+
+def conv_input_gradient(case):
+    shape, oh, ow, ksize, stride, padding = case.convolution()
+    outputs = case.integer(1, 20)
+    return (
+        case.array(shape[0], oh, ow, outputs),
+        case.array(ksize, ksize, shape[3], outputs),
+        shape,
+        stride,
+        padding,
+    )
+
+
+def conv_weight_gradient(case):
+    shape, oh, ow, ksize, stride, padding = case.convolution()
+    return case.array(*shape), case.array(shape[0], oh, ow, case.integer(1, 20)), ksize, stride, padding
+
+
+def dense_forward(case):
+    batch, inputs, outputs = case.integer(1, 9), case.integer(1, 40), case.integer(1, 35)
+    return case.array(batch, inputs), case.array(inputs, outputs), case.array(outputs)
+
+
+def dense_input_gradient(case):
+    batch, inputs, outputs = case.integer(1, 9), case.integer(1, 40), case.integer(1, 35)
+    return case.array(batch, outputs), case.array(inputs, outputs)
+
+
+def dense_weight_gradient(case):
+    batch, inputs, outputs = case.integer(1, 9), case.integer(1, 40), case.integer(1, 35)
+    return case.array(batch, inputs), case.array(batch, outputs)
+
+
+def max_pool_forward(case):
+    shape, ksize, stride = case.pooling()
+    return case.pooled_values(shape), ksize, stride
+
+
+def max_pool_backward(case):
+    shape, ksize, stride = case.pooling()
+    index = naive.max_pool_forward(case.pooled_values(shape), ksize, stride)[1]
+    return case.array(*index.shape), index.astype(pool_index_dtype(ksize)), shape, ksize, stride
+
+
+def avg_pool_forward(case):
+    shape, ksize, stride = case.pooling()
+    return case.array(*shape), ksize, stride
+
+
+def avg_pool_backward(case):
+    shape, ksize, stride = case.pooling()
+    return case.array(shape[0], shape[1] // stride, shape[2] // stride, shape[3]), shape, ksize, stride
+
+
+def relu_forward(case):
+    return (case.pooled_values((case.integer(1, 50),)),)
+
+
+def relu_backward(case):
+    x = case.pooled_values((case.integer(1, 50),))
+    return x, case.array(*x.shape)
+
+
+def leaky_relu_forward(case):
+    return case.pooled_values((case.integer(1, 50),)), 0.25
+
+
+def leaky_relu_backward(case):
+    return *relu_backward(case), 0.25
+
+
+def parts(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+@np.errstate(invalid="ignore")
+def assert_agrees(name, module, arguments, dtype):
+    before = [np.copy(argument) for argument in arguments]
+    result = parts(getattr(module, name)(*arguments))
+    for argument, copy in zip(arguments, before, strict=True):
+        np.testing.assert_array_equal(argument, copy, err_msg=f"{name} changed an argument")
+    expected = parts(getattr(naive, name)(*arguments))
+    absolute = [np.abs(a) if isinstance(a, np.ndarray) and a.dtype == dtype else a for a in arguments]
+    terms = parts(getattr(naive, name)(*absolute))
+    assert len(result) == len(expected)
+    for got, wanted, size in zip(result, expected, terms, strict=True):
+        assert got.shape == wanted.shape
+        assert got.flags.c_contiguous and got.flags.writeable
+        if wanted.dtype.kind == "i":
+            np.testing.assert_array_equal(got, wanted)
+            continue
+        assert got.dtype == dtype
+        close = np.abs(got - wanted) <= TOLERANCE[dtype] * size
+        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+        assert (close | same).all(), f"{name}: {got[~(close | same)][:3]} for {wanted[~(close | same)][:3]}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("module", BACKENDS)
+@pytest.mark.parametrize("name", KERNELS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
+    arguments = globals()[name](Case(data, dtype))
+    assert_agrees(name, MODULES[module], arguments, dtype)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_twins_have_one_signature(name):
+    signatures = [str(inspect.signature(getattr(module, name))) for module in MODULES.values()]
+    assert signatures[0] == signatures[1]
+    names = list(inspect.signature(getattr(naive, name)).parameters)
+    assert names == list(inspect.signature(getattr(MODULES["numpy"], name)).parameters)
+
+
+def test_every_public_kernel_is_listed():
+    for module in MODULES.values():
+        assert sorted(module.__all__) == sorted(KERNELS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("module", BACKENDS)
+@given(m=st.integers(1, 20), n=st.integers(1, 40), k=st.integers(1, 12), seed=st.integers(0, 1000))
+@example(m=7, n=1, k=3, seed=0)  # a tile of 16 columns reaches over 15 rows of one column
+@example(m=400, n=17, k=5, seed=0)  # three tasks of rows
+@example(m=3, n=5, k=2000, seed=0)  # a sum that is cut into pieces, each of several panels
+@example(m=200, n=33, k=600, seed=0)  # several panels in both directions
+@settings(max_examples=40)
+def test_products_of_every_tail(module, dtype, m, n, k, seed):
+    """Every remainder of the tile: rows, columns and depth; the oracle here is a product in long double."""
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n), (n,)))
+    eta = rng.standard_normal((m, n)).astype(dtype)
+    kernels = MODULES[module]
+    dw, db = kernels.dense_weight_gradient(x, eta)
+    extended = np.vstack([w, b])  # a bias is one more input that is always 1
+    checks = (
+        (kernels.dense_forward(x, w, b), np.hstack([x, np.ones((m, 1))]), extended),
+        (kernels.dense_input_gradient(eta, w), eta, w.T),
+        (dw, x.T, eta),
+        (db, np.ones(m), eta),
+    )
+    for got, left, right in checks:
+        left, right = left.astype(np.longdouble), right.astype(np.longdouble)
+        assert (np.abs(got - left @ right) <= 4 * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right))).all()
+
+
+@pytest.mark.parametrize("module", BACKENDS)
+def test_empty_batches(module):
+    kernels = MODULES[module]
+    x, weights = np.zeros((0, 6, 5, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
+    out = kernels.conv_forward(x, weights, np.ones(4, np.float32), 1, (0, 0))
+    assert out.shape == (0, 4, 3, 4)
+    assert kernels.conv_input_gradient(out, weights, x.shape, 1, (0, 0)).shape == x.shape
+    dw, db = kernels.conv_weight_gradient(x, out, 3, 1, (0, 0))
+    assert not dw.any() and not db.any() and dw.shape == weights.shape
+    pooled, index = kernels.max_pool_forward(x, 2, 2)
+    assert kernels.max_pool_backward(pooled, index, x.shape, 2, 2).shape == x.shape
+
+
+@pytest.mark.parametrize("module", BACKENDS)
+def test_batches_larger_than_one_group_of_columns(module, rng):
+    """The numba backend works through a large batch in groups; the whole must not show it."""
+    x = rng.standard_normal((40, 30, 30, 8)).astype(np.float32)
+    weights, bias = rng.standard_normal((5, 5, 8, 3)).astype(np.float32), np.ones(3, np.float32)
+    kernels = MODULES[module]
+    out = kernels.conv_forward(x, weights, bias, 1, (2, 2))
+    one = [kernels.conv_forward(x[i : i + 1], weights, bias, 1, (2, 2)) for i in range(40)]
+    np.testing.assert_allclose(out, np.concatenate(one), rtol=1e-4, atol=1e-4)
+    dw, db = kernels.conv_weight_gradient(x, out, 5, 1, (2, 2))
+    parts_of_it = [kernels.conv_weight_gradient(x[i : i + 1], out[i : i + 1], 5, 1, (2, 2)) for i in range(40)]
+    np.testing.assert_allclose(dw, sum(p[0].astype(np.float64) for p in parts_of_it), rtol=1e-3, atol=0.2)
+    np.testing.assert_allclose(db, sum(p[1].astype(np.float64) for p in parts_of_it), rtol=1e-3, atol=0.2)
