@@ -28,7 +28,7 @@ NAMES = ("msra", "he", "xavier", "zeros")
 
 def random_source(owner: str, rng: Any) -> Any:
     """NumPy's global generator for None; a generator as it is; a seed as a new generator."""
-    if rng is None:
+    if rng is None or rng is np.random:
         return np.random
     if isinstance(rng, np.random.Generator | np.random.RandomState):
         return rng

@@ -60,8 +60,10 @@ class Sequential:
                 )
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        return tuple(self.layers[0].input_shape)
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The first layer's input shape; None where it does not say."""
+        shape = getattr(self.layers[0], "input_shape", None)
+        return None if shape is None else tuple(shape)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -144,8 +146,8 @@ class Sequential:
 
     def take_images(self, owner: str, x: Any) -> np.ndarray:
         x = real_array(owner, "x", x)
-        wanted = self.input_shape[1:]
-        if x.shape[1:] != wanted or not len(x):
+        wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
+        if x.shape[1:] != wanted or not x.size:
             raise ValueError(
                 f"{owner}: `x` must have the shape (images, {', '.join(map(str, wanted))}), one image at least. "
                 f"Received the shape {x.shape}"

@@ -56,17 +56,22 @@ def available_cores() -> int:
 
 def get_num_threads() -> int:
     """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores."""
-    if _threads is not None:
-        return _threads
-    text = os.environ.get("FASTCNN_NUM_THREADS")
-    if not text:
-        return available_cores()
-    if not text.strip().isdigit() or int(text) < 1:
+    return _threads or _environment_threads() or available_cores()
+
+
+def largest_num_threads() -> int:
+    """The larger of `set_num_threads` and `FASTCNN_NUM_THREADS`; 0 where neither was used."""
+    return max(_threads or 0, _environment_threads())
+
+
+def _environment_threads() -> int:
+    text = os.environ.get("FASTCNN_NUM_THREADS", "").strip()
+    if text and (not text.isdigit() or int(text) < 1):
         raise ValueError(
             "the environment variable FASTCNN_NUM_THREADS must be an integer of at least 1. "
             f"{received('FASTCNN_NUM_THREADS', text)}"
         )
-    return int(text)
+    return int(text or 0)
 
 
 def set_num_threads(threads: int) -> None:

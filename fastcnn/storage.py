@@ -54,12 +54,11 @@ def check_writable(path: str | os.PathLike) -> None:
 def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file, read whole; FileFormatError where it is not one, or is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise FileFormatError(f"{os.fspath(path)}: not {what}: a single array, not an .npz archive")
-            return {name: archive[name] for name in archive.files}
-    except FileFormatError:
-        raise
+        with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("it is no zip archive")
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise FileFormatError(
             f"{os.fspath(path)}: not {what}, or a truncated or corrupt one ({type(error).__name__}: {error})"

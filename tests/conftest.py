@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
     del os.environ[variable]
 
-import fastcnn
-from fastcnn import datasets, runtime
+import fastcnn  # noqa: E402
+from fastcnn import datasets, runtime  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 BACKENDS = ("numpy", "numba")

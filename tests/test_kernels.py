@@ -1,7 +1,7 @@
 """Every kernel of both backends against the oracle, over random shapes; twins are found by name.
 
-A new kernel needs its name in `fastcnn.backends.KERNELS`, a twin in each backend, a scalar definition in `naive.py`, and
-below a function that draws its arguments.
+A new kernel needs its name in `fastcnn.backends.KERNELS`, a twin in each backend, a scalar definition in `naive.py`,
+and below a function that draws its arguments.
 """
 
 import importlib

@@ -38,11 +38,10 @@ def compare(name: str, args: tuple, expected: np.ndarray, got: np.ndarray, terms
     if expected.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             error = np.abs(got - expected)
-        same = (got == expected) | (np.isnan(got) & np.isnan(expected))
-        error[same] = 0
-        allowed = TOLERANCE[expected.dtype.name] * terms
-        wrong = ~same & ~(error <= allowed)  # a NaN on one side alone fails this too
-        excess = np.where(wrong, np.where(np.isfinite(error), error - allowed, np.inf), -np.inf)
+            same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+            finite = np.isfinite(expected) & np.isfinite(got)
+            wrong = ~same & ~(finite & (error <= TOLERANCE[expected.dtype.name] * terms))
+            excess = np.where(wrong, np.where(finite, error, np.inf), -np.inf)
     else:
         wrong = expected != got
         excess = wrong.astype(np.float64)

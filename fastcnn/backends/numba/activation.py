@@ -6,9 +6,8 @@ A flat array is cut into chunks; the serial loop over a chunk is what LLVM vecto
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from fastcnn.backends.numba.jit import kernel, serial
+from fastcnn.backends.numba.jit import kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 
 CHUNK = 16384  # elements of one task: 64 KiB of float32, long enough to hide the launch

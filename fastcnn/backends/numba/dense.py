@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastcnn.backends.numba.gemm import product
-from fastcnn.backends.numba.jit import kernel, serial
+from fastcnn.backends.numba.jit import kernel, prange, serial
 
 SUM_ROWS = 1024  # rows of one partial sum of a bias gradient; fixed, so that threads do not change the result
 

@@ -11,9 +11,8 @@ task in a fixed order, and where the sum itself is long enough to be cut, the pa
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes, load, multiply_add, splat, store
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes, load, store
 from fastcnn.shapes import conv_output_size

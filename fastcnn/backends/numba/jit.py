@@ -13,20 +13,28 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from fastcnn import runtime
 
-if "NUMBA_NUM_THREADS" not in os.environ:
-    # numba fixes the size of its pool when it is imported. Threads beyond the cores stay idle until asked for.
-    os.environ["NUMBA_NUM_THREADS"] = str(max(runtime.available_cores(), runtime.get_num_threads()))
-    import numba
 
-    del os.environ["NUMBA_NUM_THREADS"]  # a child process decides for itself
-else:
-    import numba
+def make_room_for_threads() -> None:
+    """Let numba's pool hold as many threads as `FASTCNN_NUM_THREADS` or `set_num_threads` ask for, if they are more
+    than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
+    wanted = runtime.largest_num_threads()
+    if "numba" not in sys.modules and wanted > int(os.environ.get("NUMBA_NUM_THREADS") or runtime.available_cores()):
+        os.environ["NUMBA_NUM_THREADS"] = str(wanted)
+
+
+make_room_for_threads()
+
+import numba  # noqa: E402
+from numba import prange  # noqa: E402 - kernels take it from here, so that numba is never imported before this
+
+__all__ = ["inline", "kernel", "prange", "serial"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.

@@ -7,10 +7,9 @@ covers it: each element has one writer and a fixed order of summation, also wher
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from fastcnn.backends import pool_index_dtype
-from fastcnn.backends.numba.jit import inline, kernel, serial
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 
 

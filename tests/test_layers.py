@@ -1,0 +1,292 @@
+"""The layers' public behaviour: shapes, attributes, initialisation, update, dtype, purity. Contract section 2."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import layers
+from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu, Rescaling, Softmax
+
+SHAPE = (3, 7, 5, 2)
+
+
+def every_layer(**options):
+    yield Conv2D(SHAPE, 4, 3, 2, "SAME", **options)
+    yield MaxPooling(SHAPE, 3, 2, **options)
+    yield AvgPooling(SHAPE, 3, 2, **options)
+    yield Relu(SHAPE, **options)
+    yield LeakyRelu(SHAPE, **options)
+    yield Rescaling(SHAPE, 0.5, 1.0, **options)
+    yield FullyConnect(SHAPE, 6, **options)
+
+
+LAYERS = [pytest.param(i, id=layer.name) for i, layer in enumerate(every_layer())]
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    np.random.seed(0)
+    return list(every_layer())[request.param]
+
+
+@pytest.mark.parametrize("shape", [[3, 7, 5, 2], (3, 7, 5, 2), np.array([3, 7, 5, 2])])
+def test_shape_may_be_any_sequence_of_integers(shape):
+    assert Conv2D(shape, 4).output_shape == (3, 5, 3, 4)
+    assert Conv2D(shape=shape, output_channels=4, ksize=5, stride=1).output_shape == (3, 3, 1, 4)
+    assert MaxPooling(shape).input_shape == (3, 7, 5, 2)
+    assert FullyConnect(shape).output_shape == (3, 2)
+
+
+@pytest.mark.parametrize("size", range(3, 9))
+@pytest.mark.parametrize("ksize", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_output_sizes(size, ksize, stride):
+    shape = (1, size, size + 1, 1)
+    valid = Conv2D(shape, 1, ksize, stride, "VALID").output_shape
+    assert valid == (1, (size - ksize) // stride + 1, (size + 1 - ksize) // stride + 1, 1)
+    same = Conv2D(shape, 1, ksize, stride, "SAME").output_shape
+    assert same == (1, math.ceil(size / stride), math.ceil((size + 1) / stride), 1)
+    assert MaxPooling(shape, ksize, stride).output_shape == (1, size // stride, (size + 1) // stride, 1)
+
+
+def test_even_kernel_with_same_pads_after(backend):
+    conv = Conv2D((1, 3, 3, 1), 1, 2, 1, "SAME", initializer=1.0)
+    x = np.arange(1, 10, dtype=np.float32).reshape(1, 3, 3, 1)
+    np.testing.assert_array_equal(conv.forward(x)[0, :, :, 0], [[12, 16, 9], [24, 28, 15], [15, 17, 9]])
+
+
+def test_default_initialisation_is_that_of_the_original():
+    np.random.seed(0)
+    conv, fc = Conv2D([64, 28, 28, 1], 12, 5, 1), FullyConnect([64, 600], 10)
+    np.random.seed(0)
+    scale = math.sqrt(64 * 28 * 28 * 1 / 12)
+    for got, wanted in (
+        (conv.weights, np.random.standard_normal((5, 5, 1, 12)) / scale),
+        (conv.bias, np.random.standard_normal(12) / scale),
+        (fc.weights, np.random.standard_normal((600, 10)) / 100),
+        (fc.bias, np.random.standard_normal(10) / 100),
+    ):
+        np.testing.assert_array_equal(got, wanted.astype(np.float32))
+
+
+def test_initializers():
+    shape = (8, 16, 16, 32)
+    he = Conv2D(shape, 64, 3, initializer="he", rng=0)
+    assert abs(he.weights.std() - math.sqrt(2 / (9 * 32))) < 2e-3 and not he.bias.any()
+    xavier = Conv2D(shape, 64, 3, initializer="xavier", rng=0)
+    assert abs(xavier.weights.std() - math.sqrt(2 / (9 * 32 + 9 * 64))) < 2e-3
+    assert not FullyConnect((1, 4), 3, initializer="zeros").weights.any()
+    assert (FullyConnect((1, 4), 3, initializer=0.5).weights == 0.5).all()
+    called = FullyConnect((1, 4), 3, initializer=lambda shape, rng: rng.random(shape), rng=3)
+    np.testing.assert_array_equal(called.weights, np.random.default_rng(3).random((4, 3)).astype(np.float32))
+    assert (Conv2D(shape, 4, rng=1).weights == Conv2D(shape, 4, rng=np.random.default_rng(1)).weights).all()
+
+
+def test_rng_leaves_the_global_generator_alone():
+    np.random.seed(5)
+    expected = np.random.random()
+    np.random.seed(5)
+    Conv2D(SHAPE, 4, rng=1)
+    assert np.random.random() == expected
+
+
+def test_update_rule(backend):
+    conv = Conv2D(SHAPE, 4)
+    x = np.random.default_rng(0).random(SHAPE)
+    out = conv.forward(x)
+    conv.gradient(np.ones_like(out))
+    weights, bias, dw, db = (np.copy(a) for a in (conv.weights, conv.bias, conv.w_gradient, conv.b_gradient))
+    assert db.any() and (db == out[..., 0].size).all()
+    conv.backward(alpha=0.01, weight_decay=0.1)
+    np.testing.assert_allclose(conv.weights, weights * 0.9 - 0.01 * dw, rtol=1e-6)
+    np.testing.assert_allclose(conv.bias, bias * 0.9 - 0.01 * db, rtol=1e-6)
+    assert not conv.w_gradient.any() and not conv.b_gradient.any()
+
+
+def test_gradients_accumulate_until_backward(layer, backend):
+    if not hasattr(layer, "backward"):
+        assert layer.parameters() == {}
+        return
+    x = np.random.default_rng(0).random(SHAPE)
+    eta = np.ones_like(layer.forward(x))
+    layer.gradient(eta)
+    once = layer.w_gradient.copy()
+    layer.gradient(eta)
+    np.testing.assert_allclose(layer.w_gradient, 2 * once, rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 17])
+def test_any_batch_size(layer, backend, batch):
+    x = np.random.default_rng(1).standard_normal((batch, *SHAPE[1:]))
+    out = layer.forward(x)
+    assert out.shape == (batch, *layer.output_shape[1:])
+    eta = layer.gradient(np.ones_like(out))
+    assert eta.shape == x.shape
+    if batch > 1:  # an image's result does not depend on its neighbours
+        np.testing.assert_allclose(layer.forward(x[:1])[0], out[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64, bool, ">f4"])
+def test_inputs_of_any_real_dtype(layer, backend, dtype):
+    x = (np.random.default_rng(1).random(SHAPE) * 3).astype(dtype)
+    out = layer.forward(x)
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, layer.forward(x.astype(np.float32)))
+    eta = np.ones(out.shape, np.int32)
+    assert layer.gradient(eta).dtype == np.float32
+    assert all(array.dtype == np.float32 for array in layer.parameters().values())
+
+
+def test_float64_by_keyword_and_by_switch(backend, float64):
+    by_switch, by_keyword = list(every_layer()), list(every_layer(dtype="float32"))
+    for layer, other in zip(by_switch, by_keyword, strict=True):
+        assert layer.forward(np.ones(SHAPE, np.float32)).dtype == np.float64
+        assert other.forward(np.ones(SHAPE)).dtype == np.float32
+        layer.gradient(np.ones(layer.output_shape))
+        if hasattr(layer, "backward"):
+            layer.backward(np.float32(0.1), np.float64(0.1))
+            other.gradient(np.ones(layer.output_shape))
+            other.backward(np.float64(0.1), np.float64(0.1))
+            assert layer.weights.dtype == np.float64 and other.weights.dtype == np.float32
+
+
+def test_arguments_are_not_modified_and_results_not_overwritten(layer, backend):
+    generator = np.random.default_rng(2)
+    kept = []
+    for batch in (3, 3, 1, 3):
+        x = generator.standard_normal((batch, *SHAPE[1:])).astype(np.float32)
+        before = x.copy()
+        out = layer.forward(x)
+        eta = generator.standard_normal(out.shape).astype(np.float32)
+        eta_before = eta.copy()
+        back = layer.gradient(eta)
+        np.testing.assert_array_equal(x, before)
+        np.testing.assert_array_equal(eta, eta_before)
+        kept += [(out, out.copy()), (back, back.copy())]
+    for array, copied in kept:
+        np.testing.assert_array_equal(array, copied)
+
+
+def test_arrays_that_are_not_contiguous_writeable_or_aligned(layer, backend):
+    x = np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
+    wanted = layer.forward(x)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(SHAPE)
+    reversed_twice = x[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
+    for other in (read_only, unaligned, np.asfortranarray(x), reversed_twice, x.tolist()):
+        np.testing.assert_array_equal(layer.forward(other), wanted)
+
+
+def test_layers_pickle_and_copy(layer, backend):
+    x = np.random.default_rng(2).standard_normal(SHAPE)
+    eta = np.ones_like(layer.forward(x))
+    wanted = layer.gradient(eta)
+    for twin in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        np.testing.assert_array_equal(twin.gradient(eta), wanted)  # mid-step: the state came along
+        np.testing.assert_array_equal(twin.forward(x), layer.forward(x))
+        assert not any(np.shares_memory(a, b) for a, b in zip(vars_of(twin), vars_of(layer), strict=True))
+
+
+def vars_of(layer):
+    return list(layer.parameters().values())
+
+
+def test_parameters_can_be_assigned(backend):
+    fc = FullyConnect((2, 3), 2)
+    fc.weights = [[1, 2], [3, 4], [5, 6]]
+    fc.bias = np.array([1.0, -1.0])
+    assert fc.weights.dtype == np.float32
+    np.testing.assert_array_equal(fc.forward([[1, 1, 1], [0, 0, 1]]), [[10, 11], [6, 5]])
+    fc.gradient(np.ones((2, 2)))
+    fc.w_gradient *= 0.5
+    np.testing.assert_array_equal(fc.w_gradient, [[0.5, 0.5], [0.5, 0.5], [1, 1]])
+    fc.w_gradient = np.zeros((3, 2))
+    assert not fc.w_gradient.any()
+    with pytest.raises(ValueError, match=r"`weights` must have the shape \(3, 2\). Received the shape \(2, 3\)"):
+        fc.weights = np.zeros((2, 3))
+
+
+def test_attributes_scripts_read(backend):
+    conv = Conv2D([64, 28, 28, 1], 12, 5, 1)
+    assert (conv.batchsize, conv.input_channels, conv.output_channels, conv.stride, conv.ksize, conv.method) == (
+        64, 1, 12, 1, 5, "VALID",
+    )  # fmt: skip
+    assert conv.eta.shape == (64, 24, 24, 12) and conv.w_gradient.shape == (5, 5, 1, 12)
+    x = np.random.default_rng(0).random((2, 28, 28, 1)).astype(np.float32)
+    out = conv.forward(x)
+    columns = conv.col_image
+    assert columns.shape == (2, 576, 25)
+    np.testing.assert_allclose(columns @ conv.weights.reshape(25, 12) + conv.bias, out.reshape(2, 576, 12), atol=1e-6)
+    conv.col_image = []
+    conv.gradient(out)
+    np.testing.assert_array_equal(conv.eta, out)
+
+    relu = Relu(conv.output_shape)
+    assert relu.x.shape == relu.eta.shape == (64, 24, 24, 12)
+    signed = np.array([[-1.0, 0.0, 2.0]])
+    relu = Relu((1, 3))
+    relu.forward(signed)
+    np.testing.assert_array_equal(relu.gradient([[5, 5, 5]]), [[0, 5, 5]])
+    np.testing.assert_array_equal(relu.eta, [[0, 5, 5]])
+    assert layers.Leaky_Relu is LeakyRelu and LeakyRelu((1, 3)).alpha == 0.2
+
+    pool = MaxPooling([1, 2, 4, 1])
+    assert (pool.ksize, pool.stride, pool.output_channels) == (2, 2, 1)
+    assert not pool.index.any()
+    pool.forward(np.array([1, 5, 2, 2, 3, 4, 2, 2]).reshape(1, 2, 4, 1))
+    np.testing.assert_array_equal(pool.index[0, :, :, 0], [[0, 1, 1, 0], [0, 0, 0, 0]])
+    pool.index = np.zeros((1, 2, 4, 1))
+    np.testing.assert_array_equal(pool.gradient(np.ones((1, 1, 2, 1)))[0, :, :, 0], [[0, 1, 1, 0], [0, 0, 0, 0]])
+
+    fc = FullyConnect([64, 5, 5, 24], 10)
+    assert fc.batchsize == 64 and fc.x.shape == (64, 600) and fc.output_shape == (64, 10)
+    sf = Softmax(fc.output_shape)
+    assert sf.batchsize == 64 and sf.softmax.shape == sf.eta.shape == (64, 10)
+
+
+def test_nan_in_a_pooling_window(backend):
+    x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    x[0, 1, 0, 0] = x[0, 0, 1, 0] = np.nan
+    pool = MaxPooling(x.shape)
+    out = pool.forward(x)
+    assert np.isnan(out[0, 0, 0, 0]) and out[0, 1, 1, 0] == 15
+    back = pool.gradient(np.ones(out.shape))
+    assert back[0, 0, 1, 0] == 1 and back[0, 1, 0, 0] == 0  # the first NaN in row-major order
+
+
+def test_windows_larger_than_a_byte_can_count(backend):
+    x = np.random.default_rng(0).random((1, 40, 40, 2)).astype(np.float32)
+    pool = MaxPooling(x.shape, 20, 20)
+    np.testing.assert_array_equal(pool.forward(x), x.reshape(1, 2, 20, 2, 20, 2).max(axis=(2, 4)))
+    assert pool.gradient(np.ones(pool.output_shape)).sum() == 8
+
+
+def test_im2col_and_col2im_functions(backend):
+    image = np.arange(2 * 4 * 5 * 3).reshape(2, 4, 5, 3)
+    cols = layers.im2col(image, 2, 1)
+    assert cols.shape == (2 * 3 * 4, 12) and cols.dtype == np.float32
+    np.testing.assert_array_equal(cols[0], image[0, :2, :2].reshape(-1))
+    np.testing.assert_array_equal(cols[-1], image[1, 2:, 3:].reshape(-1))
+    counts = layers.col2im(np.ones_like(cols), image.shape, 2, 1)
+    np.testing.assert_array_equal(counts[0, :, :, 0], np.outer([1, 2, 2, 1], [1, 2, 2, 2, 1]))
+    assert layers.im2col(image.astype(np.float64), 2, 2).dtype == np.float64
+    with pytest.raises(ValueError, match=r"col2im: `cols` must have the shape \(24, 12\)"):
+        layers.col2im(cols[1:], image.shape, 2, 1)
+
+
+def test_use_backend_mid_step(rng):
+    """Forward on one backend, gradient on the other: the state between them is common."""
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    for layer in every_layer():
+        results = []
+        for first, second in (("numpy", "numba"), ("numba", "numpy")):
+            with fastcnn.use_backend(first):
+                out = layer.forward(x)
+            with fastcnn.use_backend(second):
+                results.append(layer.gradient(np.ones_like(out)))
+        np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)

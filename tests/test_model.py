@@ -1,0 +1,343 @@
+"""Sequential: training, evaluation, prediction, summary, and its files."""
+
+import itertools
+import json
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import FileFormatError, Sequential, storage, training, zoo
+from fastcnn.layers import Conv2D, FullyConnect, Layer, MaxPooling, Relu, Softmax
+
+
+def small(classes=10, **options):
+    np.random.seed(0)
+    conv = Conv2D((8, 28, 28, 1), 4, 5, 2, initializer="he", **options)
+    relu = Relu(conv.output_shape, **options)
+    pool = MaxPooling(relu.output_shape, **options)
+    fc = FullyConnect(pool.output_shape, classes, **options)
+    return Sequential([conv, relu, pool, fc, Softmax(fc.output_shape, **options)])
+
+
+@pytest.fixture
+def data(digits):
+    return digits.train_images[:200] / 255, digits.train_labels[:200]
+
+
+def test_fit_learns_and_reports(backend, digits, capsys):
+    model = zoo.lenet((32, 28, 28, 1), rng=0)
+    history = model.fit(
+        digits.train_images[:1000],
+        digits.train_labels[:1000],
+        epochs=3,
+        batch_size=48,
+        validation_data=(digits.test_images, digits.test_labels),
+        learning_rate=0.2,
+        seed=0,
+    )
+    assert {len(values) for values in history.values()} == {3}
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second"}
+    assert history["val_accuracy"][-1] > 0.85 and history["loss"][0] > history["loss"][-1]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[2].startswith("epoch 3/3  loss ") and "val_accuracy" in lines[2]
+    evaluation = model.evaluate(digits.test_images, digits.test_labels)
+    assert evaluation.accuracy == history["val_accuracy"][-1]
+
+
+def test_fit_is_the_sum_of_its_steps(backend, data):
+    """Every image once an epoch, the last smaller batch too, and the learning rate that of the mean loss."""
+    x, y = data[0][:22], data[1][:22]
+    fitted, stepped = small(dtype="float64"), small(dtype="float64")
+    history = fitted.fit(x, y, 2, 8, learning_rate=0.2, weight_decay=0.01, shuffle=False, verbose=False)
+    losses = []
+    for _ in range(2):
+        total = 0
+        for start in (0, 8, 16):
+            batch = slice(start, start + 8)
+            logits = stepped.logits(x[batch])
+            total += stepped.layers[-1].cal_loss(logits, y[batch])
+            stepped.gradient(stepped.layers[-1].gradient())
+            stepped.backward(0.2 / len(logits), 0.2 * 0.01)
+        losses.append(total / 22)
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-12)
+    for a, b in zip(fitted.layers, stepped.layers, strict=True):
+        for name, array in a.parameters().items():
+            np.testing.assert_allclose(array, getattr(b, name), rtol=1e-12)
+
+
+def test_shuffling_follows_the_seed(data):
+    runs = []
+    for seed in (1, 1, 2):
+        model = small()
+        model.fit(*data, 2, 16, seed=seed, verbose=False)
+        runs.append(model.layers[0].weights.copy())
+    assert (runs[0] == runs[1]).all() and (runs[0] != runs[2]).any()
+
+
+def test_learning_rate_may_be_a_schedule(data):
+    rates = []
+
+    def schedule(done):
+        rates.append(done)
+        return 0.1
+
+    small().fit(*data, 2, 50, learning_rate=schedule, verbose=False)
+    np.testing.assert_allclose(rates, np.arange(8) / 8)
+    assert training.cosine(0.2)(0) == 0.2 and abs(training.cosine(0.2)(0.5) - 0.1) < 1e-12
+
+
+def test_the_first_layers_input_gradient_is_not_computed(monkeypatch, data):
+    called = []
+
+    def watch(layer):
+        original = layer.input_gradient
+        monkeypatch.setattr(layer, "input_gradient", lambda eta: called.append(layer.name) or original(eta))
+
+    model = zoo.lenet((8, 28, 28, 1))
+    for layer in model.body:
+        watch(layer)
+    model.train_on_batch(data[0][:8], data[1][:8])
+    assert called == ["FullyConnect", "MaxPooling", "Relu", "Conv2D", "MaxPooling", "Relu"]
+
+
+class Scale:
+    """A layer as anybody may write one: no base class, a scalar to learn."""
+
+    def __init__(self):
+        self.factor, self.calls = 1.0, 0
+
+    def forward(self, x):
+        self.x = np.asarray(x, np.float32)
+        return self.x * self.factor
+
+    def gradient(self, eta):
+        self.calls += 1
+        self.change = float((self.x * eta).sum())
+        return eta * self.factor
+
+    def backward(self, alpha, weight_decay):
+        self.factor -= alpha * self.change
+
+
+def test_layers_of_ones_own(data):
+    scale = Scale()
+    model = Sequential([scale, *small().layers])
+    history = model.fit(*data, 4, 20, verbose=False)
+    assert scale.calls == 40 and scale.factor != 1
+    assert history["loss"][-1] < history["loss"][0]
+    with pytest.raises(TypeError, match=r"layers\[0\], a Scale, has no config\(\) and parameters\(\)"):
+        model.save("never.npz")
+    assert not os.path.exists("never.npz")
+
+
+def test_predict_and_forward_return_probabilities(backend, data):
+    model = small()
+    probabilities = model.predict(data[0], batch_size=37)
+    assert probabilities.shape == (200, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(model.forward(data[0]), probabilities, rtol=1e-4, atol=1e-7)
+    headless = Sequential(model.body)
+    np.testing.assert_array_equal(headless.forward(data[0]), model.logits(data[0]))
+    with pytest.raises(ValueError, match=r"need a Softmax as the last layer. The last layer is FullyConnect"):
+        headless.fit(*data)
+
+
+def test_evaluate_counts_the_last_batch(backend, data):
+    model = small()
+    whole, parts = model.evaluate(*data, batch_size=200), model.evaluate(*data, batch_size=37)
+    assert whole.accuracy == parts.accuracy and abs(whole.loss - parts.loss) < 1e-5
+
+
+def test_summary(capsys):
+    zoo.lenet((64, 28, 28, 1)).summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["layer", "output", "shape", "parameters", "multiply-adds"]
+    assert lines[3].split() == ["Conv2D", "(batch,", "24,", "24,", "12)", "312", "172,800"]
+    assert lines[-1].split() == ["total", "8,938", "438,000"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": np.zeros((0, 28, 28, 1)), "y": []}, ValueError, r"`x` must have the shape \(images, 28, 28, 1\), one"),
+        ({"x": np.zeros((200, 28, 28))}, ValueError, r"Received the shape \(200, 28, 28\)"),
+        ({"x": np.zeros((200, 28, 28, 3))}, ValueError, r"Received the shape \(200, 28, 28, 3\)"),
+        ({"x": np.full((200, 28, 28, 1), np.nan)}, ValueError, r"`x` must be finite. Received x\[0, 0, 0, 0\]=nan"),
+        ({"x": np.full((200, 28, 28, 1), "a")}, TypeError, "`x` must hold real numbers"),
+        ({"y": np.zeros(199, int)}, ValueError, r"`y` must have the shape \(200,\).*Received the shape \(199,\)"),
+        ({"y": np.full(200, 10)}, ValueError, r"`y` must lie in 0 to 9 for 10 classes. Received y\[0\]=10"),
+        ({"y": np.zeros(200)}, TypeError, "`y` must hold integers"),
+        ({"epochs": 0}, ValueError, "`epochs` must be an integer of at least 1. Received epochs=0"),
+        ({"batch_size": 1.5}, ValueError, "`batch_size` must be an integer of at least 1. Received batch_size=1.5"),
+        ({"learning_rate": -1}, ValueError, "`learning_rate` must be a finite number of at least 0"),
+        ({"learning_rate": lambda done: np.nan}, ValueError, "`learning_rate` must be a finite number"),
+        ({"weight_decay": np.inf}, ValueError, "`weight_decay` must be a finite number"),
+        ({"seed": -1}, ValueError, "`seed` must be an integer of at least 0"),
+        ({"validation_data": np.zeros(3)}, ValueError, r"`validation_data` must be a pair \(x, y\)"),
+        ({"validation_data": (np.zeros((1, 2, 2, 1)), [0])}, ValueError, "fit, validation_data: `x` must have"),
+    ],
+)
+def test_bad_arguments_of_fit(data, change, error, message):
+    model = small()
+    before = model.layers[0].weights.copy()
+    with pytest.raises(error, match=message):
+        model.fit(**{"x": data[0], "y": data[1], "verbose": False} | change)
+    assert (model.layers[0].weights == before).all()
+
+
+def test_a_loss_that_is_no_longer_finite_stops_the_run(data):
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="a smaller `learning_rate` usually helps"):
+        small().fit(data[0] * 255, data[1], 20, learning_rate=1e30, verbose=False)
+
+
+def test_bad_lists_of_layers():
+    relu = Relu((1, 4))
+    with pytest.raises(ValueError, match="at least one layer"):
+        Sequential([])
+    with pytest.raises(TypeError, match=r"`layers\[1\]` must be a layer. Received it='relu'"):
+        Sequential([relu, "relu"])
+    with pytest.raises(ValueError, match=r"`layers\[1\]` takes the shape \(batch, 5\), but `layers\[0\]` returns"):
+        Sequential([relu, Relu((1, 5))])
+    with pytest.raises(ValueError, match=r"`layers\[0\]` is a Softmax, which can only be the last layer"):
+        Sequential([Softmax((1, 4)), relu])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_save_and_load(tmp_path, data, dtype):
+    np.random.seed(3)
+    model = small(dtype=dtype)
+    model.fit(*data, 1, verbose=False)
+    model.metadata["class_names"] = ["null", "eins"]
+    path = tmp_path / "model.npz"
+    model.save(path)
+    state = np.random.get_state()[1].copy()
+    loaded = Sequential.load(path)
+    assert (np.random.get_state()[1] == state).all()
+    assert loaded.metadata == model.metadata
+    assert [repr(layer) for layer in loaded.layers] == [repr(layer) for layer in model.layers]
+    np.testing.assert_array_equal(loaded.predict(data[0]), model.predict(data[0]))
+    loaded.fit(*data, 1, verbose=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+class Doubled(Relu):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_custom_layers(tmp_path):
+    path = tmp_path / "m.npz"
+    Sequential([Doubled((1, 3))]).save(path)
+    with pytest.raises(FileFormatError, match=r"unknown layer class 'Doubled'; pass it to load\(..., custom_layers="):
+        Sequential.load(path)
+    loaded = Sequential.load(path, {"Doubled": Doubled})
+    np.testing.assert_array_equal(loaded.forward([[1, -1, 2]]), [[2, 0, 4]])
+
+
+def test_saving_is_all_or_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "model.npz"
+    model = small()
+    model.save(path)
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half a model")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage.np, "savez", fail)
+    with pytest.raises(OSError, match="No space left"):
+        model.save(path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_unwritable_paths(tmp_path):
+    model = small()
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        model.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        model.save(tmp_path / "none" / "model.npz")
+
+
+def rewrite(path, change):
+    """Read a model file, change its header and arrays, write it again."""
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    header = json.loads(str(arrays["architecture"]))
+    change(header, arrays)
+    if "architecture" in arrays:
+        arrays["architecture"] = np.array(json.dumps(header))
+    np.savez(path, **arrays)
+
+
+def write_array(path, array):
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=True)
+
+
+def write_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "a")
+
+
+def flip(path, position):
+    """Change one bit: a zip archive's checksum shows it."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("not a model"),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": lambda path: flip(path, path.stat().st_size // 2),
+    "pickle": lambda path: write_array(path, np.array([{}], object)),
+    "array": lambda path: write_array(path, np.zeros(3)),
+    "other archive": lambda path: np.savez(path, x=np.zeros(3)),
+    "other zip": write_zip,
+    "bad json": lambda path: np.savez(path, architecture=np.array("{")),
+    "other format": lambda path: rewrite(path, lambda header, _: header.update(format="onnx")),
+    "newer": lambda path: rewrite(path, lambda header, _: header.update(version=2)),
+    "no class": lambda path: rewrite(path, lambda header, _: header["layers"][0].pop("class")),
+    "bad config": lambda path: rewrite(path, lambda header, _: header["layers"][0]["config"].update(stride=0)),
+    "extra config": lambda path: rewrite(path, lambda header, _: header["layers"][0]["config"].update(wings=2)),
+    "missing weights": lambda path: rewrite(path, lambda _, arrays: arrays.pop("0.weights")),
+    "wrong weights": lambda path: rewrite(path, lambda _, arrays: arrays.update({"0.weights": np.zeros(3)})),
+    "stray array": lambda path: rewrite(path, lambda _, arrays: arrays.update({"9.weights": np.zeros(3)})),
+    "inconsistent": lambda path: rewrite(path, lambda header, _: header["layers"].pop(1)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_model_files(tmp_path, damage):
+    path = tmp_path / "model.npz"
+    small().save(path)
+    DAMAGES[damage](path)
+    with pytest.raises(FileFormatError, match=r"model\.npz: "):
+        Sequential.load(path)
+
+
+def test_missing_model_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Sequential.load(tmp_path / "none.npz")
+
+
+def test_vgg_small():
+    model = zoo.vgg_small((2, 32, 32, 3), 7, rng=0)
+    assert model.predict(np.zeros((3, 32, 32, 3), np.uint8)).shape == (3, 7)
+    widths = (3, 32, 32, 64, 64, 128, 128)
+    convolutions = sum((9 * a + 1) * b for a, b in itertools.pairwise(widths))
+    assert sum(layer.parameter_count() for layer in model.layers) == convolutions + (4 * 4 * 128 + 1) * 7
+
+
+def test_public_names():
+    assert set(fastcnn.__all__) == set(dir(fastcnn))
+    for name in fastcnn.__all__:
+        assert getattr(fastcnn, name) is not None
+    with pytest.raises(AttributeError):
+        fastcnn.nothing  # noqa: B018
+    assert issubclass(fastcnn.BackendMismatch, AssertionError) and Layer in Conv2D.__mro__

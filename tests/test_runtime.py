@@ -1,0 +1,255 @@
+"""Threads, dtype, processes, memory: what does not show in a single result."""
+
+import hashlib
+import multiprocessing
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import fastcnn
+from conftest import ROOT, run_python, threads
+from fastcnn import runtime, zoo
+from fastcnn.layers import Conv2D, Relu
+
+TRAIN = """
+import hashlib, sys
+import numpy as np
+import fastcnn
+from fastcnn import zoo
+digests = set()
+for threads in map(int, sys.argv[1:]):
+    fastcnn.set_num_threads(threads)
+    for dtype in ("float32", "float64"):
+        model = zoo.lenet((32, 28, 28, 1), rng=0, dtype=dtype)
+        r = np.random.default_rng(0)
+        model.fit(r.integers(0, 256, (150, 28, 28, 1)), r.integers(0, 10, 150), 2, 40, seed=1, verbose=False)
+        digest = hashlib.sha256()
+        for layer in model.layers:
+            for array in layer.parameters().values():
+                digest.update(array.tobytes())
+        print(dtype, digest.hexdigest())
+"""
+
+
+def test_results_are_bitwise_equal_at_every_thread_count():
+    lines = []
+    for counts in ((1, 2, 3, 7), (2,)):  # and from process to process
+        done = run_python("-c", TRAIN, *counts, FASTCNN_NUM_THREADS="7")
+        assert done.returncode == 0, done.stderr
+        lines += done.stdout.splitlines()
+    assert len(lines) == 10 and len(set(lines)) == 2  # one digest for each dtype
+
+
+def test_num_threads(monkeypatch):
+    assert fastcnn.get_num_threads() == runtime.available_cores()
+    with threads(1):
+        assert fastcnn.get_num_threads() == 1
+        blas = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+        assert set(blas) <= {1}
+        Relu((1, 2)).forward([[1, 2]])
+        from fastcnn.backends.numba import jit
+
+        assert jit.numba.get_num_threads() == 1
+    monkeypatch.setenv("FASTCNN_NUM_THREADS", "3")
+    assert fastcnn.get_num_threads() == 3
+    monkeypatch.setenv("FASTCNN_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match=r"FASTCNN_NUM_THREADS must be an integer of at least 1. Received .*'many'"):
+        fastcnn.get_num_threads()
+    for wrong in (0, -1, 1.5, True, "2"):
+        with pytest.raises(ValueError, match="`threads` must be an integer of at least 1"):
+            fastcnn.set_num_threads(wrong)
+
+
+def test_more_threads_than_the_pool_holds():
+    import numba
+
+    with pytest.raises(ValueError, match=rf"at most {numba.config.NUMBA_NUM_THREADS}.*FASTCNN_NUM_THREADS=99 for more"):
+        fastcnn.set_num_threads(99)
+    code = """
+import fastcnn
+fastcnn.set_num_threads(9)  # before numba is imported: the pool is made to hold them
+from fastcnn.layers import Relu
+Relu((1, 2)).forward([[1, 2]])
+import numba
+print(numba.get_num_threads())
+"""
+    assert run_python("-c", code).stdout == "9\n"
+
+
+def test_environment_variable_reaches_blas():
+    code = """
+import fastcnn, threadpoolctl, numpy
+fastcnn.layers.Relu((1, 2)).forward([[1, 2]])
+print({pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"})
+"""
+    done = run_python("-c", code, FASTCNN_NUM_THREADS="1", FASTCNN_BACKEND="numpy")
+    assert done.stdout == "{1}\n"
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16", "nonsense", object])
+def test_bad_dtype(dtype):
+    with pytest.raises(ValueError, match=r"must be one of 'float32', 'float64'. Received dtype="):
+        fastcnn.set_dtype(dtype)
+    with pytest.raises(ValueError, match=r"Relu: `dtype` must be one of"):
+        Relu((1, 2), dtype=dtype)
+
+
+def test_dtype_environment_variable():
+    show = "import fastcnn; print(fastcnn.layers.FullyConnect((1, 2)).weights.dtype)"
+    assert run_python("-c", show, FASTCNN_DTYPE="float64").stdout == "float64\n"
+    assert "Received dtype='half'" in run_python("-c", show, FASTCNN_DTYPE="half").stderr
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_python_threads_may_run_kernels_at_once(layer):
+    code = """
+import threading, numpy as np
+from fastcnn.layers import Conv2D
+def work(seed):
+    conv = Conv2D((2, 12, 12, 3), 8, rng=seed)
+    x = np.random.default_rng(seed).random((2, 12, 12, 3))
+    wanted = conv.forward(x)
+    for _ in range(50):
+        conv.gradient(wanted)
+        assert (conv.forward(x) == wanted).all()
+    done.append(seed)
+done = []
+threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(sorted(done))
+"""
+    result = run_python("-c", code, NUMBA_THREADING_LAYER=layer)
+    assert result.stdout == "[0, 1, 2, 3]\n", result.stderr
+
+
+def forward_here(layer, x):
+    return layer.forward(x)
+
+
+def test_layers_travel_between_processes(rng):
+    conv = Conv2D((2, 6, 6, 1), 3)
+    x = rng.random((2, 6, 6, 1))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(forward_here, (conv, x)), conv.forward(x))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork")
+def test_a_forked_child_fails_with_words_or_works():
+    code = """
+import multiprocessing, sys
+from fastcnn.layers import Relu
+relu = Relu((1, 2))
+relu.forward([[1, 2]])
+def child(queue):
+    try:
+        queue.put(relu.forward([[1, -2]]).tolist())
+    except RuntimeError as error:
+        queue.put(str(error))
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(queue.get(timeout=60))
+    process.join()
+"""
+    omp = run_python("-W", "ignore", "-c", code, NUMBA_THREADING_LAYER="omp").stdout
+    assert "was forked from one that had already run a numba kernel" in omp and "get_context('spawn')" in omp
+    assert run_python("-W", "ignore", "-c", code, NUMBA_THREADING_LAYER="workqueue").stdout == "[[1.0, 0.0]]\n"
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
+    """No home at all, or a cache path that is a file: kernels compile and are not kept."""
+    (tmp_path / "file").write_text("")
+    code = """
+from fastcnn.backends.numba import jit
+from fastcnn.layers import Relu
+print(jit.CACHE_FOLDER, Relu((1, 2)).forward([[1, -2]]))
+"""
+    done = run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path / "file"))
+    assert done.stdout == "None [[1. 0.]]\n", done.stderr
+
+
+def test_kernels_are_kept_in_a_folder_named_by_their_source(tmp_path):
+    code = "from fastcnn.layers import Relu; Relu((1, 2)).forward([[1, -2]])"
+    assert run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    (folder,) = (tmp_path / "fastcnn").iterdir()
+    sources = hashlib.sha256()
+    for path in sorted((ROOT / "fastcnn/backends/numba").glob("*.py")):
+        sources.update(path.read_bytes())
+    assert folder.name == sources.hexdigest()[:16]
+    assert list(folder.rglob("*.nbc"))
+
+
+def test_buffers_are_reused_and_never_under_a_living_array(rng):
+    from fastcnn.backends.numba import memory
+
+    x = rng.standard_normal((8, 32, 32, 8)).astype(np.float32)
+    assert x.nbytes > memory.POOLED
+    relu = Relu(x.shape)
+    first = relu.forward(x)
+    address, part = first.__array_interface__["data"][0], first[3, 4:9]
+    copied = part.copy()
+    del first
+    others = [relu.forward(rng.standard_normal(x.shape)) for _ in range(3)]
+    assert address not in {array.__array_interface__["data"][0] for array in others}  # `part` still looks at it
+    np.testing.assert_array_equal(part, copied)
+    view = memoryview(part)
+    del part
+    others.append(relu.forward(x))
+    assert others[-1].__array_interface__["data"][0] != address
+    view.release()
+    del view
+    assert relu.forward(x).__array_interface__["data"][0] == address  # now nobody does
+
+
+def test_idle_buffers_are_given_back(monkeypatch):
+    from fastcnn.backends.numba import memory
+
+    monkeypatch.setattr(memory, "KEPT", 1 << 20)
+    pool = memory.Pool()
+    kept = pool.take(1 << 19)
+    for size in range(1 << 20, (1 << 20) + 50):
+        pool.take(size)
+    assert sum(size * len(buffers) for size, buffers in pool.buffers.items()) <= 5 << 20
+    assert any(kept is buffer for buffers in pool.buffers.values() for buffer in buffers)
+
+
+def test_ten_threads_share_the_pool():
+    from fastcnn.backends.numba import memory
+
+    wrong = []
+
+    def work(value):
+        for _ in range(200):
+            array = memory.empty((1 << 15,), np.float32)
+            array[:] = value
+            if not (array == value).all():
+                wrong.append(value)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(10)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_both_backends_learn_the_same(digits):
+    accuracies = []
+    for name in ("numpy", "numba"):
+        with fastcnn.use_backend(name):
+            model = zoo.lenet((32, 28, 28, 1), rng=0)
+            model.fit(digits.train_images, digits.train_labels, 3, 32, learning_rate=0.1, seed=0, verbose=False)
+            accuracies.append(model.evaluate(digits.test_images, digits.test_labels).accuracy)
+    assert min(accuracies) > 0.94
+    assert abs(accuracies[0] - accuracies[1]) <= 0.01
+
+
+def test_works_without_docstrings_and_asserts():
+    done = subprocess.run([sys.executable, "-OO", "-c", "import fastcnn.layers, fastcnn.cli"], cwd=ROOT, check=False)
+    assert done.returncode == 0
