@@ -32,7 +32,7 @@ def get_backend() -> str:
     name = _context_choice.get() or _process_choice
     if name is None:
         name = os.environ.get("FASTCNN_BACKEND") or "numba"
-        check_choice("the environment variable FASTCNN_BACKEND", "FASTCNN_BACKEND", name, BACKENDS)
+        check_choice("environment variable", "FASTCNN_BACKEND", name, BACKENDS)
     return name
 
 

@@ -39,7 +39,7 @@ SOURCES = {
         is_idx_folder,
         lambda folder: read_idx_folder(folder, "mnist", tuple("0123456789")),
         "put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
-        "t10k-labels-idx1-ubyte.gz of MNIST there; `digits`, 5,000 of its images, needs no files",
+        "t10k-labels-idx1-ubyte.gz of MNIST there (the data set `digits`, 5,000 of its images, needs no files)",
     ),
     "fashion-mnist": Source(
         ("fashion-mnist", "FashionMNIST/raw"),
@@ -89,7 +89,8 @@ def load(name: str | os.PathLike = "digits") -> Dataset:
                 return source.read(path)
         raise DatasetNotFoundError(
             f"the data set {text!r} is not on this machine. Looked in: {', '.join(search_paths(text))} "
-            f"(FASTCNN_DATA={os.environ.get('FASTCNN_DATA', '')!r}). To get it: {source.advice}; or pass its folder"
+            f"(FASTCNN_DATA={os.environ.get('FASTCNN_DATA', '')!r}). To get it: {source.advice}; or set FASTCNN_DATA "
+            f"to a folder with a folder {source.folders[0]!r} in it, or pass the path of the files' folder itself"
         )
     if os.path.isdir(text):
         return read_folder(text)

@@ -1,0 +1,1 @@
+"""asv suites: ``asv run --python=same --quick`` from the repository's root."""

@@ -1,0 +1,227 @@
+"""The command line through subprocesses, as a user types it: results, exit status, one line for an error."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, run_fastcnn
+from fastcnn import datasets, zoo
+
+FAST = {"FASTCNN_BACKEND": "numpy"}  # nothing to import or compile, where the backend does not matter
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model file that knows the digits a little."""
+    path = tmp_path_factory.mktemp("cli") / "model.npz"
+    digits = datasets.load()
+    lenet = zoo.lenet((32, 28, 28, 1), rng=0)
+    lenet.fit(digits.train_images, digits.train_labels, 2, 32, seed=0, verbose=False)
+    lenet.metadata["class_names"] = [f"digit {i}" for i in range(10)]
+    lenet.save(path)
+    return path
+
+
+def test_train_without_arguments_reaches_97_percent(tmp_path):
+    done = run_fastcnn("train", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("lenet on digits: 4,000 training and 1,000 test images, backend numba, float32")
+    assert sum(line.startswith("epoch ") for line in lines) == 15
+    accuracy = float(lines[-1].split("test accuracy ")[1].split("%")[0])
+    assert accuracy >= 97
+    assert lines[-1].endswith("model saved to lenet-digits.npz")
+    assert os.listdir(tmp_path) == ["lenet-digits.npz"]
+    again = run_fastcnn("evaluate", "lenet-digits.npz", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout.splitlines()[-1])["accuracy"] == accuracy / 100
+
+
+def test_train_with_every_option(tmp_path, rng):
+    x, y = rng.integers(0, 256, (30, 16, 16, 3)).astype(np.uint8), np.arange(30) % 3
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:7], y_test=y[:7])
+    options = "--data own.npz --model lenet --epochs 2 --batch-size 8 --lr 0.05 --weight-decay 0 --backend check"
+    more = "--dtype float64 --threads 1 --seed 4 --out my.model --json --quiet"
+    runs = [run_fastcnn("train", *options.split(), *more.split(), cwd=tmp_path) for _ in range(2)]
+    results = []
+    for done in runs:
+        assert done.returncode == 0 and done.stderr == ""
+        lines = done.stdout.splitlines()
+        assert len(lines) == 2 and lines[0].endswith("model saved to my.model")
+        results.append(json.loads(lines[1]))
+    first, second = results
+    facts = {"model": "lenet", "data": "own", "backend": "check", "dtype": "float64", "threads": 1, "seed": 4}
+    assert facts.items() <= first.items() and first["out"] == "my.model"
+    assert first["history"]["loss"] == second["history"]["loss"]
+    assert sorted(os.listdir(tmp_path)) == ["my.model", "own.npz"]
+
+
+def test_evaluate_and_predict(model, tmp_path, digits):
+    image = digits.test_images[:3]
+    np.save(tmp_path / "one.npy", image[0, :, :, 0])
+    np.save(tmp_path / "three.npy", image)
+    done = run_fastcnn("predict", model, "one.npy", "three.npy", "--json", cwd=tmp_path, **FAST)
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["one.npy", "three.npy[0]", "three.npy[1]", "three.npy[2]"]
+    assert lines[0].startswith("one.npy: digit 0 (")
+    predictions = json.loads(last)["predictions"]
+    assert [p["class"] for p in predictions] == [0, 0, 1, 2] and len(predictions[0]["probabilities"]) == 10
+    accuracy = json.loads(run_fastcnn("evaluate", model, "--json", **FAST).stdout.splitlines()[-1])["accuracy"]
+    assert accuracy > 0.9
+
+
+def test_predict_pictures(model, tmp_path, digits):
+    from PIL import Image
+
+    grey = Image.fromarray(digits.test_images[4, :, :, 0])
+    grey.save(tmp_path / "grey.png")
+    grey.convert("RGB").save(tmp_path / "colour.png")
+    done = run_fastcnn("predict", model, "grey.png", "colour.png", cwd=tmp_path, **FAST)
+    assert [line.split(" (")[0] for line in done.stdout.splitlines()] == ["grey.png: digit 4", "colour.png: digit 4"]
+    grey.resize((30, 28)).save(tmp_path / "wide.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "grey.png").read_bytes()[:100])
+    (tmp_path / "text.png").write_text("no picture")
+    for name, message in (
+        ("wide.png", "wide.png: the model takes images of 28 x 28 x 1 (height x width x channels). Received the shape"),
+        ("broken.png", "broken.png: not an image, or a truncated or corrupt one"),
+        ("text.png", "text.png: not an image, or a truncated or corrupt one"),
+    ):
+        assert_fails(run_fastcnn("predict", model, "grey.png", name, cwd=tmp_path, **FAST), 1, message)
+
+
+def test_predict_pictures_without_pillow(model, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['PIL'] = None")
+    (tmp_path / "a.png").write_text("")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = run_fastcnn("predict", model, "a.png", cwd=tmp_path, PYTHONPATH=path, **FAST)
+    assert_fails(done, 1, "reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array")
+
+
+def test_info():
+    done = run_fastcnn("info", "--json", FASTCNN_NUM_THREADS="1", FASTCNN_DTYPE="float64")
+    *lines, last = done.stdout.splitlines()
+    facts = json.loads(last)
+    assert facts["backend"] == "numba" and facts["threads"] == 1 and facts["dtype"] == "float64"
+    assert facts["threading_layer"] in ("tbb", "omp", "workqueue")
+    assert facts["simd_width"] in ("128 bits", "256 bits") and os.path.isdir(facts["cache_folder"])
+    assert len(lines) == len(facts) and lines[3].startswith("numba ")
+    plain = run_fastcnn("info", **FAST).stdout
+    assert "backend          numpy" in plain and "SIMD" not in plain
+
+
+def test_bench():
+    done = run_fastcnn("bench", "lenet", "--rounds", "1", "--contestants", "numba,original", "--json")
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["lenet", "numba"], ["lenet", "original"]]
+    result = json.loads(last)["workloads"]["lenet"]
+    assert len(result["seconds"]["numba"]) == 20 and len(result["seconds"]["original"]) == 1
+    assert result["ratios"]["numba"] == 1
+
+
+def assert_fails(done, status, message):
+    assert done.returncode == status, done.stdout + done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("fastcnn")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "the following arguments are required: COMMAND (see fastcnn --help)"),
+        ("trane", "invalid choice: 'trane' (choose from"),
+        ("train --epochs 0", "argument --epochs: expected an integer of at least 1, received '0'"),
+        ("train --epochs many", "received 'many'"),
+        ("train --batch-size -3", "received '-3'"),
+        ("train --lr nan", "argument --lr: expected a number above 0, received 'nan'"),
+        ("train --lr 0", "received '0'"),
+        ("train --weight-decay inf", "argument --weight-decay: expected a number of at least 0, received 'inf'"),
+        ("train --seed -1", "received '-1'"),
+        ("train --threads 0", "argument --threads: expected an integer of at least 1, received '0'"),
+        ("train --backend cuda", "argument --backend: invalid choice: 'cuda'"),
+        ("train --dtype half", "argument --dtype: invalid choice: 'half'"),
+        ("train --model resnet", "argument --model: expected one of lenet, vgg_small, received 'resnet'"),
+        ("train --data imagenet", "argument --data: unknown data set: expected one of digits, mnist"),
+        ("train --speed 3", "unrecognized arguments: --speed 3"),
+        ("evaluate", "the following arguments are required: MODEL"),
+        ("predict model.npz", "the following arguments are required: IMAGE"),
+        ("bench resnet", "argument WORKLOAD: expected any of lenet, received 'resnet'"),
+        ("bench --contestants jax", "argument --contestants: expected any of numba, numpy, original, received 'jax'"),
+    ],
+)
+def test_usage_errors(tmp_path, arguments, message):
+    assert_fails(run_fastcnn(*arguments.split(), cwd=tmp_path, **FAST), 2, message)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("FASTCNN_BACKEND", "cuda", "`FASTCNN_BACKEND` must be one of 'numba', 'numpy', 'check'. Received"),
+        ("FASTCNN_DTYPE", "half", "FASTCNN_DTYPE must be one of 'float32', 'float64'. Received dtype='half'"),
+        ("FASTCNN_NUM_THREADS", "x", "FASTCNN_NUM_THREADS must be an integer of at least 1. Received"),
+    ],
+)
+def test_bad_environment(variable, value, message):
+    assert_fails(run_fastcnn("info", **FAST | {variable: value}), 2, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --data mnist", "the data set 'mnist' is not on this machine. Looked in: "),
+        ("train --data empty", "empty: no data set in this folder"),
+        ("train --data text.npz", "text.npz: not an .npz data set, or a truncated or corrupt one"),
+        ("train --data nan.npz", "fit: `x` must be finite. Received x[0, 0, 0, 0]=nan"),
+        ("train --data tiny.npz", "Conv2D: `ksize` must not be larger than the image, 4 x 4. Received ksize=5"),
+        ("train --data negative.npz", "fit: `y` must lie in 0 to 0 for 1 classes. Received y[0]=-1"),
+        ("train --out none/model.npz", "cannot write 'none/model.npz': there is no folder 'none'"),
+        ("train --out empty", "cannot write 'empty': it is a folder"),
+        ("evaluate none.npz", "No such file or directory: 'none.npz'"),
+        ("evaluate text.npz", "text.npz: not a fastcnn model file, or a truncated or corrupt one"),
+        ("evaluate cut.npz", "cut.npz: not a fastcnn model file, or a truncated or corrupt one"),
+        ("evaluate model.npz --data tiny.npz", "evaluate: `x` must have the shape (images, 28, 28, 1)"),
+        ("predict model.npz none.npy", "No such file or directory: 'none.npy'"),
+        ("predict model.npz none.png", "No such file or directory: 'none.png'"),
+        ("predict model.npz empty", "empty: a folder; an image file is needed"),
+        ("predict model.npz text.npy", "text.npy: not an .npy file, or a truncated one"),
+        ("predict model.npz small.npy", "the model takes images of 28 x 28 x 1 (height x width x channels). Received"),
+        ("predict model.npz nan.npy", "predict: `x` must be finite. Received x[0, 3, 4, 0]=nan"),
+    ],
+)
+def test_failures(tmp_path, model, arguments, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "model.npz").write_bytes(model.read_bytes())
+    (tmp_path / "cut.npz").write_bytes(model.read_bytes()[:3000])
+    for name in ("text.npz", "text.npy"):
+        (tmp_path / name).write_text("neither")
+    y = np.zeros(2, int)
+    for name, x, labels in (
+        ("nan.npz", np.full((2, 28, 28), np.nan), y),
+        ("tiny.npz", np.zeros((2, 4, 4)), y),
+        ("negative.npz", np.zeros((2, 28, 28)), y - 1 + np.arange(2)),
+    ):
+        np.savez(tmp_path / name, x_train=x, y_train=labels, x_test=x, y_test=labels)
+    np.save(tmp_path / "small.npy", np.zeros((5, 5)))
+    broken = np.zeros((28, 28))
+    broken[3, 4] = np.nan
+    np.save(tmp_path / "nan.npy", broken)
+    before = sorted(os.listdir(tmp_path))
+    done = run_fastcnn(*arguments.split(), cwd=tmp_path, **FAST | {"FASTCNN_DATA": str(tmp_path)})
+    assert_fails(done, 1, message)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run_fastcnn("evaluate", "none.npz", "--debug", cwd=tmp_path, **FAST)
+    assert done.returncode == 1 and done.stderr.startswith("Traceback")
+
+
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "bench", "info"])
+def test_help(command):
+    done = run_fastcnn(*command.split(), "--help")
+    assert done.returncode == 0 and "usage: fastcnn" in done.stdout.replace("python -m ", "")
+    assert run_fastcnn("--version").stdout.startswith("fastcnn ")
