@@ -26,6 +26,12 @@ settings.register_profile(
 settings.load_profile("fastcnn")
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    """Layers draw their weights from NumPy's global generator: the same ones in every run."""
+    np.random.seed(0)
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     """Both backends in turn, on for the test."""
