@@ -11,6 +11,7 @@ import numpy as np
 from fastcnn.backends import pool_index_dtype
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.simd import add, fill, lanes, load, store, store_integers, where_equal, where_larger
 
 
 @inline
@@ -23,23 +24,33 @@ def windows_over(position, ksize, stride, count):
 def max_row(x, n, oh, ksize, stride, out, index):
     _, h, w, c = x.shape
     source, target, offsets = x.reshape(-1), out.reshape(-1), index.reshape(-1)
-    top = oh * stride
+    v, top = lanes(source), oh * stride
+    rows = min(ksize, h - top)
     for ow in range(out.shape[2]):
-        left = ow * stride
+        columns = min(ksize, w - ow * stride)
+        corner = ((n * h + top) * w + ow * stride) * c
         to = ((n * out.shape[1] + oh) * out.shape[2] + ow) * c
-        at = ((n * h + top) * w + left) * c
+        if c >= v:
+            for step in range(0, c, v):
+                t = min(step, c - v)  # the last vector overlaps the one before it
+                best, offset = load(source, corner + t), fill(source, 0)
+                for i in range(rows):
+                    for j in range(columns):
+                        value = load(source, corner + (i * w + j) * c + t)
+                        offset = where_larger(value, best, fill(source, i * ksize + j), offset)
+                        best = where_larger(value, best, value, best)
+                store(target, to + t, best)
+                store_integers(offsets, to + t, offset)
+            continue
         for t in range(c):
-            target[np.uintp(to + t)] = source[np.uintp(at + t)]
-            offsets[np.uintp(to + t)] = 0
-        for i in range(min(ksize, h - top)):
-            for j in range(min(ksize, w - left)):
-                offset = i * ksize + j
-                at = ((n * h + top + i) * w + left + j) * c
-                for t in range(c):
-                    value, best = source[np.uintp(at + t)], target[np.uintp(to + t)]
-                    better = (value > best) | (np.isnan(value) & ~np.isnan(best))
-                    target[np.uintp(to + t)] = value if better else best
-                    offsets[np.uintp(to + t)] = offset if better else offsets[np.uintp(to + t)]
+            largest, place = source[np.uintp(corner + t)], 0
+            for i in range(rows):
+                for j in range(columns):
+                    number = source[np.uintp(corner + (i * w + j) * c + t)]
+                    if number > largest or (np.isnan(number) and not np.isnan(largest)):
+                        largest, place = number, i * ksize + j
+            target[np.uintp(to + t)] = largest
+            offsets[np.uintp(to + t)] = place
 
 
 @kernel
@@ -61,22 +72,29 @@ def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray
 @serial
 def max_gradient_row(eta, index, n, ih, ksize, stride, image):
     _, oh_n, ow_n, c = eta.shape
-    h, w = image.shape[1:3]
+    w = image.shape[2]
     source, offsets, target = eta.reshape(-1), index.reshape(-1), image.reshape(-1)
-    row = (n * h + ih) * w * c
+    v = lanes(source)
+    row = (n * image.shape[1] + ih) * w * c
     for t in range(w * c):
         target[np.uintp(row + t)] = 0
     oh0, oh1 = windows_over(ih, ksize, stride, oh_n)
     for oh in range(oh0, oh1):
         for ow in range(ow_n):
             at = ((n * oh_n + oh) * ow_n + ow) * c
-            left = ow * stride
-            for j in range(min(ksize, w - left)):
-                offset = (ih - oh * stride) * ksize + j
-                to = row + (left + j) * c
-                for t in range(c):
-                    chosen = offsets[np.uintp(at + t)] == offset
-                    target[np.uintp(to + t)] += source[np.uintp(at + t)] if chosen else eta.dtype.type(0)
+            to = row + ow * stride * c
+            first = (ih - oh * stride) * ksize
+            columns = min(ksize, w - ow * stride)
+            whole = c // v * v
+            for t in range(0, whole, v):
+                slope = load(source, at + t)
+                for j in range(columns):
+                    place = to + j * c + t
+                    store(target, place, add(load(target, place), where_equal(offsets, at + t, first + j, slope)))
+            for t in range(whole, c):
+                slope_t, offset = source[np.uintp(at + t)], offsets[np.uintp(at + t)]
+                for j in range(columns):  # a selection and no branch: which pixel it is cannot be predicted
+                    target[np.uintp(to + j * c + t)] += slope_t if offset == first + j else eta.dtype.type(0)
 
 
 @kernel

@@ -64,6 +64,13 @@ def _address(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
+def _repeat(builder, vector_type, scalar):
+    """One scalar in every lane: an insertion and a shuffle, which LLVM turns into a single broadcast."""
+    empty = ir.Constant(vector_type, ir.Undefined)
+    first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), None))
+
+
 @intrinsic
 def load(typingctx, array, index):
     """The vector array[index : index + lanes]."""
@@ -97,10 +104,7 @@ def splat(typingctx, array, index):
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        scalar = builder.load(_address(context, builder, signature.args[0], *args))
-        empty = ir.Constant(vector.llvm_type, ir.Undefined)
-        first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), None))
+        return _repeat(builder, vector.llvm_type, builder.load(_address(context, builder, signature.args[0], *args)))
 
     return vector(array, types.intp), codegen
 
@@ -116,3 +120,68 @@ def multiply_add(typingctx, a, b, c):
         return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
 
     return a(a, b, c), codegen
+
+
+@intrinsic
+def add(typingctx, a, b):
+    """a + b."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fadd(*args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def fill(typingctx, array, value):
+    """The scalar `value` in every lane, of the dtype of `array`."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        return _repeat(builder, vector.llvm_type, args[1])
+
+    return vector(array, array.dtype), codegen
+
+
+@intrinsic
+def where_larger(typingctx, value, best, a, b):
+    """Lane by lane `a` where `value` is larger than `best`, or NaN and `best` is not; else `b`."""
+
+    def codegen(context, builder, signature, args):
+        larger = builder.fcmp_ordered(">", args[0], args[1])
+        first_nan = builder.and_(
+            builder.fcmp_unordered("uno", args[0], args[0]), builder.fcmp_ordered("ord", args[1], args[1])
+        )
+        return builder.select(builder.or_(larger, first_nan), args[2], args[3])
+
+    return a(value, best, a, b), codegen
+
+
+@intrinsic
+def store_integers(typingctx, array, index, vector):
+    """Write the lanes of `vector`, whole numbers, to array[index : index + lanes] of unsigned or signed integers."""
+    integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        address = _address(context, builder, signature.args[0], args[0], args[1])
+        convert = builder.fptosi if array.dtype.signed else builder.fptoui
+        done = builder.store(convert(args[2], integers), builder.bitcast(address, integers.as_pointer()))
+        done.align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
+
+
+@intrinsic
+def where_equal(typingctx, array, index, number, vector):
+    """Lane by lane `vector` where the integers array[index : index + lanes] equal `number`, else 0."""
+    integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        address = _address(context, builder, signature.args[0], args[0], args[1])
+        values = builder.load(builder.bitcast(address, integers.as_pointer()))
+        values.align = array.dtype.bitwidth // 8
+        equal = builder.icmp_unsigned("==", values, _repeat(builder, integers, args[2]))
+        return builder.select(equal, args[3], ir.Constant(vector.llvm_type, None))
+
+    return vector(array, types.intp, array.dtype, vector), codegen
