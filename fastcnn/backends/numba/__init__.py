@@ -1,5 +1,6 @@
 """The numba backend: parallel compiled kernels. Requires numba; kernels compile at their first call."""
 
+from fastcnn.backends import KERNELS
 from fastcnn.backends.numba.activation import (
     leaky_relu_backward,
     leaky_relu_forward,
@@ -16,21 +17,4 @@ from fastcnn.backends.numba.pooling import (
     max_pool_forward,
 )
 
-__all__ = [
-    "avg_pool_backward",
-    "avg_pool_forward",
-    "col2im",
-    "conv_forward",
-    "conv_input_gradient",
-    "conv_weight_gradient",
-    "dense_forward",
-    "dense_input_gradient",
-    "dense_weight_gradient",
-    "im2col",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "max_pool_backward",
-    "max_pool_forward",
-    "relu_backward",
-    "relu_forward",
-]
+__all__ = list(KERNELS)

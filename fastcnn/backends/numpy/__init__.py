@@ -1,5 +1,6 @@
 """The NumPy backend: the definition of every kernel. Requires NumPy alone."""
 
+from fastcnn.backends import KERNELS
 from fastcnn.backends.numpy.activation import (
     leaky_relu_backward,
     leaky_relu_forward,
@@ -16,21 +17,4 @@ from fastcnn.backends.numpy.pooling import (
     max_pool_forward,
 )
 
-__all__ = [
-    "avg_pool_backward",
-    "avg_pool_forward",
-    "col2im",
-    "conv_forward",
-    "conv_input_gradient",
-    "conv_weight_gradient",
-    "dense_forward",
-    "dense_input_gradient",
-    "dense_weight_gradient",
-    "im2col",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "max_pool_backward",
-    "max_pool_forward",
-    "relu_backward",
-    "relu_forward",
-]
+__all__ = list(KERNELS)
