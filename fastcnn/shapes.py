@@ -46,16 +46,18 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> s
     raise ValueError(f"{owner}: `{name}` must be one of {', '.join(map(repr, choices))}. {received(name, value)}")
 
 
-def check_shape(owner: str, shape: Any, ranks: Sequence[int] = (4,)) -> tuple[int, ...]:
-    """`shape` (list, tuple or integer array) as a tuple of positive ints with one of the given ranks."""
-    wanted = " or ".join("(batch, height, width, channels)" if r == 4 else f"{r} sizes" for r in ranks)
+AXES = {2: "(batch, classes)", 4: "(batch, height, width, channels)"}
+
+
+def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape") -> tuple[int, ...]:
+    """`shape` (list, tuple or integer array) as a tuple of positive ints, of any rank where `rank` is None."""
     try:
-        sizes = [check_int(owner, "shape", size) for size in shape]
+        sizes = [check_int(owner, name, size) for size in shape]
     except (TypeError, ValueError):
         sizes = []
-    if not sizes or (ranks and len(sizes) not in ranks):
-        wanted = wanted or "positive integers, the batch size first"
-        raise ValueError(f"{owner}: `shape` must be {wanted}, all at least 1. {received('shape', shape)}")
+    if not sizes or (rank is not None and len(sizes) != rank):
+        wanted = "positive integers, the batch size first" if rank is None else f"{AXES[rank]}, all at least 1"
+        raise ValueError(f"{owner}: `{name}` must be {wanted}. {received(name, shape)}")
     return tuple(sizes)
 
 

@@ -66,7 +66,7 @@ class Layer:
         Of parameters and results; `fastcnn.get_dtype()` by default. Inputs of any real dtype are converted.
     """
 
-    ranks: ClassVar[Sequence[int]] = ()  # ranks of `shape` that make sense; empty for any
+    rank: ClassVar[int | None] = None  # axes of the input; None where any number makes sense
     parameter_names: ClassVar[tuple[str, ...]] = ()
 
     input_shape: tuple[int, ...]
@@ -74,7 +74,7 @@ class Layer:
 
     def __init__(self, shape: Sequence[int], *, dtype: Any = None):
         self.dtype = layer_dtype(self.name, dtype)
-        self.input_shape = check_shape(self.name, shape, self.ranks)
+        self.input_shape = check_shape(self.name, shape, self.rank)
         self.output_shape = self.input_shape
 
     @property

@@ -55,7 +55,7 @@ class Conv2D(WeightedLayer):
         The column matrix of each image of the last batch, computed when read.
     """
 
-    ranks = (4,)
+    rank = 4
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
 
@@ -119,8 +119,8 @@ class Conv2D(WeightedLayer):
         return super().config() | own
 
 
-def _check_windows(owner: str, shape: Any, ksize: int, stride: int) -> tuple[tuple[int, ...], int, int]:
-    shape = check_shape(owner, shape)
+def _check_windows(owner: str, name: str, shape: Any, ksize: int, stride: int) -> tuple[tuple[int, ...], int, int]:
+    shape = check_shape(owner, shape, name=name)
     ksize, stride = check_int(owner, "ksize", ksize), check_int(owner, "stride", stride)
     check_window(owner, ksize, shape)
     return shape, ksize, stride
@@ -137,14 +137,14 @@ def im2col(image: Any, ksize: int, stride: int) -> np.ndarray:
     Rows run over images, output rows, output columns; within a row, over kernel rows, kernel columns, channels.
     """
     image = real_array("im2col", "image", image)
-    shape, ksize, stride = _check_windows("im2col", image.shape, ksize, stride)
+    shape, ksize, stride = _check_windows("im2col", "image.shape", image.shape, ksize, stride)
     image = check_array("im2col", "image", image, shape, _kernel_dtype(image))
     return active().im2col(image, ksize, stride, (0, 0))
 
 
 def col2im(cols: Any, image_shape: Sequence[int], ksize: int, stride: int) -> np.ndarray:
     """The adjoint of `im2col`: each column entry added to the pixel it came from, (B, H, W, C)."""
-    shape, ksize, stride = _check_windows("col2im", image_shape, ksize, stride)
+    shape, ksize, stride = _check_windows("col2im", "image_shape", image_shape, ksize, stride)
     oh, ow = (conv_output_size(size, ksize, stride, (0, 0)) for size in shape[1:3])
     cols = real_array("col2im", "cols", cols)
     rows = (shape[0] * oh * ow, ksize * ksize * shape[3])

@@ -27,7 +27,7 @@ class Pooling(Layer):
     dtype : 'float32' or 'float64', optional
     """
 
-    ranks = (4,)
+    rank = 4
 
     def __init__(self, shape: Sequence[int], ksize: int = 2, stride: int = 2, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)

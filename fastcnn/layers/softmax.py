@@ -27,7 +27,7 @@ class Softmax(Layer):
     eta : the last gradient with respect to the logits
     """
 
-    ranks = (2,)
+    rank = 2
     softmax = BatchArray("input_shape")
     prediction = BatchArray("input_shape")
     eta = BatchArray("input_shape")

@@ -1,0 +1,134 @@
+"""Bad arguments to layers: one clear error each that names the argument, what was expected and what was received."""
+
+import numpy as np
+import pytest
+
+from fastcnn import layers
+from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu, Rescaling, Softmax
+
+SHAPE = (2, 6, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Conv2D((6, 5, 3), 4), r"Conv2D: `shape` must be \(batch, height, width, channels\), .*=\(6, 5, 3\)"),
+        (lambda: Conv2D(7, 4), r"Received shape=7"),
+        (lambda: Conv2D((2, 6, 0, 3), 4), r"all at least 1. Received shape=\(2, 6, 0, 3\)"),
+        (lambda: Conv2D((2, 6.5, 5, 3), 4), r"Received shape=\(2, 6.5, 5, 3\)"),
+        (lambda: Conv2D("abcd", 4), r"Received shape='abcd'"),
+        (lambda: Conv2D(SHAPE, 0), "`output_channels` must be an integer of at least 1. Received output_channels=0"),
+        (lambda: Conv2D(SHAPE, 4, 0), "`ksize` must be an integer of at least 1. Received ksize=0"),
+        (lambda: Conv2D(SHAPE, 4, 2.0), "`ksize` must be an integer of at least 1. Received ksize=2.0"),
+        (lambda: Conv2D(SHAPE, 4, True), "`ksize` must be an integer of at least 1. Received ksize=True"),
+        (lambda: Conv2D(SHAPE, 4, 3, 0), "Conv2D: `stride` must be an integer of at least 1. Received stride=0"),
+        (lambda: Conv2D(SHAPE, 4, 6), "`ksize` must not be larger than the image, 6 x 5. Received ksize=6"),
+        (lambda: Conv2D(SHAPE, 4, method="FULL"), "`method` must be one of 'VALID', 'SAME'. Received method='FULL'"),
+        (lambda: Conv2D(SHAPE, 4, method="same"), "Received method='same'"),
+        (lambda: Conv2D(SHAPE, 4, initializer="best"), "`initializer` must be one of 'msra', 'he', 'xavier', 'zeros'"),
+        (lambda: Conv2D(SHAPE, 4, initializer=np.nan), "`initializer` must be a finite number. Received"),
+        (lambda: Conv2D(SHAPE, 4, initializer=lambda s, r: np.zeros(3)), r"`initializer\(...\)` must have the shape"),
+        (
+            lambda: MaxPooling(SHAPE, 6),
+            "MaxPooling: `ksize` must not be larger than the image, 6 x 5. Received ksize=6",
+        ),
+        (lambda: MaxPooling(SHAPE, 2, 0), "`stride` must be an integer of at least 1. Received stride=0"),
+        (lambda: AvgPooling(SHAPE, 2, 6), "AvgPooling: `stride` must not be larger than the image, 6 x 5. Received"),
+        (lambda: AvgPooling((2, 6, 5)), r"AvgPooling: `shape` must be \(batch, height, width, channels\)"),
+        (lambda: Relu(()), "Relu: `shape` must be positive integers"),
+        (lambda: LeakyRelu(SHAPE, "0.1"), "Leaky_Relu: `alpha` must be a finite number. Received alpha='0.1'"),
+        (
+            lambda: FullyConnect((4,), 2),
+            r"FullyConnect: `shape` must be \(batch, features, ...\). Received shape=\(4,\)",
+        ),
+        (lambda: FullyConnect(SHAPE, -1), "`output_num` must be an integer of at least 1. Received output_num=-1"),
+        (
+            lambda: Softmax(SHAPE),
+            r"Softmax: `shape` must be \(batch, classes\), all at least 1. Received shape=\(2, 6, 5, 3\)",
+        ),
+        (lambda: Rescaling(SHAPE, np.inf), "Rescaling: `scale` must be a finite number. Received scale=inf"),
+        (
+            lambda: layers.im2col(np.zeros((6, 5, 3)), 2, 1),
+            r"im2col: `image.shape` must be .*Received image.shape=\(6, 5, 3\)",
+        ),
+        (lambda: layers.im2col(np.zeros(SHAPE), 2, 0), "im2col: `stride` must be an integer of at least 1"),
+        (lambda: layers.col2im(np.zeros((2, 2)), SHAPE, 9, 1), "col2im: `ksize` must not be larger than the image"),
+    ],
+)
+def test_constructors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_rng_of_the_wrong_kind():
+    with pytest.raises(
+        TypeError, match=r"Conv2D: `rng` must be a NumPy generator or a seed, an integer >= 0. Received"
+    ):
+        Conv2D(SHAPE, 4, rng="seed")
+
+
+EVERY = [Conv2D(SHAPE, 4), MaxPooling(SHAPE), AvgPooling(SHAPE), Relu(SHAPE), LeakyRelu(SHAPE), FullyConnect(SHAPE)]
+
+
+@pytest.mark.parametrize("layer", [*EVERY, Rescaling(SHAPE)], ids=lambda layer: layer.name)
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (
+            np.zeros((6, 5, 3)),
+            ValueError,
+            r"`x` must have the shape \(batch, 6, 5, 3\). Received the shape \(6, 5, 3\)",
+        ),
+        (np.zeros((2, 6, 5, 4)), ValueError, r"Received the shape \(2, 6, 5, 4\)"),
+        (np.zeros((2, 5, 6, 3)), ValueError, r"Received the shape \(2, 5, 6, 3\)"),
+        (3.0, ValueError, r"Received the shape \(\)"),
+        ([[1, 2], [3]], ValueError, "`x` must be an array of numbers"),
+        (np.zeros(SHAPE, complex), TypeError, "`x` must hold real numbers. Received an array of dtype complex128"),
+        (np.full(SHAPE, "a"), TypeError, "Received an array of dtype <U1"),
+        (None, TypeError, "Received an array of dtype object"),
+    ],
+)
+def test_forward(layer, x, error, message):
+    with pytest.raises(error, match=f"{layer.name}: .*{message}" if error is TypeError else message):
+        layer.forward(x)
+
+
+@pytest.mark.parametrize("layer", EVERY, ids=lambda layer: layer.name)
+def test_gradient(layer, backend):
+    fresh = type(layer)(**layer.config())
+    with pytest.raises(RuntimeError, match=f"{layer.name}: `gradient` needs a call of `forward` first"):
+        fresh.gradient(np.zeros(layer.output_shape))
+    out = fresh.forward(np.zeros((3, *SHAPE[1:])))
+    sizes = ", ".join(map(str, out.shape))
+    for wrong in (out[:2], out[..., :1], out[0], np.zeros(())):
+        with pytest.raises(
+            ValueError, match=rf"{layer.name}: `eta` must have the shape \({sizes}\). Received the shape"
+        ):
+            fresh.gradient(wrong)
+    with pytest.raises(TypeError, match="`eta` must hold real numbers"):
+        fresh.gradient(out.astype(complex))
+    assert fresh.gradient(out).shape == (3, *SHAPE[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("x", 0), "`alpha` must be a finite number. Received alpha='x'"),
+        ((np.nan, 0), "`alpha` must be a finite number. Received alpha=nan"),
+        ((0.1, np.inf), "`weight_decay` must be a finite number. Received weight_decay=inf"),
+    ],
+)
+def test_backward(arguments, message):
+    fc = FullyConnect((2, 3), 2)
+    before = fc.weights.copy()
+    with pytest.raises(ValueError, match=message):
+        fc.backward(*arguments)
+    assert (fc.weights == before).all()
+
+
+def test_softmax_predictions():
+    softmax = Softmax((2, 3))
+    with pytest.raises(ValueError, match=r"Softmax: `prediction` must have the shape \(batch, 3\). Received the shape"):
+        softmax.cal_loss(np.zeros((2, 4)), [0, 1])
+    with pytest.raises(ValueError, match=r"Softmax: `prediction` must have"):
+        softmax.predict(np.zeros(3))
