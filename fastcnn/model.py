@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn import storage, training
+from fastcnn.errors import FileFormatError
 from fastcnn.layers import Layer, Softmax
 from fastcnn.shapes import check_finite, check_int, check_labels, real_array, received
 
@@ -208,4 +209,8 @@ class Sequential:
         `custom_layers` maps class names to layer classes that are not fastcnn's own. Raises
         :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt.
         """
-        return cls(*storage.load(path, custom_layers or {}))
+        layers, metadata = storage.load(path, custom_layers or {})
+        try:
+            return cls(layers, metadata)
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"{os.fspath(path)}: {error}") from error

@@ -289,6 +289,12 @@ def flip(path, position):
     path.write_bytes(content)
 
 
+def strip(arrays):
+    """Leave the architecture alone."""
+    for name in [name for name in arrays if name != "architecture"]:
+        del arrays[name]
+
+
 DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not a model"),
@@ -309,6 +315,10 @@ DAMAGES = {
     "wrong weights": lambda path: rewrite(path, lambda _, arrays: arrays.update({"0.weights": np.zeros(3)})),
     "stray array": lambda path: rewrite(path, lambda _, arrays: arrays.update({"9.weights": np.zeros(3)})),
     "inconsistent": lambda path: rewrite(path, lambda header, _: header["layers"].pop(1)),
+    "misfit": lambda path: rewrite(path, lambda header, _: header["layers"][1]["config"].update(shape=[4, 9, 9, 3])),
+    "no layers": lambda path: rewrite(path, lambda header, arrays: (header["layers"].clear(), strip(arrays))),
+    "number for layers": lambda path: rewrite(path, lambda header, _: header.update(layers=5)),
+    "number for metadata": lambda path: rewrite(path, lambda header, _: header.update(metadata=5)),
 }
 
 
@@ -319,6 +329,24 @@ def test_damaged_model_files(tmp_path, damage):
     DAMAGES[damage](path)
     with pytest.raises(FileFormatError, match=r"model\.npz: "):
         Sequential.load(path)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_model_files_with_random_damage(tmp_path, seed):
+    """A few bytes changed anywhere, most of them in headers: FileFormatError, or the model as it was."""
+    path, model = tmp_path / "model.npz", small()
+    model.save(path)
+    content, generator = bytearray(path.read_bytes()), np.random.default_rng(seed)
+    for _ in range(generator.integers(1, 9)):
+        content[min(int(generator.exponential(300)), len(content) - 1) * generator.choice([1, -1])] = seed
+    path.write_bytes(content)
+    try:
+        loaded = Sequential.load(path)
+    except FileFormatError:
+        return
+    for a, b in zip(model.layers, loaded.layers, strict=True):
+        for name, array in a.parameters().items():
+            np.testing.assert_array_equal(array, b.parameters()[name])
 
 
 def test_missing_model_file(tmp_path):

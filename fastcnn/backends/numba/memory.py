@@ -24,7 +24,16 @@ def references(buffers: list[np.ndarray], position: int) -> int:
     return sys.getrefcount(buffers[position])
 
 
-IDLE = references([np.empty(0)], 0)  # what the line above counts for a buffer that only its list refers to
+def idle(buffers: list[np.ndarray], position: int) -> bool:
+    """Whether only its list refers to a buffer.
+
+    The yardstick is counted anew beside it, by the same line: interpreters differ in what they count, and may count
+    less once a line is hot.
+    """
+    return references(buffers, position) == references(UNUSED, 0)
+
+
+UNUSED = [np.empty(0)]
 
 
 class Pool:
@@ -39,7 +48,7 @@ class Pool:
         with self.lock:
             buffers = self.buffers.setdefault(size, [])
             for position in range(len(buffers)):
-                if references(buffers, position) == IDLE:
+                if idle(buffers, position):
                     return buffers[position]
             if self.idle_bytes() > KEPT:
                 self.drop_idle()
@@ -48,15 +57,12 @@ class Pool:
             return buffers[-1]
 
     def idle_bytes(self) -> int:
-        return sum(
-            size * sum(references(buffers, i) == IDLE for i in range(len(buffers)))
-            for size, buffers in self.buffers.items()
-        )
+        return sum(size * sum(idle(buffers, i) for i in range(len(buffers))) for size, buffers in self.buffers.items())
 
     def drop_idle(self) -> None:
         """Give all idle buffers back."""
         for size, buffers in list(self.buffers.items()):
-            used = [i for i in range(len(buffers)) if references(buffers, i) != IDLE]
+            used = [i for i in range(len(buffers)) if not idle(buffers, i)]
             self.buffers[size] = [buffers[i] for i in used]
             if not used:
                 del self.buffers[size]

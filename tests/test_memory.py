@@ -1,0 +1,132 @@
+"""The numba backend's buffers: what somebody can still see is never given out again, and what nobody sees is."""
+
+import gc
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn.backends.numba import memory
+from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu
+
+LARGE = (memory.POOLED // 4, 4)  # float32
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    monkeypatch.setattr(memory, "POOL", memory.Pool())
+    return memory.POOL
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_a_dropped_array_is_used_again(pool):
+    array = memory.empty(LARGE, np.float32)
+    first = address(array)
+    del array
+    for shape, dtype in ((LARGE, np.float32), (LARGE[::-1], np.float32), ((LARGE[0] * 2,), np.float64)):
+        assert address(memory.empty(shape, dtype)) == first
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda array: array,
+        lambda array: array[1:2],
+        lambda array: array.reshape(-1)[3:],
+        lambda array: array.T,
+        lambda array: array.view(np.uint8),
+        memoryview,
+        lambda array: array.flat,
+        lambda array: [{"deep": array[::2]}],
+        lambda array: np.frombuffer(array, np.float32),
+    ],
+    ids=["itself", "row", "slice", "transpose", "bytes", "memoryview", "iterator", "nested", "buffer"],
+)
+def test_what_is_still_seen_is_not_given_out(pool, keep):
+    array = memory.empty(LARGE, np.float32)
+    first, kept = address(array), keep(array)
+    del array
+    others = [memory.empty(LARGE, np.float32) for _ in range(3)]
+    assert first not in map(address, others) and len(set(map(address, others))) == 3
+    del kept
+    gc.collect()
+    assert address(memory.empty(LARGE, np.float32)) == first
+
+
+def test_also_after_the_interpreter_has_specialised_the_code(pool):
+    """CPython rewrites hot bytecode; what it counts must not become another number then."""
+    kept = memory.empty(LARGE, np.float32)
+    for _ in range(20_000):
+        assert address(memory.empty(LARGE, np.float32)) != address(kept)
+    assert sum(map(len, pool.buffers.values())) == 2
+
+
+def test_small_arrays_are_left_to_numpy(pool):
+    memory.empty((3, 4), np.float32)
+    memory.empty((0, 4), np.float32)
+    assert not pool.buffers
+
+
+def test_idle_buffers_are_dropped_beyond_the_limit(pool, monkeypatch):
+    size = memory.POOLED
+    monkeypatch.setattr(memory, "KEPT", 3 * size)
+    kept = memory.empty((size + 1,), np.uint8)
+    arrays = [memory.empty((size,), np.uint8) for _ in range(9)]
+    assert pool.idle_bytes() == 0
+    arrays.clear()
+    assert pool.idle_bytes() == 9 * size
+    memory.empty((size + 2,), np.uint8)
+    assert pool.idle_bytes() == size + 2 and list(pool.buffers) == [size + 1, size + 2]
+    assert address(kept) == address(pool.buffers[size + 1][0])
+
+
+def test_threads_never_share_a_buffer(pool):
+    wrong = []
+
+    def work(number):
+        for _ in range(300):
+            array = memory.empty(LARGE, np.float32)
+            array[:] = number
+            if (array != number).any():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda shape: Conv2D(shape, 8, 3, method="SAME"),
+        MaxPooling,
+        AvgPooling,
+        Relu,
+        LeakyRelu,
+        lambda shape: FullyConnect(shape, 300),
+    ],
+    ids=["Conv2D", "MaxPooling", "AvgPooling", "Relu", "LeakyRelu", "FullyConnect"],
+)
+def test_what_layers_return_is_never_overwritten(make, rng):
+    """Outputs and gradients that are kept, some of them only in part, hold their values through later calls."""
+    layer = make((64, 16, 16, 8))
+    kept, copies = [], []
+    with fastcnn.use_backend("numba"):
+        for _ in range(8):
+            out = layer.forward(rng.standard_normal(layer.input_shape, np.float32))
+            grad = layer.gradient(rng.standard_normal(layer.output_shape, np.float32))
+            assert out.nbytes >= memory.POOLED and grad.nbytes >= memory.POOLED
+            kept += [out[1:], grad.reshape(-1)[5:]]
+            copies += [out[1:].copy(), grad.reshape(-1)[5:].copy()]
+            del out, grad
+    for array, copy in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(kept[0])), copies[0])
