@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, run_fastcnn
 from fastcnn import datasets, zoo
 
+SPLITS = ("train", "test")
 FAST = {"FASTCNN_BACKEND": "numpy"}  # nothing to import or compile, where the backend does not matter
 
 
@@ -97,6 +98,27 @@ def test_predict_pictures_without_pillow(model, tmp_path):
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = run_fastcnn("predict", model, "a.png", cwd=tmp_path, PYTHONPATH=path, **FAST)
     assert_fails(done, 1, "reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array")
+
+
+def test_train_draws_learning_curves(tmp_path):
+    from PIL import Image
+
+    np.savez(tmp_path / "d.npz", **{f"x_{s}": np.eye(12)[None] for s in SPLITS}, **{f"y_{s}": [0] for s in SPLITS})
+    done = run_fastcnn("train", "--data", "d.npz", "--epochs", "2", "--plot", "a.PNG", "--quiet", cwd=tmp_path, **FAST)
+    assert done.returncode == 0  # stderr may say that matplotlib builds its font cache
+    with Image.open(tmp_path / "a.PNG") as picture:
+        assert picture.format == "PNG" and picture.width > 800 and len(picture.convert("RGB").getcolors(99999)) > 50
+    for name, message in (
+        ("a.exe", "a plot must end in one of ."),
+        ("none/a.png", "cannot write 'none/a.png': there is no folder 'none'"),
+    ):
+        before = sorted(os.listdir(tmp_path))
+        assert_fails(run_fastcnn("train", "--data", "d.npz", "--plot", name, cwd=tmp_path, **FAST), 1, message)
+        assert sorted(os.listdir(tmp_path)) == before
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['matplotlib'] = None")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = run_fastcnn("train", "--plot", "a.png", cwd=tmp_path, PYTHONPATH=path, **FAST)
+    assert_fails(done, 1, "learning curves need matplotlib: `pip install fastcnn[plot]`")
 
 
 def test_info():

@@ -47,11 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=number(int, 0), default=0, metavar="N", help="of weights and shuffling; default: 0"
     )
     parser.add_argument("--out", metavar="FILE", help="the model file; default: MODEL-DATA.npz in this folder")
+    parser.add_argument("--plot", metavar="FILE", help="draw the learning curves (.png, .svg, .pdf); needs matplotlib")
     parser.add_argument("--quiet", action="store_true", help="print the result alone")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import storage, training, zoo
+    from fastcnn import plotting, storage, training, zoo
     from fastcnn.backend import get_backend
     from fastcnn.runtime import get_dtype, get_num_threads
 
@@ -61,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     data = load_data(arguments.data)
     out = Path(arguments.out or f"{arguments.model}-{data.name}.npz")
     storage.check_writable(out)
+    if arguments.plot:
+        plotting.new_figure(arguments.plot)  # what is wrong with it is said before the training
 
     shape = (arguments.batch_size, *data.image_shape)
     model = zoo.MODELS[arguments.model](shape, data.classes, scale=data.scale, rng=arguments.seed)
@@ -86,6 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     seconds = time.perf_counter() - start
     model.save(out)
+    if arguments.plot:
+        plotting.learning_curves(history, arguments.plot)
     accuracy = history["val_accuracy"][-1]
     print(f"test accuracy {accuracy:.2%} after {arguments.epochs} epochs in {seconds:.1f} s; model saved to {out}")
     if arguments.json:

@@ -1,0 +1,56 @@
+"""Learning curves as a picture. Requires matplotlib: the extra `plot`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastcnn.storage import check_writable, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def new_figure(path: str | os.PathLike) -> Figure:
+    """An empty figure that can be saved to `path`, whose ending names the format.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    ValueError
+        matplotlib writes no such format.
+    OSError
+        `path` cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    except ModuleNotFoundError as error:
+        raise ImportError("learning curves need matplotlib: `pip install fastcnn[plot]`") from error
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    formats = sorted(figure.canvas.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in formats:
+        raise ValueError(f"the name of a plot must end in one of .{', .'.join(formats)}. Received {os.fspath(path)!r}")
+    check_writable(path)
+    return figure
+
+
+def learning_curves(history: dict[str, list[float]], path: str | os.PathLike) -> None:
+    """Draw loss and accuracy over the epochs of a `fit`, of training and (where there was) validation.
+
+    `history` is what `Sequential.fit` returns. Raises as :func:`new_figure` does; a file that is there is replaced
+    whole or not at all.
+    """
+    figure = new_figure(path)
+    epochs = range(1, len(history["loss"]) + 1)
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for prefix, label in (("", "training"), ("val_", "validation")):
+            if prefix + key in history:
+                axes.plot(epochs, history[prefix + key], marker=".", label=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(key)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    write_whole(path, lambda file: figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150))
