@@ -89,13 +89,13 @@ def test_threads_never_share_a_buffer(pool):
     wrong = []
 
     def work(number):
-        for _ in range(300):
+        for _ in range(200):
             array = memory.empty(LARGE, np.float32)
             array[:] = number
             if (array != number).any():
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,10 +1,9 @@
-"""Threads, dtype, processes, memory: what does not show in a single result."""
+"""Threads, dtype, processes, caches: what does not show in a single result."""
 
 import hashlib
 import multiprocessing
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -183,60 +182,6 @@ def test_kernels_are_kept_in_a_folder_named_by_their_source(tmp_path):
         sources.update(path.read_bytes())
     assert folder.name == sources.hexdigest()[:16]
     assert list(folder.rglob("*.nbc"))
-
-
-def test_buffers_are_reused_and_never_under_a_living_array(rng):
-    from fastcnn.backends.numba import memory
-
-    x = rng.standard_normal((8, 32, 32, 8)).astype(np.float32)
-    assert x.nbytes > memory.POOLED
-    relu = Relu(x.shape)
-    first = relu.forward(x)
-    address, part = first.__array_interface__["data"][0], first[3, 4:9]
-    copied = part.copy()
-    del first
-    others = [relu.forward(rng.standard_normal(x.shape)) for _ in range(3)]
-    assert address not in {array.__array_interface__["data"][0] for array in others}  # `part` still looks at it
-    np.testing.assert_array_equal(part, copied)
-    view = memoryview(part)
-    del part
-    others.append(relu.forward(x))
-    assert others[-1].__array_interface__["data"][0] != address
-    view.release()
-    del view
-    assert relu.forward(x).__array_interface__["data"][0] == address  # now nobody does
-
-
-def test_idle_buffers_are_given_back(monkeypatch):
-    from fastcnn.backends.numba import memory
-
-    monkeypatch.setattr(memory, "KEPT", 1 << 20)
-    pool = memory.Pool()
-    kept = pool.take(1 << 19)
-    for size in range(1 << 20, (1 << 20) + 50):
-        pool.take(size)
-    assert sum(size * len(buffers) for size, buffers in pool.buffers.items()) <= 5 << 20
-    assert any(kept is buffer for buffers in pool.buffers.values() for buffer in buffers)
-
-
-def test_ten_threads_share_the_pool():
-    from fastcnn.backends.numba import memory
-
-    wrong = []
-
-    def work(value):
-        for _ in range(200):
-            array = memory.empty((1 << 15,), np.float32)
-            array[:] = value
-            if not (array == value).all():
-                wrong.append(value)
-
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(10)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not wrong
 
 
 def test_both_backends_learn_the_same(digits):
