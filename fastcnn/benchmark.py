@@ -83,11 +83,15 @@ WORKLOADS = {"lenet": lenet_step}
 
 def serve(workload: str, contestant: str, dtype: str, threads: int, connection: Connection) -> None:
     """Run in a contestant's own process: at each request do the work once unclocked, then `n` times clocked."""
-    runtime.set_dtype(dtype)
-    runtime.set_num_threads(threads)
-    step = WORKLOADS[workload](contestant)
-    if contestant != "original":
-        step()  # compiles
+    try:
+        runtime.set_dtype(dtype)
+        runtime.set_num_threads(threads)
+        step = WORKLOADS[workload](contestant)
+        if contestant != "original":
+            step()  # compiles
+    except Exception as error:
+        connection.send(error)
+        return
     connection.send([])
     while n := connection.recv():
         if n > 1:
@@ -108,7 +112,7 @@ def measure(workload: str, contestants: Iterable[str] = CONTESTANTS, rounds: int
     at 2 to 3 times what it takes alone.
     """
     check_choice("bench", "workload", workload, WORKLOADS)
-    names = [check_choice("bench", "contestant", name, CONTESTANTS) for name in contestants]
+    names = [check_choice("bench", "contestant", name, CONTESTANTS) for name in dict.fromkeys(contestants)]
     spawn = multiprocessing.get_context("spawn")
     connections = {}
     processes = []
@@ -118,7 +122,8 @@ def measure(workload: str, contestants: Iterable[str] = CONTESTANTS, rounds: int
         processes.append(spawn.Process(target=serve, args=options, daemon=True))
         processes[-1].start()
         theirs.close()  # a contestant that dies then shows as the end of its pipe
-        connections[name].recv()
+        if isinstance(answer := connections[name].recv(), Exception):
+            raise answer
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
         for name, connection in connections.items():

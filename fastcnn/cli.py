@@ -49,11 +49,12 @@ def run(arguments: argparse.Namespace) -> None:
     from fastcnn import backend, runtime
 
     try:
-        backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
         if getattr(arguments, "dtype", None):
             runtime.set_dtype(arguments.dtype)
         runtime.get_dtype()
+        # Before the backend: numba's pool is made as large as what is asked for when numba is imported.
         runtime.set_num_threads(getattr(arguments, "threads", None) or runtime.get_num_threads())
+        backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
     arguments.run(arguments)

@@ -42,6 +42,8 @@ class Sequential:
     """
 
     def __init__(self, layers: Iterable[Any], metadata: dict[str, Any] | None = None):
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"Sequential: `layers` must be a list of layers. {received('layers', layers)}")
         self.layers = list(layers)
         self.metadata = dict(metadata or {})
         if not self.layers:
@@ -49,7 +51,9 @@ class Sequential:
         for position, layer in enumerate(self.layers):
             is_loss = isinstance(layer, Softmax) and position == len(self.layers) - 1
             if not is_loss and not (hasattr(layer, "forward") and hasattr(layer, "gradient")):
-                raise TypeError(f"Sequential: `layers[{position}]` must be a layer. {received('it', layer)}")
+                raise TypeError(
+                    f"Sequential: `layers[{position}]` must be a layer. {received(f'layers[{position}]', layer)}"
+                )
             if isinstance(layer, Softmax) and not is_loss:
                 raise ValueError(f"Sequential: `layers[{position}]` is a Softmax, which can only be the last layer")
         for position, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), start=1):

@@ -85,8 +85,8 @@ def set_num_threads(threads: int) -> None:
     """
     global _threads  # noqa: PLW0603 - a process-wide switch is what this is
     threads = check_int("set_num_threads", "threads", threads)
-    if "numba" in sys.modules:
-        pool = sys.modules["numba"].config.NUMBA_NUM_THREADS
+    if numba := sys.modules.get("numba"):
+        pool = numba.config.NUMBA_NUM_THREADS
         if threads > pool:
             raise ValueError(
                 f"set_num_threads: `threads` must be at most {pool}, the size of the thread pool of this process; "

@@ -23,10 +23,14 @@ FORMAT = "fastcnn-model"
 VERSION = 1
 
 
+def temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
     """Call `write` with a temporary file beside `path` and rename it: `path` is never seen half-written."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as file:
             write(file)
@@ -46,8 +50,11 @@ def check_writable(path: str | os.PathLike) -> None:
         raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder, a file name is needed")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"cannot write {str(path)!r}: the folder {str(path.parent)!r} is not writable")
+    try:  # os.access says yes to root wherever it is asked
+        temporary_name(path).touch()
+        temporary_name(path).unlink()
+    except OSError as error:
+        raise type(error)(f"cannot write {str(path)!r}: {error.strerror} in {str(path.parent)!r}") from error
 
 
 def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:

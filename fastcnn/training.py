@@ -84,7 +84,9 @@ def fit(
         seed = check_int("fit", "seed", seed, 0)
     if validation_data is not None:
         if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise ValueError(f"fit: `validation_data` must be a pair (x, y). {received('it', validation_data)}")
+            raise ValueError(
+                f"fit: `validation_data` must be a pair (x, y). {received('validation_data', validation_data)}"
+            )
         validation_data = model.take_data("fit, validation_data", *validation_data)
 
     generator = np.random.default_rng(seed)
@@ -136,7 +138,8 @@ def run_epoch(
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
         rate = check_number("fit", "learning_rate", learning_rate(first / len(order)), 0)
-        batch_loss, batch_hits = model.train_on_batch(x[batch], y[batch], rate, weight_decay)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
+            batch_loss, batch_hits = model.train_on_batch(x[batch], y[batch], rate, weight_decay)
         if not math.isfinite(batch_loss):
             raise FloatingPointError(
                 f"fit: the loss is {batch_loss} after {first} images of this epoch; a smaller `learning_rate` "

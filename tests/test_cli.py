@@ -134,13 +134,33 @@ def test_info():
 
 
 def test_bench():
-    done = run_fastcnn("bench", "lenet", "--rounds", "1", "--contestants", "numba,original", "--json")
+    done = run_fastcnn("bench", "lenet", "--rounds", "1", "--contestants", "numba,original,numba", "--json")
     assert done.returncode == 0, done.stderr
     *lines, last = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["lenet", "numba"], ["lenet", "original"]]
     result = json.loads(last)["workloads"]["lenet"]
     assert len(result["seconds"]["numba"]) == 20 and len(result["seconds"]["original"]) == 1
     assert result["ratios"]["numba"] == 1
+
+
+def test_bench_without_numba(tmp_path):
+    """What keeps a contestant, a process of its own, from starting is the error of the command."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['numba'] = None")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = run_fastcnn("bench", "--contestants", "numpy,numba", PYTHONPATH=path, **FAST)
+    assert_fails(done, 1, "the backend 'numba' needs numba, which is not installed")
+
+
+def test_more_threads_than_cores():
+    done = run_fastcnn("info", "--threads", "7", "--json")
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["threads"] == 7 and facts["thread_pool"] >= 7
+
+
+def test_training_that_diverges_says_so(backend, tmp_path):
+    done = run_fastcnn("train", "--lr", "1e9", "--backend", backend, "--quiet", cwd=tmp_path)
+    assert_fails(done, 1, "fit: the loss is ")
+    assert os.listdir(tmp_path) == []
 
 
 def assert_fails(done, status, message):
@@ -202,14 +222,18 @@ def test_bad_environment(variable, value, message):
         ("train --data negative.npz", "fit: `y` must lie in 0 to 0 for 1 classes. Received y[0]=-1"),
         ("train --out none/model.npz", "cannot write 'none/model.npz': there is no folder 'none'"),
         ("train --out empty", "cannot write 'empty': it is a folder"),
+        ("train --out=", "cannot write '.': it is a folder"),
+        ("train --out /proc/model.npz", "cannot write '/proc/model.npz': No such file or directory in '/proc'"),
         ("evaluate none.npz", "No such file or directory: 'none.npz'"),
         ("evaluate text.npz", "text.npz: not a fastcnn model file, or a truncated or corrupt one"),
         ("evaluate cut.npz", "cut.npz: not a fastcnn model file, or a truncated or corrupt one"),
         ("evaluate model.npz --data tiny.npz", "evaluate: `x` must have the shape (images, 28, 28, 1)"),
         ("predict model.npz none.npy", "No such file or directory: 'none.npy'"),
         ("predict model.npz none.png", "No such file or directory: 'none.png'"),
-        ("predict model.npz empty", "empty: a folder; an image file is needed"),
-        ("predict model.npz text.npy", "text.npy: not an .npy file, or a truncated one"),
+        ("predict model.npz empty", "Is a directory: 'empty'"),
+        ("predict model.npz text.npy", "text.npy: not an .npy file, or a truncated or corrupt one"),
+        ("predict model.npz zip.npy", "zip.npy: not an .npy file, or a truncated or corrupt one"),
+        ("predict model.npz objects.npy", "objects.npy: not an .npy file, or a truncated or corrupt one"),
         ("predict model.npz small.npy", "the model takes images of 28 x 28 x 1 (height x width x channels). Received"),
         ("predict model.npz nan.npy", "predict: `x` must be finite. Received x[0, 3, 4, 0]=nan"),
     ],
@@ -227,6 +251,8 @@ def test_failures(tmp_path, model, arguments, message):
         ("negative.npz", np.zeros((2, 28, 28)), y - 1 + np.arange(2)),
     ):
         np.savez(tmp_path / name, x_train=x, y_train=labels, x_test=x, y_test=labels)
+    (tmp_path / "zip.npy").write_bytes(model.read_bytes())
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     np.save(tmp_path / "small.npy", np.zeros((5, 5)))
     broken = np.zeros((28, 28))
     broken[3, 4] = np.nan

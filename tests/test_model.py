@@ -197,7 +197,9 @@ def test_bad_lists_of_layers():
     relu = Relu((1, 4))
     with pytest.raises(ValueError, match="at least one layer"):
         Sequential([])
-    with pytest.raises(TypeError, match=r"`layers\[1\]` must be a layer. Received it='relu'"):
+    with pytest.raises(TypeError, match=r"`layers` must be a list of layers. Received layers=5"):
+        Sequential(5)
+    with pytest.raises(TypeError, match=r"`layers\[1\]` must be a layer. Received layers\[1\]='relu'"):
         Sequential([relu, "relu"])
     with pytest.raises(ValueError, match=r"`layers\[1\]` takes the shape \(batch, 5\), but `layers\[0\]` returns"):
         Sequential([relu, Relu((1, 5))])

@@ -34,6 +34,22 @@ def test_large_logits_are_stable(dtype):
     assert np.isfinite(layer.gradient()).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_logits_of_all(dtype):
+    """Their differences overflow; the loss of the impossible class is the largest number instead."""
+    layer, most = Softmax((1, 3), dtype=dtype), np.finfo(dtype).max
+    logits = np.array([[most, -most, 0]], dtype)
+    assert layer.cal_loss(logits, [0]) == 0 and layer.cal_loss(logits, [1]) == most
+    np.testing.assert_array_equal(layer.gradient(), [[1, -1, 0]])
+
+
+@pytest.mark.parametrize("logit", [np.inf, np.nan])
+def test_logits_that_are_no_numbers_give_nan(logit):
+    layer = Softmax((2, 2))
+    assert math.isnan(layer.cal_loss([[logit, 0], [0, 0]], [0, 0]))
+    assert np.isnan(layer.softmax[0]).all() and (layer.softmax[1] == 0.5).all()
+
+
 def test_predict_leaves_its_argument_alone(rng):
     logits = rng.standard_normal((4, 3)).astype(np.float32)
     before = logits.copy()

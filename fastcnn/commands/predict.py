@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
 
 from fastcnn.commands.options import add_runtime_options, load_model, print_json
 
@@ -31,13 +31,14 @@ def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
 
     from fastcnn.errors import FileFormatError
 
-    if path.lower().endswith(".npy"):
+    is_array = path.lower().endswith(".npy")
+    decode = read_array if is_array else picture_decoder(path, "L" if image_shape[2] == 1 else "RGB")
+    with open(path, "rb") as file:
         try:
-            image = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FileFormatError(f"{path}: not an .npy file, or a truncated one ({error})") from error
-    else:
-        image = read_picture(path, "L" if image_shape[2] == 1 else "RGB")
+            image = decode(file)
+        except Exception as error:  # damaged bytes raise a dozen classes, of NumPy, Pillow and the codecs below it
+            what = "an .npy file" if is_array else "an image"
+            raise FileFormatError(f"{path}: not {what}, or a truncated or corrupt one ({error})") from error
     shape = image.shape
     if image.ndim == 2:
         image = image[:, :, np.newaxis]
@@ -51,27 +52,28 @@ def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
     return image
 
 
-def read_picture(path: str, mode: str) -> np.ndarray:
-    """An image file as a uint8 array, in grey levels ('L') or colours ('RGB')."""
+def read_array(file: BinaryIO) -> np.ndarray:
     import numpy as np
 
-    from fastcnn.errors import FileFormatError
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def picture_decoder(path: str, mode: str) -> Callable[[BinaryIO], np.ndarray]:
+    """A function that reads an image file as a uint8 array, in grey levels ('L') or colours ('RGB')."""
+    import numpy as np
 
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{path}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
         ) from error
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path}: a folder; an image file is needed")
-    try:
-        with Image.open(path) as picture:
+
+    def decode(file: BinaryIO) -> np.ndarray:
+        with Image.open(file) as picture:
             return np.asarray(picture.convert(mode))
-    except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise FileFormatError(f"{path}: not an image, or a truncated or corrupt one ({error})") from error
+
+    return decode
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
         choices = ", ".join(zoo.MODELS)
         raise UsageError(f"argument --model: expected one of {choices}, received {arguments.model!r}")
     data = load_data(arguments.data)
-    out = Path(arguments.out or f"{arguments.model}-{data.name}.npz")
+    out = Path(f"{arguments.model}-{data.name}.npz" if arguments.out is None else arguments.out)
     storage.check_writable(out)
-    if arguments.plot:
+    if arguments.plot is not None:
         plotting.new_figure(arguments.plot)  # what is wrong with it is said before the training
 
     shape = (arguments.batch_size, *data.image_shape)
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     seconds = time.perf_counter() - start
     model.save(out)
-    if arguments.plot:
+    if arguments.plot is not None:
         plotting.learning_curves(history, arguments.plot)
     accuracy = history["val_accuracy"][-1]
     print(f"test accuracy {accuracy:.2%} after {arguments.epochs} epochs in {seconds:.1f} s; model saved to {out}")

@@ -10,6 +10,21 @@ from fastcnn.layers.base import BatchArray, Layer
 from fastcnn.shapes import check_array, check_labels
 
 
+def shift(logits: np.ndarray) -> np.ndarray:
+    """Logits minus the largest of their row: 0 at most, and no less than the dtype's lowest number.
+
+    Logits that are infinite or NaN, of a training that diverges, give NaN without a warning: the loss tells.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.maximum(logits - logits.max(axis=1, keepdims=True), np.finfo(logits.dtype).min)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Rows of probabilities."""
+    exponentials = np.exp(shift(logits))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
 class Softmax(Layer):
     """Class probabilities from logits, and the cross-entropy loss summed over the batch.
 
@@ -47,8 +62,8 @@ class Softmax(Layer):
         """
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
         labels = check_labels(self.name, "label", label, *logits.shape)
-        self.softmax = self._probabilities = self._softmax(logits)
-        shifted = logits - logits.max(axis=1, keepdims=True)
+        self.softmax = self._probabilities = softmax(logits)
+        shifted = shift(logits)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
         self.prediction, self.label = logits, labels
         self.loss = float(losses.sum(dtype=np.float64))
@@ -57,7 +72,7 @@ class Softmax(Layer):
     def predict(self, prediction: Any) -> np.ndarray:
         """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
-        self.softmax = self._softmax(logits)
+        self.softmax = softmax(logits)
         return self.softmax
 
     def forward(self, x: Any) -> np.ndarray:
@@ -72,8 +87,3 @@ class Softmax(Layer):
         eta[np.arange(len(eta)), self.label] -= 1
         self.eta = eta
         return self.eta
-
-    @staticmethod
-    def _softmax(logits: np.ndarray) -> np.ndarray:
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
