@@ -87,3 +87,8 @@ def run_python(*arguments, cwd=None, timeout=300, **environment):
 def run_fastcnn(*arguments, **options):
     """Run ``python -m fastcnn`` with `arguments`."""
     return run_python("-m", "fastcnn", *arguments, **options)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that start processes come last: whatever is wrong with a kernel shows within the first minute."""
+    items.sort(key=lambda item: item.path.stem in ("test_cli", "test_runtime"))
