@@ -6,6 +6,9 @@ and below a function that draws its arguments.
 
 import importlib
 import inspect
+import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import naive
-from conftest import BACKENDS
+from conftest import BACKENDS, run_python
 from fastcnn.backends import KERNELS, pool_index_dtype
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
@@ -32,6 +35,9 @@ class Case:
     def integer(self, low, high):
         return self.data.draw(st.integers(low, high))
 
+    def boolean(self):
+        return self.data.draw(st.booleans())
+
     def array(self, *shape):
         return self.rng.standard_normal(shape).astype(self.dtype)
 
@@ -41,7 +47,7 @@ class Case:
     def convolution(self):
         """(image shape, OH, OW, ksize, stride, padding), padded as 'VALID' or 'SAME'."""
         shape = self.image()
-        same = self.data.draw(st.booleans())
+        same = self.boolean()
         ksize = self.integer(1, 5) if same else self.integer(1, min(5, *shape[1:3]))
         stride = self.integer(1, 4)
         padding = ((ksize - 1) // 2, ksize // 2) if same else (0, 0)
@@ -56,7 +62,7 @@ class Case:
     def pooled_values(self, shape):
         """Values with many ties, and now and then with NaN and infinities."""
         values = self.rng.integers(-2, 3, shape).astype(self.dtype)
-        if self.data.draw(st.booleans()):
+        if self.boolean():
             values = np.where(self.rng.random(shape) < 0.1, self.rng.choice(SPECIAL, shape), values)
         return values.astype(self.dtype)
 
@@ -222,6 +228,16 @@ def test_products_of_every_tail(module, dtype, m, n, k, seed):
     for got, left, right in checks:
         left, right = left.astype(np.longdouble), right.astype(np.longdouble)
         assert (np.abs(got - left @ right) <= 4 * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right))).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_kernels_stay_inside_their_arrays():
+    """See fenced.py; its own last act, on demand, shows that the fence holds."""
+    fenced = Path(__file__).with_name("fenced.py")
+    for arguments, status in (((), {0}), (("--cross",), {-signal.SIGSEGV, -signal.SIGBUS})):
+        done = run_python(fenced, *arguments)
+        assert done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
+        assert done.returncode in status
 
 
 @pytest.mark.parametrize("module", BACKENDS)
