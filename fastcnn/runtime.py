@@ -55,8 +55,9 @@ def available_cores() -> int:
 
 
 def get_num_threads() -> int:
-    """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores."""
-    return _threads or _environment_threads() or available_cores()
+    """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores (or numba's
+    pool, where `NUMBA_NUM_THREADS` makes it smaller)."""
+    return _threads or _environment_threads() or min(available_cores(), pool_size() or available_cores())
 
 
 def largest_num_threads() -> int:
@@ -74,6 +75,23 @@ def _environment_threads() -> int:
     return int(text or 0)
 
 
+def pool_size() -> int:
+    """Threads in numba's pool: fixed when numba is imported, before that what `NUMBA_NUM_THREADS` asks for, or 0."""
+    if numba := sys.modules.get("numba"):
+        return numba.config.NUMBA_NUM_THREADS
+    text = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(text) if text.isdigit() else 0
+
+
+def check_pool(source: str, threads: int) -> None:
+    """Raise ValueError where numba is imported and its pool is smaller than `threads`, which `source` asks for."""
+    if sys.modules.get("numba") and threads > pool_size():
+        raise ValueError(
+            f"{source} must be at most {pool_size()}, the size of numba's thread pool in this process. For more, start "
+            f"it with FASTCNN_NUM_THREADS={threads} and import fastcnn before numba. {received('threads', threads)}"
+        )
+
+
 def set_num_threads(threads: int) -> None:
     """Use `threads` threads for kernels of both backends and for BLAS, from the next call on.
 
@@ -85,13 +103,7 @@ def set_num_threads(threads: int) -> None:
     """
     global _threads  # noqa: PLW0603 - a process-wide switch is what this is
     threads = check_int("set_num_threads", "threads", threads)
-    if numba := sys.modules.get("numba"):
-        pool = numba.config.NUMBA_NUM_THREADS
-        if threads > pool:
-            raise ValueError(
-                f"set_num_threads: `threads` must be at most {pool}, the size of the thread pool of this process; "
-                f"start it with FASTCNN_NUM_THREADS={threads} for more. {received('threads', threads)}"
-            )
+    check_pool("set_num_threads: `threads`", threads)
     _threads = threads
     limit_blas(threads)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,26 +19,41 @@ import numpy as np
 
 import fastcnn.layers
 from fastcnn.errors import FileFormatError
-from fastcnn.layers.base import WeightedLayer
 
 FORMAT = "fastcnn-model"
 VERSION = 1
 
 
-def temporary_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def destination(path: str | os.PathLike) -> Path:
+    """The file that `path` names, behind links; OSError where there is something else, or no folder for it."""
+    real = Path(os.path.realpath(path))
+    name = os.fspath(path)
+    if real.is_dir():
+        raise IsADirectoryError(f"cannot write {name!r}: it is a folder, a file name is needed")
+    if real.exists() and not real.is_file():
+        raise FileExistsError(f"cannot write {name!r}: it is a device or a pipe, and no file")
+    if not real.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {name!r}: there is no folder {str(real.parent)!r}")
+    return real
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
     """Call `write` with a temporary file beside `path` and rename it: `path` is never seen half-written."""
-    path = Path(path)
-    temporary = temporary_name(path)
+    real = destination(path)
+    temporary = temporary_beside(real)
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if real.exists():
+            shutil.copymode(real, temporary)
+        os.replace(temporary, real)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -45,16 +62,14 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> No
 
 def check_writable(path: str | os.PathLike) -> None:
     """Raise OSError at once where `write_whole` would later: before hours of training, not after."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder, a file name is needed")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    real = destination(path)
+    temporary = temporary_beside(real)
     try:  # os.access says yes to root wherever it is asked
-        temporary_name(path).touch()
-        temporary_name(path).unlink()
+        temporary.touch()
+        temporary.unlink()
     except OSError as error:
-        raise type(error)(f"cannot write {str(path)!r}: {error.strerror} in {str(path.parent)!r}") from error
+        name = os.fspath(path)
+        raise type(error)(f"cannot write {name!r}: {error.strerror} in {str(real.parent)!r}") from error
 
 
 def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
@@ -82,7 +97,10 @@ def save(path: str | os.PathLike, layers: list[Any], metadata: dict[str, Any]) -
         described.append({"class": name, "config": layer.config()})
         arrays |= {f"{position}.{key}": value for key, value in layer.parameters().items()}
     header = {"format": FORMAT, "version": VERSION, "layers": described, "metadata": metadata}
-    architecture = np.array(json.dumps(header))
+    try:
+        architecture = np.array(json.dumps(header))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"save: `metadata` and each layer's config() must be what JSON can hold: {error}") from error
     check_writable(path)
     write_whole(path, lambda file: np.savez(file, architecture=architecture, **arrays))
 
@@ -98,7 +116,7 @@ def load(path: str | os.PathLike, custom_layers: dict[str, type]) -> tuple[list[
         version, described, metadata = header["version"], header["layers"], header["metadata"]
         if not (isinstance(described, list) and described and isinstance(metadata, dict)):
             raise TypeError("layers or metadata")
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # nesting too deep for Python counts too
         raise FileFormatError(f"{where}: not a fastcnn model file: its architecture is missing or damaged") from error
     if version != VERSION:
         raise FileFormatError(f"{where}: model file version {version}, and this fastcnn reads version {VERSION}")
@@ -117,17 +135,18 @@ def load(path: str | os.PathLike, custom_layers: dict[str, type]) -> tuple[list[
 
 
 def build(where: str, entry: Any, custom_layers: dict[str, type]) -> Any:
-    """One layer from its class name and constructor arguments, parameters still zero."""
+    """One layer from its class name and constructor arguments; its parameters are set afterwards."""
+    random_state = np.random.get_state()
     try:
         name, config = entry["class"], dict(entry["config"])
         known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
         layer_class = {**known, **custom_layers}.get(name)
         if layer_class is None:
             raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
-        if issubclass(layer_class, WeightedLayer):
-            config["initializer"] = "zeros"  # leaves NumPy's global generator alone
         return layer_class(**config)
     except FileFormatError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # sizes beyond all memory count too
         raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
+    finally:
+        np.random.set_state(random_state)  # loading a model draws no numbers, as far as the caller can see

@@ -72,7 +72,7 @@ def fit(
     ValueError, TypeError
         Bad arguments or data; nothing has been trained then.
     FloatingPointError
-        The loss became NaN or infinite.
+        The loss or a parameter became NaN or infinite.
     """
     x, y = model.take_data("fit", x, y)
     epochs = check_int("fit", "epochs", epochs)
@@ -107,6 +107,7 @@ def fit(
                 weight_decay,
                 bar,
             )
+        check_parameters(model, epoch)
         seconds = time.perf_counter() - start
         record = {"loss": loss, "accuracy": accuracy}
         if validation_data is not None:
@@ -150,6 +151,17 @@ def run_epoch(
             bar.set_postfix(loss=f"{loss / seen:.4f}", accuracy=f"{hits / seen:.2%}", refresh=False)
             bar.update(len(batch))
     return loss / seen, hits / seen
+
+
+def check_parameters(model: Sequential, epoch: int) -> None:
+    """Raise where the last step of an epoch, whose loss nobody has seen, made a parameter NaN or infinite."""
+    for position, layer in enumerate(model.layers):
+        for name, array in getattr(layer, "parameters", dict)().items():
+            if not np.isfinite(array).all():
+                raise FloatingPointError(
+                    f"fit: `{name}` of `layers[{position}]`, a {type(layer).__name__}, became NaN or infinite in epoch "
+                    f"{epoch}; a smaller `learning_rate` usually helps"
+                )
 
 
 def describe(record: dict[str, float]) -> str:

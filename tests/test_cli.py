@@ -110,7 +110,7 @@ def test_train_draws_learning_curves(tmp_path):
         assert picture.format == "PNG" and picture.width > 800 and len(picture.convert("RGB").getcolors(99999)) > 50
     for name, message in (
         ("a.exe", "a plot must end in one of ."),
-        ("none/a.png", "cannot write 'none/a.png': there is no folder 'none'"),
+        ("none/a.png", "cannot write 'none/a.png': there is no folder '/"),
     ):
         before = sorted(os.listdir(tmp_path))
         assert_fails(run_fastcnn("train", "--data", "d.npz", "--plot", name, cwd=tmp_path, **FAST), 1, message)
@@ -220,7 +220,7 @@ def test_bad_environment(variable, value, message):
         ("train --data nan.npz", "fit: `x` must be finite. Received x[0, 0, 0, 0]=nan"),
         ("train --data tiny.npz", "Conv2D: `ksize` must not be larger than the image, 4 x 4. Received ksize=5"),
         ("train --data negative.npz", "fit: `y` must lie in 0 to 0 for 1 classes. Received y[0]=-1"),
-        ("train --out none/model.npz", "cannot write 'none/model.npz': there is no folder 'none'"),
+        ("train --out none/model.npz", "cannot write 'none/model.npz': there is no folder '/"),
         ("train --out empty", "cannot write 'empty': it is a folder"),
         ("train --out=", "cannot write '.': it is a folder"),
         ("train --out /proc/model.npz", "cannot write '/proc/model.npz': No such file or directory in '/proc'"),

@@ -85,6 +85,34 @@ def test_idle_buffers_are_dropped_beyond_the_limit(pool, monkeypatch):
     assert address(kept) == address(pool.buffers[size + 1][0])
 
 
+def test_a_steady_load_gives_idle_memory_back(pool, monkeypatch):
+    """No allocation misses: what an earlier phase left behind goes all the same."""
+    size = memory.POOLED
+    monkeypatch.setattr(memory, "KEPT", 3 * size)
+    steady = memory.empty((size + 1,), np.uint8)
+    del steady
+    arrays = [memory.empty((size,), np.uint8) for _ in range(9)]
+    arrays.clear()
+    for _ in range(memory.TIDY):
+        memory.empty((size + 1,), np.uint8)
+    assert pool.idle_bytes() <= 2 * size
+
+
+def test_keeping_thousands_of_results_costs_no_search(pool):
+    kept = [memory.empty(LARGE, np.float32) for _ in range(3 * memory.BUFFERS)]
+    assert sum(map(len, pool.buffers.values())) == memory.BUFFERS
+    assert len(set(map(address, kept))) == len(kept)
+
+
+def test_a_buffer_being_given_out_is_not_idle_to_a_finaliser(pool):
+    """Whoever allocates while `take` is at work, in the same thread, gets another buffer."""
+    memory.empty(LARGE, np.float32)
+    ((size, buffers),) = pool.buffers.items()
+    scan = memory.idle(buffers)
+    buffer = next(scan)
+    assert pool.take(size) is not buffer
+
+
 def test_threads_never_share_a_buffer(pool):
     wrong = []
 

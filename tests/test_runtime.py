@@ -1,6 +1,7 @@
 """Threads, dtype, processes, caches: what does not show in a single result."""
 
 import hashlib
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import threadpoolctl
 
 import fastcnn
-from conftest import ROOT, run_python, threads
+from conftest import ROOT, run_fastcnn, run_python, threads
 from fastcnn import runtime, zoo
 from fastcnn.layers import Conv2D, Relu
 
@@ -63,10 +64,67 @@ def test_num_threads(monkeypatch):
             fastcnn.set_num_threads(wrong)
 
 
+def test_a_smaller_pool_of_numba_is_respected():
+    code = "import fastcnn; from fastcnn.layers import Relu; print(Relu((1, 2)).forward([[1, -2]]), {})"
+    done = run_python("-c", code.format("fastcnn.get_num_threads()"), NUMBA_NUM_THREADS="1")
+    assert done.stdout == "[[1. 0.]] 1\n", done.stderr
+    done = run_python("-c", "import numba; " + code.format(0), NUMBA_NUM_THREADS="1", FASTCNN_NUM_THREADS="4")
+    assert "ValueError: FASTCNN_NUM_THREADS must be at most 1, the size of numba's thread pool" in done.stderr
+    done = run_fastcnn("info", "--json", NUMBA_NUM_THREADS="1")
+    assert json.loads(done.stdout.splitlines()[-1])["threads"] == 1
+
+
+def test_numba_without_its_compiler():
+    done = run_fastcnn("info", NUMBA_DISABLE_JIT="1")
+    assert done.returncode == 1 and "NUMBA_DISABLE_JIT is set: unset it, or select the NumPy backend" in done.stderr
+
+
+def test_a_signal_handler_may_run_kernels():
+    code = """
+import signal
+import numpy as np
+from fastcnn.layers import Relu
+relu, inner = Relu((64, 400)), Relu((64, 400))
+x = np.ones(relu.input_shape, np.float32)
+inner.forward(x)
+handled = []
+signal.signal(signal.SIGALRM, lambda *_: handled.append(inner.forward(x).sum()))
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+while len(handled) < 300:
+    assert relu.forward(x).sum() == x.size
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(set(handled) == {x.size})
+"""
+    done = run_python("-c", code, timeout=60)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_a_child_forked_in_the_midst_of_a_launch_has_its_own_locks():
+    code = """
+import os, sys
+from fastcnn.backends.numba import jit, memory
+jit._lock.acquire()
+memory.POOL.lock.acquire()
+import threading
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if jit._lock.acquire(timeout=5) and memory.POOL.lock.acquire(timeout=5) else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+"""
+    done = run_python("-W", "ignore", "-c", code)
+    assert done.stdout == "0\n", done.stderr
+
+
 def test_more_threads_than_the_pool_holds():
     import numba
 
-    with pytest.raises(ValueError, match=rf"at most {numba.config.NUMBA_NUM_THREADS}.*FASTCNN_NUM_THREADS=99 for more"):
+    with pytest.raises(
+        ValueError, match=rf"at most {numba.config.NUMBA_NUM_THREADS}.*For more, start it with FASTCNN_NUM_THREADS=99"
+    ):
         fastcnn.set_num_threads(99)
     code = """
 import fastcnn

@@ -67,6 +67,15 @@ def load_model(path: str) -> Sequential:
     return Sequential.load(path)
 
 
+def finite(value: Any) -> Any:
+    """`value` with None for NaN and infinities, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def print_json(result: dict[str, Any]) -> None:
-    """One line of JSON; numbers that JSON has no word for become null."""
-    print(json.dumps(result, allow_nan=False), flush=True)
+    """One line of JSON."""
+    print(json.dumps(finite(result), allow_nan=False), flush=True)

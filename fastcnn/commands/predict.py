@@ -78,6 +78,8 @@ def picture_decoder(path: str, mode: str) -> Callable[[BinaryIO], np.ndarray]:
 
 def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.file)
+    if model.input_shape is None or len(model.input_shape) != 4:
+        raise ValueError(f"{arguments.file}: the model takes no images: its input has the shape {model.input_shape}")
     names = model.metadata.get("class_names") or []
     results = []
     batches = [(path, read_image(path, model.input_shape[1:])) for path in arguments.images]

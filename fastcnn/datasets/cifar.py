@@ -82,7 +82,8 @@ def read_cifar10(folder: str | os.PathLike) -> Dataset:
     labels: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     for part, path in require_files(folder, batch_files(suffix)).items():
         pixels, classes = READERS[suffix](path)
-        if pixels.dtype != np.uint8 or pixels.shape != (len(classes), PIXELS) or classes.dtype.kind not in "iu":
+        right = pixels.dtype == np.uint8 and classes.dtype.kind in "iu" and classes.ndim == 1 and classes.size
+        if not right or pixels.shape != (len(classes), PIXELS):
             raise FileFormatError(
                 f"{path}: {pixels.dtype} pixels of the shape {pixels.shape} and {classes.dtype} labels of the shape "
                 f"{classes.shape}; expected uint8 (N, {PIXELS}) and integers (N,)"

@@ -60,11 +60,14 @@ NAMES = ("digits", *SOURCES)
 
 
 def search_paths(name: str) -> list[str]:
-    """The folders where a named set is looked for, in order: below each folder of `FASTCNN_DATA`, then the system's."""
+    """The folders where a named set is looked for, in order: below each folder of `FASTCNN_DATA`, in that
+    folder itself (unless its name is another set's: MNIST and Fashion-MNIST have the same file names), the system's."""
     bases = [base for base in os.environ.get("FASTCNN_DATA", "").split(os.pathsep) if base]
     folders = SOURCES[name].folders
     paths = [os.path.join(base, folder) for base in bases for folder in folders]
-    return [*paths, *bases, os.path.join(DEBIAN, name)]
+    others = {part for key, source in SOURCES.items() if key != name for part in source.folders}
+    own = [base for base in bases if not os.path.abspath(base).endswith(tuple(os.sep + other for other in others))]
+    return [*paths, *own, os.path.join(DEBIAN, name)]
 
 
 def load(name: str | os.PathLike = "digits") -> Dataset:

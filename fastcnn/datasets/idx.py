@@ -20,6 +20,8 @@ from fastcnn.errors import FileFormatError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+MAX_AXES = 32  # what every NumPy can hold
+
 FILES = {
     f"{split} {kind}": [
         f"{prefix}-{kind}{separator}idx{axes}-ubyte{suffix}" for separator, suffix in product("-.", ("", ".gz"))
@@ -44,7 +46,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 def read_idx(path: str | os.PathLike) -> np.ndarray:
     """The array in an IDX file, in native byte order."""
     content = read_bytes(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or content[3] > MAX_AXES:
         raise FileFormatError(f"{os.fspath(path)}: not an IDX file: it starts with the bytes {content[:4].hex(' ')!r}")
     dtype, axes = np.dtype(TYPES[content[2]]), content[3]
     start = 4 + 4 * axes

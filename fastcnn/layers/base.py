@@ -12,47 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.initializers import initial_parameters
+from fastcnn.layers.attributes import Parameter
 from fastcnn.runtime import layer_dtype
-from fastcnn.shapes import check_array, check_number, check_shape, real_array
-
-
-class BatchArray:
-    """An array attribute, (batch, ...) as `shape_of` says: zeros until something is stored, any batch size after."""
-
-    def __init__(self, shape_of: str):
-        self.shape_of = shape_of
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, layer: Layer | None, owner: type) -> Any:
-        if layer is None:
-            return self
-        if self.name not in layer.__dict__:
-            layer.__dict__[self.name] = np.zeros(getattr(layer, self.shape_of), layer.dtype)
-        return layer.__dict__[self.name]
-
-    def __set__(self, layer: Layer, value: Any) -> None:
-        shape = getattr(layer, self.shape_of)
-        layer.__dict__[self.name] = check_array(layer.name, self.name, value, shape, layer.dtype)
-
-
-class Parameter(BatchArray):
-    """A parameter or its gradient, of exactly the shape that `shape_of` names; an assigned array is converted."""
-
-    def __set__(self, layer: Layer, value: Any) -> None:
-        shape = getattr(layer, self.shape_of)
-        layer.__dict__[self.name] = check_array(layer.name, self.name, value, shape, layer.dtype, any_batch=False)
-
-    def __delete__(self, layer: Layer) -> None:
-        layer.__dict__.pop(self.name, None)
-
-    def accumulate(self, layer: Layer, value: np.ndarray) -> None:
-        """Add `value`; the first one since the last update is kept as it is."""
-        if self.name in layer.__dict__:
-            layer.__dict__[self.name] += value
-        else:
-            layer.__dict__[self.name] = value
+from fastcnn.shapes import check_array, check_number, check_shape, real_array, received
 
 
 class Layer:
@@ -69,13 +31,41 @@ class Layer:
     rank: ClassVar[int | None] = None  # axes of the input; None where any number makes sense
     parameter_names: ClassVar[tuple[str, ...]] = ()
 
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-
     def __init__(self, shape: Sequence[int], *, dtype: Any = None):
         self.dtype = layer_dtype(self.name, dtype)
         self.input_shape = check_shape(self.name, shape, self.rank)
-        self.output_shape = self.input_shape
+        self.batchsize = self.input_shape[0]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """As given to the constructor; another batch size may be assigned."""
+        return self._input_shape
+
+    @input_shape.setter
+    def input_shape(self, value: Any) -> None:
+        shape = check_shape(self.name, value, self.rank, "input_shape")
+        made = self.__dict__.get("_input_shape", shape)
+        if shape[1:] != made[1:]:
+            raise ValueError(
+                f"{self.name}: `input_shape` must be (batch, {', '.join(map(str, made[1:]))}) in a layer that was made "
+                f"for it; make a new layer for another. {received('input_shape', value)}"
+            )
+        self._input_shape = shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The input's shape, unless a layer says otherwise."""
+        return self.__dict__.get("output_shape", self.input_shape)
+
+    @output_shape.setter
+    def output_shape(self, value: Any) -> None:
+        self.__dict__["output_shape"] = check_shape(self.name, value, None, "output_shape")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrays in buffers that pickle does not own arrive read-only: they are copied."""
+        for name, value in state.items():
+            read_only = isinstance(value, np.ndarray) and not value.flags.writeable
+            self.__dict__[name] = value.copy() if read_only else value
 
     @property
     def name(self) -> str:
@@ -118,6 +108,13 @@ class Layer:
         x = self.__dict__.get("x")
         return None if x is None else len(x)
 
+    def check_settings(self) -> None:
+        """Raise ValueError where settings that are right one by one do not fit together."""
+
+    def forget(self) -> None:
+        """Behave as before the first `forward`."""
+        self.__dict__.pop("x", None)
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them, from which `load` builds the layer again."""
         return {"shape": list(self.input_shape), "dtype": self.dtype.name}
@@ -149,18 +146,14 @@ class WeightedLayer(Layer):
     b_gradient = Parameter("bias_shape")
     weights_shape: tuple[int, ...]
 
-    def initialize(self, shape: tuple[int, ...], initializer: Any, rng: Any, msra_scale: float) -> None:
-        self.weights_shape = shape
-        self.weights, self.bias = initial_parameters(self.name, shape, initializer, rng, msra_scale, self.dtype)
+    def initialize(self, initializer: Any, rng: Any, msra_scale: float) -> None:
+        self.weights, self.bias = initial_parameters(
+            self.name, self.weights_shape, initializer, rng, msra_scale, self.dtype
+        )
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
         return self.weights_shape[-1:]
-
-    @property
-    def batchsize(self) -> int:
-        """The batch size of the shape that the layer was made with."""
-        return self.input_shape[0]
 
     def add_gradients(self, dw: np.ndarray, db: np.ndarray) -> None:
         WeightedLayer.w_gradient.accumulate(self, dw)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastcnn.backend import active
-from fastcnn.layers.base import BatchArray, WeightedLayer
+from fastcnn.layers.attributes import BatchArray, Fixed, Setting
+from fastcnn.layers.base import WeightedLayer
 from fastcnn.runtime import layer_dtype
 from fastcnn.shapes import (
     PADDING_METHODS,
@@ -58,6 +59,12 @@ class Conv2D(WeightedLayer):
     rank = 4
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
+    stride = Setting(check_int)
+    method = Setting(lambda owner, name, value: check_choice(owner, name, value, PADDING_METHODS))
+    ksize = Fixed(lambda layer: layer.weights_shape[0])
+    input_channels = Fixed(lambda layer: layer.weights_shape[2])
+    output_channels = Fixed(lambda layer: layer.weights_shape[3])
+    output_shape = Fixed(lambda layer: layer.compute_output_shape())
 
     def __init__(
         self,
@@ -72,26 +79,26 @@ class Conv2D(WeightedLayer):
         dtype: Any = None,
     ):
         super().__init__(shape, dtype=dtype)
-        self.output_channels = check_int(self.name, "output_channels", output_channels)
-        self.ksize = check_int(self.name, "ksize", ksize)
-        self.stride = check_int(self.name, "stride", stride)
-        self.method = check_choice(self.name, "method", method, PADDING_METHODS)
-        batch, height, width, self.input_channels = self.input_shape
-        if method == "VALID":
+        outputs = check_int(self.name, "output_channels", output_channels)
+        ksize = check_int(self.name, "ksize", ksize)
+        self.stride, self.method = stride, method
+        self.weights_shape = (ksize, ksize, self.input_shape[3], outputs)
+        self.check_settings()
+        self.initialize(initializer, rng, math.sqrt(math.prod(self.input_shape) / outputs))
+
+    def check_settings(self) -> None:
+        if self.method == "VALID":
             check_window(self.name, self.ksize, self.input_shape)
-        oh, ow = (conv_output_size(size, self.ksize, self.stride, self.padding) for size in (height, width))
-        self.output_shape = (batch, oh, ow, self.output_channels)
-        self.initialize(
-            (self.ksize, self.ksize, self.input_channels, self.output_channels),
-            initializer,
-            rng,
-            math.sqrt(math.prod(self.input_shape) / self.output_channels),
-        )
 
     @property
     def padding(self) -> tuple[int, int]:
         """Zeros before and after each image axis."""
         return conv_padding(self.ksize, self.method)
+
+    def compute_output_shape(self) -> tuple[int, ...]:
+        batch, *sizes, _ = self.input_shape
+        oh, ow = (conv_output_size(size, self.ksize, self.stride, self.padding) for size in sizes)
+        return batch, oh, ow, self.output_channels
 
     def forward(self, x: Any) -> np.ndarray:
         self.x = x = self.take_x(x)

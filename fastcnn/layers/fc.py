@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastcnn.backend import active
-from fastcnn.layers.base import BatchArray, WeightedLayer
+from fastcnn.layers.attributes import BatchArray, Fixed
+from fastcnn.layers.base import WeightedLayer
 from fastcnn.shapes import check_int, received
 
 
@@ -33,6 +34,8 @@ class FullyConnect(WeightedLayer):
     """
 
     x = BatchArray("matrix_shape")
+    output_num = Fixed(lambda layer: layer.weights_shape[1])
+    output_shape = Fixed(lambda layer: (layer.input_shape[0], layer.output_num))
 
     def __init__(
         self,
@@ -46,14 +49,17 @@ class FullyConnect(WeightedLayer):
         super().__init__(shape, dtype=dtype)
         if len(self.input_shape) < 2:
             raise ValueError(f"{self.name}: `shape` must be (batch, features, ...). {received('shape', shape)}")
-        self.output_num = check_int(self.name, "output_num", output_num)
-        self.matrix_shape = (self.input_shape[0], math.prod(self.input_shape[1:]))
-        self.output_shape = (self.input_shape[0], self.output_num)
-        self.initialize((self.matrix_shape[1], self.output_num), initializer, rng, 100.0)
+        self.weights_shape = (math.prod(self.input_shape[1:]), check_int(self.name, "output_num", output_num))
+        self.initialize(initializer, rng, 100.0)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """(batch, features) of the flattened input."""
+        return self.input_shape[0], self.weights_shape[0]
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.take_x(x)
-        self.x = x = x.reshape(len(x), self.matrix_shape[1])
+        self.x = x = x.reshape(len(x), self.weights_shape[0])
         return active().dense_forward(x, self.weights, self.bias)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:

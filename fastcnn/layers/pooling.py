@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.backend import active
+from fastcnn.layers.attributes import Fixed, Setting
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_int, check_window, received
 
@@ -28,20 +29,32 @@ class Pooling(Layer):
     """
 
     rank = 4
+    ksize = Setting(check_int)
+    stride = Setting(check_int)
+    output_channels = Fixed(lambda layer: layer.input_shape[3])
+    output_shape = Fixed(lambda layer: layer.compute_output_shape())
+    _batch: int | None = None
 
     def __init__(self, shape: Sequence[int], ksize: int = 2, stride: int = 2, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
-        self.ksize = check_int(self.name, "ksize", ksize)
-        self.stride = check_int(self.name, "stride", stride)
+        self.ksize, self.stride = ksize, stride
+        self.check_settings()
+
+    def check_settings(self) -> None:
         check_window(self.name, self.ksize, self.input_shape)
-        batch, height, width, self.output_channels = self.input_shape
+        height, width = self.input_shape[1:3]
         if self.stride > min(height, width):
             raise ValueError(
                 f"{self.name}: `stride` must not be larger than the image, {height} x {width}. "
-                f"{received('stride', stride)}"
+                f"{received('stride', self.stride)}"
             )
-        self.output_shape = (batch, height // self.stride, width // self.stride, self.output_channels)
-        self._batch: int | None = None
+
+    def compute_output_shape(self) -> tuple[int, ...]:
+        batch, height, width, channels = self.input_shape
+        return batch, height // self.stride, width // self.stride, channels
+
+    def forget(self) -> None:
+        self._batch = None
 
     def last_batch(self) -> int | None:
         return self._batch
@@ -75,7 +88,7 @@ class MaxPooling(Pooling):
     @property
     def index(self) -> np.ndarray:
         """1 at each input element that was the maximum of a window of the last batch, else 0; made when read."""
-        if self._argmax is None:
+        if self._argmax is None or self._batch is None:
             return np.zeros(self.input_shape, self.dtype)
         return np.minimum(self.input_gradient(np.ones(self._argmax.shape, self.dtype)), 1)
 

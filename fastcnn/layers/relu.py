@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastcnn.backend import active
-from fastcnn.layers.base import BatchArray, Layer
+from fastcnn.layers.attributes import BatchArray, Fixed, Setting
+from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_number
 
 
@@ -22,14 +23,15 @@ class Relu(Layer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
+    output_shape = Fixed(lambda layer: layer.input_shape)
 
     def forward(self, x: Any) -> np.ndarray:
         self.x = x = self.take_x(x)
         return active().relu_forward(x)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = active().relu_backward(self.x, eta)
-        return self.eta
+        self.eta = result = active().relu_backward(self.x, eta)
+        return result
 
 
 class Leaky_Relu(Layer):
@@ -38,20 +40,23 @@ class Leaky_Relu(Layer):
     Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
     """
 
+    alpha = Setting(check_number)
+
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
+    output_shape = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 0.2, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
-        self.alpha = check_number(self.name, "alpha", alpha)
+        self.alpha = alpha
 
     def forward(self, x: Any) -> np.ndarray:
         self.x = x = self.take_x(x)
         return active().leaky_relu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = active().leaky_relu_backward(self.x, eta, self.alpha)
-        return self.eta
+        self.eta = result = active().leaky_relu_backward(self.x, eta, self.alpha)
+        return result
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"alpha": self.alpha}

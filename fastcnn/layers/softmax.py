@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.layers.base import BatchArray, Layer
+from fastcnn.layers.attributes import BatchArray
+from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_array, check_labels
 
 
@@ -43,16 +44,20 @@ class Softmax(Layer):
     """
 
     rank = 2
-    softmax = BatchArray("input_shape")
     prediction = BatchArray("input_shape")
     eta = BatchArray("input_shape")
     loss: float = 0.0
     label: np.ndarray | None = None
-    _probabilities: np.ndarray | None = None
+    _shown: np.ndarray | None = None  # by the last call, `predict` or `cal_loss`
+    _probabilities: np.ndarray | None = None  # what `gradient` starts from
 
     @property
-    def batchsize(self) -> int:
-        return self.input_shape[0]
+    def softmax(self) -> np.ndarray:
+        return np.zeros(self.input_shape, self.dtype) if self._shown is None else self._shown
+
+    @softmax.setter
+    def softmax(self, value: Any) -> None:
+        self._shown = self._probabilities = check_array(self.name, "softmax", value, self.input_shape, self.dtype)
 
     def cal_loss(self, prediction: Any, label: Any) -> float:
         """The cross-entropy of logits `prediction` (batch, classes), summed over the batch.
@@ -62,18 +67,18 @@ class Softmax(Layer):
         """
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
         labels = check_labels(self.name, "label", label, *logits.shape)
-        self.softmax = self._probabilities = softmax(logits)
+        self.softmax = softmax(logits)
         shifted = shift(logits)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
         self.prediction, self.label = logits, labels
-        self.loss = float(losses.sum(dtype=np.float64))
-        return self.loss
+        self.loss = loss = float(losses.sum(dtype=np.float64))
+        return loss
 
     def predict(self, prediction: Any) -> np.ndarray:
         """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
-        self.softmax = softmax(logits)
-        return self.softmax
+        self._shown = probabilities = softmax(logits)
+        return probabilities
 
     def forward(self, x: Any) -> np.ndarray:
         """The same as `predict`."""
@@ -86,4 +91,4 @@ class Softmax(Layer):
         eta = self._probabilities.copy()
         eta[np.arange(len(eta)), self.label] -= 1
         self.eta = eta
-        return self.eta
+        return eta

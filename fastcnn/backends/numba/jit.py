@@ -25,7 +25,7 @@ def make_room_for_threads() -> None:
     """Let numba's pool hold as many threads as `FASTCNN_NUM_THREADS` or `set_num_threads` ask for, if they are more
     than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
     wanted = runtime.largest_num_threads()
-    if "numba" not in sys.modules and wanted > int(os.environ.get("NUMBA_NUM_THREADS") or runtime.available_cores()):
+    if "numba" not in sys.modules and wanted > (runtime.pool_size() or runtime.available_cores()):
         os.environ["NUMBA_NUM_THREADS"] = str(wanted)
 
 
@@ -34,13 +34,19 @@ make_room_for_threads()
 import numba  # noqa: E402
 from numba import prange  # noqa: E402 - kernels take it from here, so that numba is never imported before this
 
+if numba.config.DISABLE_JIT:
+    raise RuntimeError(
+        "the numba backend's vectors exist only in compiled code, and NUMBA_DISABLE_JIT is set: unset it, or select "
+        "the NumPy backend with FASTCNN_BACKEND=numpy"
+    )
+
 __all__ = ["inline", "kernel", "prange", "serial"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
 POLICY = {"error_model": "numpy", "fastmath": {"contract"}}
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
 _launched_in: int | None = None
 
@@ -109,6 +115,7 @@ def _before_launch() -> None:
     global _launched_in  # noqa: PLW0603 - one process, one pool
     threads = runtime.get_num_threads()
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
+        runtime.check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)
         _local.threads = threads
     if _launched_in is None:
@@ -119,6 +126,16 @@ def _before_launch() -> None:
             "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
             "NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
         )
+
+
+def _after_fork() -> None:
+    """A lock that another thread of the parent held would stay locked in the child."""
+    global _lock  # noqa: PLW0603 - one process, one lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def threading_layer() -> str | None:

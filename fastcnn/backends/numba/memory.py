@@ -11,29 +11,34 @@ keeps is never overwritten.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
 POOLED = 64 << 10  # bytes; below, the C library keeps freed memory by itself
-KEPT = 256 << 20  # bytes of idle buffers that stay; when more are idle, a new allocation drops them
+KEPT = 256 << 20  # bytes of idle buffers that stay, when a new one is made and at every TIDY-th allocation
+TIDY = 256
+BUFFERS = 32  # buffers of one size; a step needs a few, and a user who keeps thousands of results gets plain arrays
 
 
-def references(buffers: list[np.ndarray], position: int) -> int:
-    return sys.getrefcount(buffers[position])
+def idle(buffers: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Those of `buffers` that nothing but this list refers to.
 
-
-def idle(buffers: list[np.ndarray], position: int) -> bool:
-    """Whether only its list refers to a buffer.
-
-    The yardstick is counted anew beside it, by the same line: interpreters differ in what they count, and may count
-    less once a line is hot.
+    A new array in a list of its own is the yardstick, counted by the same line: interpreters differ in what they
+    count, and may count less once a line is hot. The loop variable holds a buffer before it is counted, so that a
+    finaliser or a signal handler that allocates at this very moment does not find it idle too.
     """
-    return references(buffers, position) == references(UNUSED, 0)
-
-
-UNUSED = [np.empty(0)]
+    alone = 0
+    for scanned in ([np.empty(0)], buffers):
+        for buffer in scanned:
+            count = sys.getrefcount(buffer)
+            if scanned is not buffers:
+                alone = count
+            elif count == alone:
+                yield buffer
 
 
 class Pool:
@@ -41,34 +46,45 @@ class Pool:
 
     def __init__(self) -> None:
         self.buffers: dict[int, list[np.ndarray]] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # not Lock: see `idle` on who may come in between
+        self.taken = 0
 
     def take(self, size: int) -> np.ndarray:
         """A buffer of `size` bytes that nothing else refers to."""
         with self.lock:
-            buffers = self.buffers.setdefault(size, [])
-            for position in range(len(buffers)):
-                if idle(buffers, position):
-                    return buffers[position]
-            if self.idle_bytes() > KEPT:
+            self.taken += 1
+            buffer = next(idle(self.buffers.get(size, [])), None)
+            if (buffer is None or self.taken % TIDY == 0) and self.idle_bytes() > KEPT:
                 self.drop_idle()
+            if buffer is None:
+                buffer = np.empty(size, np.uint8)
                 buffers = self.buffers.setdefault(size, [])
-            buffers.append(np.empty(size, np.uint8))
-            return buffers[-1]
+                if len(buffers) < BUFFERS:
+                    buffers.append(buffer)
+            return buffer
 
     def idle_bytes(self) -> int:
-        return sum(size * sum(idle(buffers, i) for i in range(len(buffers))) for size, buffers in self.buffers.items())
+        return sum(size * sum(1 for _ in idle(buffers)) for size, buffers in list(self.buffers.items()))
 
     def drop_idle(self) -> None:
         """Give all idle buffers back."""
         for size, buffers in list(self.buffers.items()):
-            used = [i for i in range(len(buffers)) if not idle(buffers, i)]
-            self.buffers[size] = [buffers[i] for i in used]
-            if not used:
+            unused = {id(buffer) for buffer in idle(buffers)}
+            self.buffers[size] = [buffer for buffer in buffers if id(buffer) not in unused]
+            if not self.buffers[size]:
                 del self.buffers[size]
 
 
 POOL = Pool()
+
+
+def after_fork() -> None:
+    """A lock that another thread of the parent held would stay locked in the child."""
+    POOL.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
