@@ -14,7 +14,8 @@ for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
     del os.environ[variable]
 
 import fastcnn  # noqa: E402
-from fastcnn import datasets, runtime  # noqa: E402
+from fastcnn import Sequential, datasets, runtime  # noqa: E402
+from fastcnn.layers import Conv2D, FullyConnect, MaxPooling, Relu, Softmax  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 BACKENDS = ("numpy", "numba")
@@ -56,6 +57,21 @@ def rng():
 @pytest.fixture(scope="session")
 def digits():
     return datasets.load("digits")
+
+
+@pytest.fixture
+def data(digits):
+    return digits.train_images[:200] / 255, digits.train_labels[:200]
+
+
+def small(classes=10, **options):
+    """A model of 28 x 28 images that trains in no time."""
+    np.random.seed(0)
+    conv = Conv2D((8, 28, 28, 1), 4, 5, 2, initializer="he", **options)
+    relu = Relu(conv.output_shape, **options)
+    pool = MaxPooling(relu.output_shape, **options)
+    fc = FullyConnect(pool.output_shape, classes, **options)
+    return Sequential([conv, relu, pool, fc, Softmax(fc.output_shape, **options)])
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, run_fastcnn
-from fastcnn import datasets, zoo
+from fastcnn import Sequential, datasets, zoo
+from fastcnn.layers import FullyConnect
 
 SPLITS = ("train", "test")
 FAST = {"FASTCNN_BACKEND": "numpy"}  # nothing to import or compile, where the backend does not matter
@@ -149,6 +150,21 @@ def test_bench_without_numba(tmp_path):
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = run_fastcnn("bench", "--contestants", "numpy,numba", PYTHONPATH=path, **FAST)
     assert_fails(done, 1, "the backend 'numba' needs numba, which is not installed")
+
+
+def test_results_that_are_no_numbers_are_null_in_json(model, tmp_path):
+    broken = Sequential.load(model)
+    broken.layers[1].weights = np.full_like(broken.layers[1].weights, np.nan)
+    broken.save(tmp_path / "nan.npz")
+    done = run_fastcnn("evaluate", "nan.npz", "--json", cwd=tmp_path, **FAST)
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["loss"] is None
+
+
+def test_a_model_without_images_predicts_none(tmp_path):
+    Sequential([FullyConnect((1, 4), 2)]).save(tmp_path / "fc.npz")
+    np.save(tmp_path / "x.npy", np.zeros((2, 4)))
+    done = run_fastcnn("predict", "fc.npz", "x.npy", cwd=tmp_path, **FAST)
+    assert_fails(done, 1, "fc.npz: the model takes no images: its input has the shape (1, 4)")
 
 
 def test_more_threads_than_cores():

@@ -95,6 +95,16 @@ def test_named_sets_below_fastcnn_data(tmp_path, rng, monkeypatch, name, below):
     np.testing.assert_array_equal(data.test_images[..., 0], arrays[2])
 
 
+@pytest.mark.parametrize(("name", "other"), [("mnist", "fashion-mnist"), ("fashion-mnist", "MNIST/raw")])
+def test_another_sets_folder_is_not_taken_for_it(tmp_path, rng, monkeypatch, name, other):
+    """MNIST and Fashion-MNIST have the same file names."""
+    write_mnist(tmp_path / other, rng)
+    monkeypatch.setattr(find, "DEBIAN", str(tmp_path / "debian"))
+    monkeypatch.setenv("FASTCNN_DATA", str(tmp_path / other))
+    with pytest.raises(DatasetNotFoundError):
+        datasets.load(name)
+
+
 @pytest.mark.parametrize(
     ("name", "how"), [("mnist", "of MNIST there"), ("fashion-mnist", "apt-get install"), ("cifar10", "cs.toronto.edu")]
 )
@@ -105,6 +115,7 @@ def test_a_missing_set_says_where_it_was_looked_for(tmp_path, monkeypatch, name,
         datasets.load(name)
     message = str(raised.value)
     assert how in message and f"FASTCNN_DATA='{tmp_path}'" in message
+    assert len(datasets.search_paths(name)) >= 4
     for path in datasets.search_paths(name):
         assert path in message
     assert str(tmp_path / name) in message and str(tmp_path / "debian" / name) in message
@@ -125,6 +136,7 @@ def damage(change):
         (damage(lambda b: b + b"x"), "truncated or corrupt IDX file: 1297 bytes"),
         (damage(lambda b: b[:9]), "truncated or corrupt IDX file: 9 bytes"),
         (damage(lambda b: b""), "not an IDX file: it starts with the bytes ''"),
+        (damage(lambda b: b[:3] + b"\x41" + b[4:] * 9), "not an IDX file: it starts with the bytes '00 00 08 41'"),
         (damage(lambda b: b"GIF89a"), "not an IDX file: it starts with the bytes '47 49 46 38'"),
         (damage(lambda b: gzip.compress(b)[:-9]), "truncated or corrupt gzip file"),
         (
@@ -171,8 +183,10 @@ def test_cifar10(tmp_path, rng, monkeypatch, python):
 
 
 class Evil:
+    """Unpickled without restriction, it leaves a file in the working folder."""
+
     def __reduce__(self):
-        return subprocess.call, (["touch", "/tmp/fastcnn_was_here"],)
+        return subprocess.call, (["touch", "fastcnn_was_here"],)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +200,18 @@ class Evil:
         (pickle.dumps([1, 2]), "not a CIFAR-10 batch"),
         (pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [1, 2]}), r"pixels of the shape \(2, 5\)"),
         (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}), "labels from 10 to 10; expected 0"),
+        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": 3}), r"int64 labels of the shape \(\)"),
+        (pickle.dumps({b"data": np.zeros((0, 3072), np.uint8), b"labels": np.zeros(0, int)}), r"the shape \(0,\)"),
         (b"", "not a CIFAR-10 batch"),
     ],
 )
-def test_damaged_and_hostile_pickles(tmp_path, rng, content, message):
+def test_damaged_and_hostile_pickles(tmp_path, monkeypatch, rng, content, message):
+    monkeypatch.chdir(tmp_path)
     write_cifar(tmp_path, rng, 2)
     (tmp_path / "data_batch_2").write_bytes(content)
     with pytest.raises(FileFormatError, match=message):
         datasets.load(tmp_path)
-    assert not Path("/tmp/fastcnn_was_here").exists()
+    assert not Path("fastcnn_was_here").exists()
 
 
 def test_damaged_binary_batches(tmp_path, rng):
@@ -247,12 +264,14 @@ def test_scale(tmp_path, dtype, high, scale):
         (lambda a: a.update(x_train=np.array([Evil()], object)), "not an .npz data set, or a truncated or corrupt one"),
     ],
 )
-def test_bad_npz(tmp_path, rng, change, message):
+def test_bad_npz(tmp_path, monkeypatch, rng, change, message):
+    monkeypatch.chdir(tmp_path)
     arrays = arrays_of(rng)
     change(arrays)
     np.savez(tmp_path / "own.npz", **arrays)
     with pytest.raises(FileFormatError, match=message):
         datasets.load(tmp_path / "own.npz")
+    assert not Path("fastcnn_was_here").exists()
 
 
 def test_unknown_names_and_folders(tmp_path):

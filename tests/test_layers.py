@@ -3,6 +3,8 @@
 import copy
 import math
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -187,13 +189,23 @@ def test_layers_pickle_and_copy(layer, backend):
     eta = np.ones_like(layer.forward(x))
     wanted = layer.gradient(eta)
     for twin in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        assert twin.__dict__.keys() == layer.__dict__.keys()
+        for name, array in twin.__dict__.items():
+            assert not isinstance(array, np.ndarray) or not np.shares_memory(array, layer.__dict__[name]), name
         np.testing.assert_array_equal(twin.gradient(eta), wanted)  # mid-step: the state came along
         np.testing.assert_array_equal(twin.forward(x), layer.forward(x))
-        assert not any(np.shares_memory(a, b) for a, b in zip(vars_of(twin), vars_of(layer), strict=True))
 
 
-def vars_of(layer):
-    return list(layer.parameters().values())
+def test_layers_pickled_into_foreign_buffers_learn(backend):
+    """Protocol 5 hands arrays over in buffers, which may be read-only."""
+    fc = FullyConnect((2, 3), 2)
+    buffers = []
+    content = pickle.dumps(fc, protocol=5, buffer_callback=buffers.append)
+    assert buffers
+    twin = pickle.loads(content, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    twin.gradient(twin.forward(np.ones((2, 3))))
+    twin.backward(0.1)
+    assert (twin.weights != fc.weights).any()
 
 
 def test_parameters_can_be_assigned(backend):
@@ -247,6 +259,133 @@ def test_attributes_scripts_read(backend):
     assert fc.batchsize == 64 and fc.x.shape == (64, 600) and fc.output_shape == (64, 10)
     sf = Softmax(fc.output_shape)
     assert sf.batchsize == 64 and sf.softmax.shape == sf.eta.shape == (64, 10)
+
+
+def test_assigned_parameters_are_copies(backend):
+    """What dtype they have makes no difference: training one layer never changes another."""
+    first, second = FullyConnect((2, 3), 2), FullyConnect((2, 3), 2)
+    second.weights, second.bias = first.weights, first.bias
+    first.gradient(first.forward(np.ones((2, 3))))
+    second.w_gradient = first.w_gradient
+    before, gradient = first.weights.copy(), first.w_gradient.copy()
+    second.gradient(second.forward(np.ones((2, 3))))
+    second.backward(0.1, 0.1)
+    np.testing.assert_array_equal(first.weights, before)
+    np.testing.assert_array_equal(first.w_gradient, gradient)
+
+
+def test_stride_and_method_may_be_changed(backend, rng):
+    """The layer is then as one made so; a gradient of the forward before has no meaning and raises."""
+    x = rng.standard_normal(SHAPE)
+    conv, pool = Conv2D(SHAPE, 4, 3, 2), MaxPooling(SHAPE, 2, 2)
+    for layer in (conv, pool):
+        eta = layer.forward(x)
+        layer.stride = 1
+        with pytest.raises(RuntimeError, match="`gradient` needs a call of `forward` first"):
+            layer.gradient(eta)
+        out = layer.forward(x)
+        assert out.shape == layer.output_shape != eta.shape
+        assert layer.gradient(out).shape == SHAPE
+    conv.method = "SAME"
+    assert conv.forward(x).shape == conv.output_shape == (3, 7, 5, 4)
+    pool.ksize = 3
+    wanted = MaxPooling(SHAPE, 3, 1)
+    np.testing.assert_array_equal(pool.forward(x), wanted.forward(x))
+    np.testing.assert_array_equal(pool.gradient(out[..., :2]), wanted.gradient(out[..., :2]))
+    for layer, name, value, message in (
+        (conv, "stride", 0, "`stride` must be an integer of at least 1. Received stride=0"),
+        (conv, "method", "FULL", "`method` must be one of 'VALID', 'SAME'. Received method='FULL'"),
+        (pool, "ksize", 6, "`ksize` must not be larger than the image, 7 x 5. Received ksize=6"),
+        (pool, "stride", 6, "`stride` must not be larger than the image, 7 x 5. Received stride=6"),
+        (LeakyRelu((1, 2)), "alpha", "a", "`alpha` must be a finite number. Received alpha='a'"),
+    ):
+        before = getattr(layer, name)
+        with pytest.raises(ValueError, match=message):
+            setattr(layer, name, value)
+        assert getattr(layer, name) == before
+    big = Conv2D(SHAPE, 4, 7, method="SAME")
+    with pytest.raises(ValueError, match="`ksize` must not be larger than the image"):
+        big.method = "VALID"
+    assert big.method == "SAME"
+
+
+@pytest.mark.parametrize("name", ["input_shape", "output_shape", "output_channels", "input_channels", "ksize"])
+def test_what_follows_from_something_else_stays(name):
+    conv = Conv2D(SHAPE, 4)
+    value = getattr(conv, name)
+    setattr(conv, name, list(value) if isinstance(value, tuple) else value)
+    other = [3, 9, 9, 2] if isinstance(value, tuple) else value + 1
+    with pytest.raises(ValueError, match=rf"Conv2D: `{name}` .*make a new layer for another. Received {name}="):
+        setattr(conv, name, other)
+    assert getattr(conv, name) == value
+
+
+def test_every_attribute_of_the_contract_can_be_assigned(backend, rng):
+    """Contract, section 2: "attributes a script may read or write"; what is read first may be written back."""
+    common = ("input_shape", "output_shape", "ksize", "stride", "output_channels")
+    parameters = ("weights", "bias", "w_gradient", "b_gradient", "batchsize")
+    x = rng.standard_normal(SHAPE)
+    for layer, names in (
+        (Conv2D(SHAPE, 4), (*common, *parameters, "input_channels", "method", "eta", "col_image", "x")),
+        (MaxPooling(SHAPE), (*common, "index")),
+        (AvgPooling(SHAPE), common),
+        (Relu(SHAPE), ("x", "eta", "output_shape")),
+        (LeakyRelu(SHAPE), ("x", "eta", "alpha", "output_shape")),
+        (FullyConnect(SHAPE), ("input_shape", "x", "output_shape", *parameters)),
+    ):
+        wanted = layer.forward(x)
+        for name in names:
+            setattr(layer, name, getattr(layer, name))
+        np.testing.assert_array_equal(layer.forward(x), wanted)
+        assert layer.gradient(wanted).shape == SHAPE
+    loss = Softmax((3, 2))
+    loss.cal_loss([[1, 2], [3, 4], [5, 6]], [0, 1, 0])
+    for name in ("softmax", "loss", "eta", "label", "prediction", "batchsize"):
+        setattr(loss, name, getattr(loss, name))
+
+
+def test_another_batch_size_may_be_assigned():
+    relu = Relu((64, 3))
+    relu.input_shape, relu.batchsize = [1, 3], 1
+    assert relu.input_shape == relu.output_shape == (1, 3) and relu.batchsize == 1
+
+
+def test_reading_an_attribute_changes_nothing():
+    for layer in (Conv2D(SHAPE, 4), Relu(SHAPE), FullyConnect(SHAPE)):
+        assert not layer.x.any()
+        with pytest.raises(RuntimeError, match="`gradient` needs a call of `forward` first"):
+            layer.gradient(np.zeros(layer.output_shape))
+
+
+def test_layers_of_ones_own_may_say_their_output_shape():
+    class Pairs(layers.Layer):
+        def __init__(self, shape):
+            super().__init__(shape)
+            self.output_shape = [shape[0], shape[1] // 2]
+
+    assert Pairs((4, 6)).output_shape == (4, 3)
+
+
+def test_threads_predict_with_one_layer(backend, rng):
+    """What `predict` returns is the caller's, whatever other threads do with the layer."""
+    loss, wrong = Softmax((1, 2)), []
+
+    def work(number):
+        logits = np.array([[number, 0]], np.float32)
+        wanted = Softmax((1, 2)).predict(logits)
+        wrong.extend(number for _ in range(3000) if (loss.predict(logits) != wanted).any())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
 
 
 def test_nan_in_a_pooling_window(backend):

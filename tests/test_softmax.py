@@ -60,6 +60,13 @@ def test_predict_leaves_its_argument_alone(rng):
     np.testing.assert_array_equal(layer.softmax, probabilities)
 
 
+def test_assigned_probabilities_are_what_the_gradient_starts_from():
+    layer = Softmax((1, 2))
+    layer.cal_loss([[0, 0]], [1])
+    layer.softmax = [[0.25, 0.75]]
+    np.testing.assert_array_equal(layer.gradient(), [[0.25, -0.25]])
+
+
 def test_predicting_between_loss_and_gradient_does_no_harm(rng):
     layer = Softmax((4, 3))
     logits, labels = rng.standard_normal((4, 3)), np.array([0, 1, 2, 0])
