@@ -7,10 +7,11 @@ Exit status: 0 success, 2 a usage error, 1 a failure, 130 interrupted. Each comm
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from fastcnn import __version__
@@ -22,6 +23,32 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+class PatientOutput:
+    """Standard output whose reader, `head` for one, may leave early: a training goes on and saves its model."""
+
+    def __init__(self, stream: Any):
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with self.unread():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self.unread():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def unread(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # what is still buffered goes to the null device, and all that follows
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,11 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments: Any = build_parser().parse_args(argv)
     try:
-        run(arguments)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.redirect_stdout(PatientOutput(sys.stdout)):
+            run(arguments)
+            sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
         print(f"{arguments.prog}: interrupted", file=sys.stderr)

@@ -11,7 +11,7 @@ import numpy as np
 from fastcnn import storage, training
 from fastcnn.errors import FileFormatError
 from fastcnn.layers import Layer, Softmax
-from fastcnn.shapes import check_finite, check_int, check_labels, real_array, received
+from fastcnn.shapes import check_finite, check_int, check_labels, check_number, real_array, received
 
 
 class Evaluation(NamedTuple):
@@ -132,7 +132,11 @@ class Sequential:
         The layers' gradients are sums over the batch and their decay is that of one step, so they get
         ``alpha = learning_rate / len(batch)`` and ``learning_rate * weight_decay``.
         """
+        learning_rate = check_number("train_on_batch", "learning_rate", learning_rate, 0)
+        weight_decay = check_number("train_on_batch", "weight_decay", weight_decay, 0)
         logits = self.logits(x)
+        if not len(logits):
+            raise ValueError("train_on_batch: `x` must hold one image at least. Received none")
         loss = self.loss_layer.cal_loss(logits, y)
         hits = np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label)
         self.parameter_gradient(self.loss_layer.gradient())

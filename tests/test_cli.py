@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,6 +167,18 @@ def test_a_model_without_images_predicts_none(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 4)))
     done = run_fastcnn("predict", "fc.npz", "x.npy", cwd=tmp_path, **FAST)
     assert_fails(done, 1, "fc.npz: the model takes no images: its input has the shape (1, 4)")
+
+
+def test_a_reader_that_leaves_early_costs_no_model(tmp_path):
+    """`fastcnn train | head -1`"""
+    command = [sys.executable, "-m", "fastcnn", "train", "--epochs", "2", "--out", "m.npz"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | FAST
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 0
+    process.stderr.close()
+    assert Sequential.load(tmp_path / "m.npz").output_shape[1] == 10
 
 
 def test_more_threads_than_cores():

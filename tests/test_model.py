@@ -186,6 +186,21 @@ def test_a_last_step_that_diverges_is_noticed(data):
         model.fit(data[0][:8], data[1][:8], 1, 8, learning_rate=1e300, verbose=False)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": "a"}, "train_on_batch: `learning_rate` must be a finite number of at least 0. Received"),
+        ({"learning_rate": -1}, "`learning_rate` must be"),
+        ({"weight_decay": -1}, "train_on_batch: `weight_decay` must be a finite number of at least 0. Received"),
+    ],
+)
+def test_bad_arguments_of_one_step(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        small().train_on_batch(data[0], data[1], **options)
+    with pytest.raises(ValueError, match="train_on_batch: `x` must hold one image at least"):
+        small().train_on_batch(data[0][:0], data[1][:0])
+
+
 def test_bad_lists_of_layers():
     relu = Relu((1, 4))
     with pytest.raises(ValueError, match="at least one layer"):
