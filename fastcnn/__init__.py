@@ -19,6 +19,8 @@ _HOME = {
     "get_dtype": "runtime",
     "set_num_threads": "runtime",
     "get_num_threads": "runtime",
+    "set_conv_algorithm": "runtime",
+    "get_conv_algorithm": "runtime",
     "BackendMismatch": "errors",
     "DatasetNotFoundError": "errors",
     "FileFormatError": "errors",

@@ -1,6 +1,6 @@
-"""Threads and dtype: the two switches besides the backend.
+"""Threads, dtype and convolution algorithm: the switches besides the backend.
 
-Both have an environment variable, read when first needed, and a function that overrides it.
+Each has an environment variable, read when first needed, and a function that overrides it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.shapes import check_int, received
+from fastcnn.shapes import check_choice, check_int, received
 
 DTYPES = ("float32", "float64")
+CONV_ALGORITHMS = ("auto", "winograd", "direct", "im2col")
 
 _dtype: np.dtype | None = None
 _threads: int | None = None
+_conv: str | None = None
 
 
 def _float_dtype(source: str, value: Any) -> np.dtype:
@@ -45,6 +47,20 @@ def set_dtype(dtype: Any) -> None:
 def layer_dtype(owner: str, dtype: Any = None) -> np.dtype:
     """A layer's dtype: its keyword where given, else the default."""
     return get_dtype() if dtype is None else _float_dtype(f"{owner}: `dtype`", dtype)
+
+
+def get_conv_algorithm() -> str:
+    """How the numba backend convolves: `set_conv_algorithm`, else `FASTCNN_CONV`, else 'auto', a fixed rule by shape."""
+    if _conv is not None:
+        return _conv
+    name = os.environ.get("FASTCNN_CONV") or "auto"
+    return check_choice("environment variable", "FASTCNN_CONV", name, CONV_ALGORITHMS)
+
+
+def set_conv_algorithm(name: str) -> None:
+    """Convolve by 'auto', 'winograd' (3x3 kernels with stride 1; others directly), 'direct' or 'im2col' from now on."""
+    global _conv  # noqa: PLW0603 - a process-wide switch is what this is
+    _conv = check_choice("set_conv_algorithm", "name", name, CONV_ALGORITHMS)
 
 
 def available_cores() -> int:

@@ -86,6 +86,17 @@ def threads(count):
         runtime.limit_blas(runtime.get_num_threads())
 
 
+@contextlib.contextmanager
+def conv_algorithm(name):
+    """Convolutions by the algorithm `name` inside a ``with`` block."""
+    before = runtime._conv
+    fastcnn.set_conv_algorithm(name)
+    try:
+        yield
+    finally:
+        runtime._conv = before
+
+
 def run_python(*arguments, cwd=None, timeout=300, **environment):
     """Run this Python with `arguments`; FASTCNN_* and other variables by keyword."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | environment

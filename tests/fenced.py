@@ -6,15 +6,18 @@ printed names the kernel.
 """
 
 import ctypes
+import itertools
 import mmap
 import sys
 
 import numpy as np
 import test_kernels
 
+import fastcnn
+from fastcnn import runtime
 from fastcnn.backends import KERNELS
 from fastcnn.backends import numba as backend
-from fastcnn.backends.numba import activation, conv, gemm, im2col, pooling
+from fastcnn.backends.numba import gemm
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -46,11 +49,11 @@ class Fence:
         return copy
 
 
-class RandomCase(test_kernels.Case):
+class RandomCase(test_kernels.WideCase):
     """The same arguments as in the other tests, drawn without hypothesis."""
 
-    def __init__(self, seed, dtype):
-        self.dtype, self.rng = dtype, np.random.default_rng(seed)
+    def __init__(self, seed, dtype, ksize):
+        self.dtype, self.rng, self.ksize = dtype, np.random.default_rng(seed), ksize
 
     def integer(self, low, high):
         return int(self.rng.integers(low, high + 1))
@@ -61,15 +64,18 @@ class RandomCase(test_kernels.Case):
 
 def main():
     fence = Fence()
-    for module in (activation, conv, gemm, im2col, pooling):
-        module.empty = fence.empty
+    for module in [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]:
+        if hasattr(module, "empty"):
+            module.empty = fence.empty
     for name in KERNELS:
-        for dtype in ("float32", "float64"):
-            print(name, dtype, flush=True)
+        algorithms = runtime.CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",)
+        for algorithm, dtype in itertools.product(algorithms, ("float32", "float64")):
+            print(name, algorithm, dtype, flush=True)
+            fastcnn.set_conv_algorithm(algorithm)
             for seed in range(60):
                 fence.at_end = seed % 2 == 0
-                arguments = getattr(test_kernels, name)(RandomCase(seed, dtype))
-                getattr(backend, name)(*map(fence.copy, arguments))
+                case = RandomCase(seed, dtype, 3 if algorithm == "winograd" else None)
+                getattr(backend, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
     print("several tasks, panels and pieces")
     for fence.at_end in (True, False):
         for m, n, k in ((400, 17, 5), (3, 5, 2000), (200, 33, 600), (193, 1, 257)):

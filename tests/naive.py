@@ -46,7 +46,8 @@ def col2im(cols, image_shape, ksize, stride, padding):
     return image
 
 
-def conv_forward(x, weights, bias, stride, padding):
+def conv_forward(x, weights, bias, stride, padding, rectify=False):
+    x = relu_forward(x) if rectify else x
     batch, height, width, channels = x.shape
     ksize, outputs = weights.shape[0], weights.shape[3]
     out = np.zeros(
@@ -63,7 +64,7 @@ def conv_forward(x, weights, bias, stride, padding):
     return np.array(out).reshape(batch, -1, output_size(width, ksize, stride, padding), outputs)
 
 
-def conv_input_gradient(eta, weights, image_shape, stride, padding):
+def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
     image = np.zeros(image_shape).tolist()
     ksize, outputs = weights.shape[0], weights.shape[3]
     eta, weights = eta.tolist(), weights.tolist()
@@ -73,10 +74,12 @@ def conv_input_gradient(eta, weights, image_shape, stride, padding):
             row = weights[i][j][c]
             for o in range(outputs):
                 pixel[c] += slope[o] * row[o]
-    return np.array(image).reshape(image_shape)
+    image = np.array(image).reshape(image_shape)
+    return image if gate is None else relu_backward(gate, image)
 
 
-def conv_weight_gradient(x, eta, ksize, stride, padding):
+def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
+    x = relu_forward(x) if rectify else x
     channels, outputs, shape = x.shape[3], eta.shape[3], x.shape
     dw = np.zeros((ksize, ksize, channels, outputs)).tolist()
     db = [0.0] * outputs
@@ -142,7 +145,8 @@ def pool_outputs(shape, stride):
                     yield n, oh, ow, c
 
 
-def max_pool_forward(x, ksize, stride):
+def max_pool_forward(x, ksize, stride, rectify=False):
+    before, x = x, relu_forward(x) if rectify else x
     shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
     out, index = np.zeros(shape), np.zeros(shape, int)
     for n, oh, ow, c in pool_outputs(x.shape, stride):
@@ -151,7 +155,10 @@ def max_pool_forward(x, ksize, stride):
             first_nan = best is not None and math.isnan(value) and not math.isnan(best)
             if best is None or value > best or first_nan:
                 best, best_offset = value, offset
-        out[n, oh, ow, c], index[n, oh, ow, c] = best, best_offset
+        h, w = oh * stride + best_offset // ksize, ow * stride + best_offset % ksize
+        stopped = rectify and not before[n, h, w, c] >= 0
+        no_index = 255 if ksize * ksize < 256 else 2**31 - 1
+        out[n, oh, ow, c], index[n, oh, ow, c] = best, no_index if stopped else best_offset
     return out, index
 
 

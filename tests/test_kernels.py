@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import naive
-from conftest import BACKENDS, run_python
+from conftest import BACKENDS, conv_algorithm, run_python
 from fastcnn.backends import KERNELS, pool_index_dtype
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
@@ -67,6 +67,24 @@ class Case:
         return values.astype(self.dtype)
 
 
+class WideCase(Case):
+    """Images up to 20 wide, up to 35 channels, and 3x3 kernels with stride 1 where `ksize` is 3."""
+
+    def __init__(self, data, dtype, ksize):
+        super().__init__(data, dtype)
+        self.ksize = ksize
+
+    def image(self):
+        low = self.ksize or 1
+        return self.integer(1, 5), self.integer(low, 7), self.integer(low, 20), self.integer(1, 35)
+
+    def convolution(self):
+        if self.ksize is None:
+            return super().convolution()
+        shape, padding = self.image(), (1, 1) if self.boolean() else (0, 0)
+        return shape, *(size + sum(padding) - 2 for size in shape[1:3]), 3, 1, padding
+
+
 def im2col(case):
     shape, _, _, ksize, stride, padding = case.convolution()
     return case.array(*shape), ksize, stride, padding
@@ -79,8 +97,9 @@ def col2im(case):
 
 def conv_forward(case):
     shape, _, _, ksize, stride, padding = case.convolution()
-    outputs = case.integer(1, 20)
-    return case.array(*shape), case.array(ksize, ksize, shape[3], outputs), case.array(outputs), stride, padding
+    outputs, rectify = case.integer(1, 20), case.boolean()
+    weights = case.array(ksize, ksize, shape[3], outputs)
+    return case.array(*shape), weights, case.array(outputs), stride, padding, rectify
 
 
 def conv_input_gradient(case):
@@ -92,12 +111,14 @@ def conv_input_gradient(case):
         shape,
         stride,
         padding,
+        case.pooled_values(shape) if case.boolean() else None,
     )
 
 
 def conv_weight_gradient(case):
     shape, oh, ow, ksize, stride, padding = case.convolution()
-    return case.array(*shape), case.array(shape[0], oh, ow, case.integer(1, 20)), ksize, stride, padding
+    eta = case.array(shape[0], oh, ow, case.integer(1, 20))
+    return case.array(*shape), eta, ksize, stride, padding, case.boolean()
 
 
 def dense_forward(case):
@@ -117,12 +138,12 @@ def dense_weight_gradient(case):
 
 def max_pool_forward(case):
     shape, ksize, stride = case.pooling()
-    return case.pooled_values(shape), ksize, stride
+    return case.pooled_values(shape), ksize, stride, case.boolean()
 
 
 def max_pool_backward(case):
     shape, ksize, stride = case.pooling()
-    index = naive.max_pool_forward(case.pooled_values(shape), ksize, stride)[1]
+    index = naive.max_pool_forward(case.pooled_values(shape), ksize, stride, case.boolean())[1]
     return case.array(*index.shape), index.astype(pool_index_dtype(ksize)), shape, ksize, stride
 
 
@@ -158,7 +179,9 @@ def parts(result):
 
 
 @np.errstate(invalid="ignore")
-def assert_agrees(name, module, arguments, dtype):
+def assert_agrees(name, module, arguments, dtype, tiles=False):
+    """`tiles`: Winograd's algorithm also adds what cancels out again: the error is that of the largest terms that one
+    pair of channels has anywhere in an image or kernel, and some more of it, as it takes more additions."""
     before = [np.copy(argument) for argument in arguments]
     result = parts(getattr(module, name)(*arguments))
     for argument, copy in zip(arguments, before, strict=True):
@@ -174,6 +197,8 @@ def assert_agrees(name, module, arguments, dtype):
             np.testing.assert_array_equal(got, wanted)
             continue
         assert got.dtype == dtype
+        if tiles and size.ndim == 4:
+            size = 4 * size.max(axis=(0, 1) if name == "conv_weight_gradient" else (1, 2), keepdims=True)
         close = np.abs(got - wanted) <= TOLERANCE[dtype] * size
         same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
         assert (close | same).all(), f"{name}: {got[~(close | same)][:3]} for {wanted[~(close | same)][:3]}"
@@ -187,6 +212,20 @@ def assert_agrees(name, module, arguments, dtype):
 def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
     arguments = globals()[name](Case(data, dtype))
     assert_agrees(name, MODULES[module], arguments, dtype)
+
+
+CONVOLUTIONS = ("conv_forward", "conv_input_gradient", "conv_weight_gradient")
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "direct", "im2col"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_convolution_by_every_algorithm(name, dtype, algorithm, data):
+    with conv_algorithm(algorithm):
+        case = WideCase(data, dtype, 3 if algorithm == "winograd" else None)
+        assert_agrees(name, MODULES["numba"], globals()[name](case), dtype, algorithm == "winograd")
 
 
 @pytest.mark.parametrize("name", KERNELS)

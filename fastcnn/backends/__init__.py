@@ -16,14 +16,15 @@ kernel                                                                 result
                                                                        rows, columns and channels in that order
 ``col2im(cols, image_shape, ksize, stride, padding)``                  the adjoint: every column entry added to the
                                                                        pixel it was copied from
-``conv_forward(x, weights, bias, stride, padding)``                    (B, OH, OW, O)
-``conv_input_gradient(eta, weights, image_shape, stride, padding)``    (B, H, W, C)
-``conv_weight_gradient(x, eta, ksize, stride, padding)``               (k, k, C, O) and the bias gradient (O,), both
+``conv_forward(x, weights, bias, stride, padding, rectify)``           (B, OH, OW, O)
+``conv_input_gradient(eta, weights, image_shape, stride, padding,      (B, H, W, C)
+gate)``
+``conv_weight_gradient(x, eta, ksize, stride, padding, rectify)``      (k, k, C, O) and the bias gradient (O,), both
                                                                        summed over the batch
 ``dense_forward(x, weights, bias)``                                    x (B, I), weights (I, O): (B, O)
 ``dense_input_gradient(eta, weights)``                                 (B, I)
 ``dense_weight_gradient(x, eta)``                                      (I, O) and the bias gradient (O,)
-``max_pool_forward(x, ksize, stride)``                                 (B, OH, OW, C) and the offset of each maximum in
+``max_pool_forward(x, ksize, stride, rectify)``                        (B, OH, OW, C) and the offset of each maximum in
                                                                        its window, ``i * k + j``, as `pool_index_dtype`
 ``max_pool_backward(eta, index, image_shape, ksize, stride)``          (B, H, W, C): eta added at each maximum
 ``avg_pool_forward(x, ksize, stride)``                                 (B, OH, OW, C): the mean of the clipped window
@@ -34,6 +35,10 @@ kernel                                                                 result
 ``leaky_relu_forward(x, alpha)``                                       x where ``x >= 0``, else ``alpha * x``
 ``leaky_relu_backward(x, eta, alpha)``                                 eta where ``x >= 0``, else ``alpha * eta``
 =====================================================================  =================================================
+
+A ReLU can be fused into the layer that follows it. With ``rectify=True`` (default False), a convolution or a maximum
+takes ``max(x, 0)`` instead of x. The convolution's input gradient passes where `gate`, the array before the ReLU, is 0
+or larger (default None: everywhere), and a maximum whose gradient the ReLU would stop has the offset `pool_no_index`.
 
 Pooling windows start every `stride` and are clipped at the bottom and right border. The maximum is the first one in
 row-major window order, and the first NaN beats every number.
@@ -63,4 +68,9 @@ KERNELS = (
 
 def pool_index_dtype(ksize: int) -> str:
     """The dtype that holds an offset into a `ksize` x `ksize` window: one byte wherever it fits."""
-    return "uint8" if ksize * ksize <= 256 else "int32"
+    return "uint8" if ksize * ksize < 256 else "int32"
+
+
+def pool_no_index(ksize: int) -> int:
+    """The offset that no pixel of a window has: the gradient goes nowhere."""
+    return 255 if ksize * ksize < 256 else 2**31 - 1

@@ -1,41 +1,48 @@
-"""Convolution as im2col and one matrix product. Requires numba. Twin: :mod:`fastcnn.backends.numpy.conv`.
+"""Convolution: which algorithm computes it. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.conv`.
 
-A batch whose column matrix would leave the caches is worked through in groups of images. The groups follow from
-the shapes alone, and their weight gradients are added in order, so results stay the same on any number of threads.
+- ``direct``: one matrix product that reads the image where it lies; any shape.
+- ``winograd``: fewer multiplications for 3x3 kernels with stride 1; direct for all others.
+- ``im2col``: a column matrix and one matrix product; any shape.
+
+`auto` follows a fixed rule by shape, drawn from `fastcnn bench`, and never times anything, so that results repeat bit
+for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from fastcnn.backends.numba.dense import dense_input_gradient, dense_weight_gradient
-from fastcnn.backends.numba.gemm import product
-from fastcnn.backends.numba.im2col import col2im, im2col
-from fastcnn.backends.numba.memory import empty
-from fastcnn.shapes import conv_output_size
+from fastcnn.backends.numba import columns, direct, direct_weights, winograd, winograd_weights
+from fastcnn.backends.numba.activation import relu_backward, relu_forward
+from fastcnn.runtime import get_conv_algorithm
 
-COLUMN_BYTES = 4 << 20  # column matrix of one group; 1 to 8 MiB measured within 10 % on a LeNet step
+WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
+THIN = 4  # input channels: an input gradient so thin leaves most lanes of a tile empty
 
 
-def groups(batch: int, oh: int, ow: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of the batch whose column matrices take `COLUMN_BYTES` at most; at least one image each."""
-    size = max(1, COLUMN_BYTES // (oh * ow * row_bytes))
-    return (slice(start, start + size) for start in range(0, batch, size))
+def choose(ksize: int, stride: int, inputs: int, outputs: int) -> str:
+    """'winograd' or 'direct' or 'im2col', for the forward pass and the weight gradient."""
+    name = get_conv_algorithm()
+    fits = ksize == 3 and stride == 1
+    if name == "auto":
+        return "winograd" if fits and min(inputs, outputs) >= WINOGRAD_CHANNELS else "direct"
+    return "direct" if name == "winograd" and not fits else name
 
 
 def conv_forward(
-    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, stride: int, padding: tuple[int, int]
+    x: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    stride: int,
+    padding: tuple[int, int],
+    rectify: bool = False,
 ) -> np.ndarray:
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in x.shape[1:3])
-    matrix = weights.reshape(-1, outputs)
-    out = empty((len(x), oh, ow, outputs), x.dtype)
-    for part in groups(len(x), oh, ow, matrix.shape[0] * x.itemsize):
-        columns = im2col(x[part], ksize, stride, padding)
-        product(columns, matrix, bias, out[part].reshape(-1, outputs))
-    return out
+    algorithm = choose(weights.shape[0], stride, *weights.shape[2:])
+    if algorithm == "winograd":
+        return winograd.conv_forward(x, weights, bias, padding, rectify)
+    if algorithm == "direct":
+        return direct.conv_forward(x, weights, bias, stride, padding, rectify)
+    return columns.conv_forward(relu_forward(x) if rectify else x, weights, bias, stride, padding)
 
 
 def conv_input_gradient(
@@ -44,25 +51,25 @@ def conv_input_gradient(
     image_shape: tuple[int, ...],
     stride: int,
     padding: tuple[int, int],
+    gate: np.ndarray | None = None,
 ) -> np.ndarray:
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    matrix = weights.reshape(-1, outputs)
-    image = empty(image_shape, eta.dtype)
-    for part in groups(len(eta), *eta.shape[1:3], matrix.shape[0] * eta.itemsize):
-        columns = dense_input_gradient(eta[part].reshape(-1, outputs), matrix)
-        image[part] = col2im(columns, image[part].shape, ksize, stride, padding)
-    return image
+    algorithm = choose(weights.shape[0], stride, *weights.shape[2:])
+    if algorithm == "direct" and image_shape[3] <= THIN and get_conv_algorithm() == "auto":
+        algorithm = "im2col"
+    if algorithm == "winograd":
+        return winograd.conv_input_gradient(eta, weights, image_shape, padding, gate)
+    if algorithm == "direct":
+        return direct.conv_input_gradient(eta, weights, image_shape, stride, padding, gate)
+    image = columns.conv_input_gradient(eta, weights, image_shape, stride, padding)
+    return image if gate is None else relu_backward(gate, image)
 
 
 def conv_weight_gradient(
-    x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]
+    x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    inputs, outputs = x.shape[3], eta.shape[3]
-    dw = np.zeros((ksize * ksize * inputs, outputs), x.dtype)
-    db = np.zeros(outputs, x.dtype)
-    for part in groups(len(x), *eta.shape[1:3], dw.shape[0] * x.itemsize):
-        columns = im2col(x[part], ksize, stride, padding)
-        part_dw, part_db = dense_weight_gradient(columns, eta[part].reshape(-1, outputs))
-        dw += part_dw
-        db += part_db
-    return dw.reshape(ksize, ksize, inputs, outputs), db
+    algorithm = choose(ksize, stride, x.shape[3], eta.shape[3])
+    if algorithm == "winograd":
+        return winograd_weights.conv_weight_gradient(x, eta, padding, rectify)
+    if algorithm == "direct":
+        return direct_weights.conv_weight_gradient(x, eta, ksize, stride, padding, rectify)
+    return columns.conv_weight_gradient(relu_forward(x) if rectify else x, eta, ksize, stride, padding)

@@ -1,8 +1,8 @@
-"""One matrix product for everything dense, from one micro-kernel.
+"""One matrix product for everything dense, from one loop over register tiles.
 
-``product`` multiplies matrices given as flat arrays and strides, so a transposed matrix costs nothing to pass. The
-blocking follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), with one level
-less, as only B is packed: a tile of C stays in registers, a packed panel of B in the L1 cache.
+The blocking follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a tile of C
+stays in registers, a panel of B in the L1 cache, the rows of A of one task in the L2 cache. A is read where it lies,
+through a table of row offsets (see :mod:`fastcnn.backends.numba.tile`), so nothing but B is ever packed.
 
 Results do not depend on the number of threads: tasks are cut by shape alone, each element of C is summed by one
 task in a fixed order, and where the sum itself is long enough to be cut, the parts are added in a fixed order.
@@ -12,126 +12,253 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.jit import inline, kernel, prange, serial
+from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.simd import lanes, load, multiply_add, splat, store
+from fastcnn.backends.numba.simd import VECTOR_BYTES, add, lanes, load, store
+from fastcnn.backends.numba.tile import outer_add, row_offsets, tile_gate, tile_load, tile_of, tile_store
+from fastcnn.runtime import get_num_threads
 
-TILE_ROWS = 6  # 6 rows of 2 vectors: 12 of AVX2's 16 registers accumulate, the others hold A and B
-PANEL_DEPTH = 256  # a panel of B, 256 x 16 float32, fills half of a 32 KiB L1 cache
-BLOCK_ROWS = 192  # rows of C in one task: packing B costs 1/192 of its arithmetic
-SUM_LENGTH = 512  # shortest piece of a sum that is worth a task of its own
+GROUP_BYTES = 64 << 10  # panels of B that stay in the L1 cache while the rows of A pass by
+BLOCK_ROWS = 192  # rows of C in one task
+DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
+SUM_TASK = 16384  # elements of a sum of parts in one task
 
 
 @inline
-def tile(a, a0, a_row, a_col, rows, b, depth, c, c0, c_row, start, accumulate):
-    """C[rows, 2 vectors] = A[rows, depth] @ B[depth, 2 vectors], B packed, plus C itself or the row `start`.
+def tile_product(tile, a, rows, a_outer, a_inner, outer, inner, b, q, step):
+    """tile + A @ B: the sum runs over `outer` runs of `inner` elements of A; rows of B are `step` apart."""
+    for i in range(outer):
+        p = i * a_outer
+        for _ in range(inner):
+            tile = outer_add(tile, a, rows, p, b, q)
+            p += a_inner
+            q += step
+    return tile
 
-    At most 6 rows. Rows past the end repeat the last one: they compute and store the same values once more, which
-    costs no branch.
+
+@inline
+def panel_product(
+    count,
+    a,
+    a_rows,
+    i0,
+    i1,
+    a_outer,
+    a_inner,
+    outer,
+    inner,
+    b,
+    q,
+    step,
+    c,
+    c0,
+    c_rows,
+    columns,
+    bias,
+    j,
+    accumulate,
+    gate,
+):
+    """Rows i0:i1 of one panel of C, in tiles of `count` rows."""
+    for i in range(i0, i1, count):
+        rows, to = row_offsets(a_rows, i, i1, count), row_offsets(c_rows, i, i1, count)
+        tile = tile_load(c, c0, to, columns) if accumulate else tile_of(bias, j, count)
+        for k in range(outer):
+            p = k * a_outer
+            for _ in range(inner):
+                tile = outer_add(tile, a, rows, p, b, q + 0)
+                p += a_inner
+                q += step
+        q -= outer * inner * step
+        if gate.size:
+            tile = tile_gate(tile, tile_load(gate, c0, to, columns))
+        tile_store(tile, c, c0, to, columns)
+
+
+@serial
+def multiply_rows(a, a_rows, a_outer, a_inner, outer, inner, b, b0, ldb, c, c0, c_rows, n, bias, accumulate, gate):
+    """C = A @ B + bias, or C += A @ B, for n columns and for the rows of A and C that begin at the offsets given.
+
+    B lies in rows of `ldb` elements, or packed (see `pack`) where `ldb` is 0. `bias` is as long as a packed row of B.
+    Where `gate`, an array like C, has elements, C is 0 wherever the gate is below 0.
+    """
+    v, depth, rows = lanes(b), outer * inner, a_rows.size
+    chunk = 12 if 2 * v < n and depth * n * b.itemsize < GROUP_BYTES else rows
+    for i in range(0, rows, chunk):
+        last = min(rows, i + chunk)
+        for j in range(0, n, 2 * v):
+            q = b0 + j if ldb else b0 + j * depth
+            if n - j > v:
+                step = ldb if ldb else 2 * v
+                panel_product(
+                    6,
+                    a,
+                    a_rows,
+                    i,
+                    last,
+                    a_outer,
+                    a_inner,
+                    outer,
+                    inner,
+                    b,
+                    q,
+                    step,
+                    c,
+                    c0 + j,
+                    c_rows,
+                    min(2 * v, n - j),
+                    bias,
+                    j,
+                    accumulate,
+                    gate,
+                )
+            else:
+                step = ldb if ldb else v
+                panel_product(
+                    12,
+                    a,
+                    a_rows,
+                    i,
+                    last,
+                    a_outer,
+                    a_inner,
+                    outer,
+                    inner,
+                    b,
+                    q,
+                    step,
+                    c,
+                    c0 + j,
+                    c_rows,
+                    n - j,
+                    bias,
+                    j,
+                    accumulate,
+                    gate,
+                )
+
+
+@inline
+def panel_width(n, j, v):
+    """Columns of the packed panel that begins at column j: two vectors, or one where that holds what is left."""
+    return 2 * v if n - j > v else v
+
+
+@serial
+def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
+    """Copy B[depth, columns], with any strides, into rows of `width`; zeros fill them up."""
+    for k in range(depth):
+        source, target = b0 + k * b_row, q + k * width
+        for i in range(columns):
+            panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
+        for i in range(columns, width):
+            panels[np.uintp(target + i)] = 0
+
+
+@serial
+def pack_rows(b, b0, ldb, depth, n, panels, sums):
+    """Pack B[depth, n], whose rows are contiguous, from panels[0] on, and add its rows to `sums`.
+
+    Whole vectors are copied: what a row of a panel holds beyond column n is multiplied, but never stored.
     """
     v = lanes(b)
-    r1 = min(1, rows - 1)
-    r2 = min(2, rows - 1)
-    r3 = min(3, rows - 1)
-    r4 = min(4, rows - 1)
-    r5 = min(5, rows - 1)
-    c1, c2, c3, c4, c5 = c0 + r1 * c_row, c0 + r2 * c_row, c0 + r3 * c_row, c0 + r4 * c_row, c0 + r5 * c_row
-    if accumulate:
-        x0, y0 = load(c, c0), load(c, c0 + v)
-        x1, y1 = load(c, c1), load(c, c1 + v)
-        x2, y2 = load(c, c2), load(c, c2 + v)
-        x3, y3 = load(c, c3), load(c, c3 + v)
-        x4, y4 = load(c, c4), load(c, c4 + v)
-        x5, y5 = load(c, c5), load(c, c5 + v)
-    else:
-        x0 = x1 = x2 = x3 = x4 = x5 = load(start, 0)
-        y0 = y1 = y2 = y3 = y4 = y5 = load(start, v)
-    a1, a2, a3, a4, a5 = r1 * a_row, r2 * a_row, r3 * a_row, r4 * a_row, r5 * a_row
-    p, q = a0, 0
-    for _ in range(depth):
-        x, y = load(b, q), load(b, q + v)
-        s = splat(a, p)
-        x0, y0 = multiply_add(s, x, x0), multiply_add(s, y, y0)
-        s = splat(a, p + a1)
-        x1, y1 = multiply_add(s, x, x1), multiply_add(s, y, y1)
-        s = splat(a, p + a2)
-        x2, y2 = multiply_add(s, x, x2), multiply_add(s, y, y2)
-        s = splat(a, p + a3)
-        x3, y3 = multiply_add(s, x, x3), multiply_add(s, y, y3)
-        s = splat(a, p + a4)
-        x4, y4 = multiply_add(s, x, x4), multiply_add(s, y, y4)
-        s = splat(a, p + a5)
-        x5, y5 = multiply_add(s, x, x5), multiply_add(s, y, y5)
-        p += a_col
-        q += 2 * v
-    store(c, c0, x0), store(c, c0 + v, y0)
-    store(c, c1, x1), store(c, c1 + v, y1)
-    store(c, c2, x2), store(c, c2 + v, y2)
-    store(c, c3, x3), store(c, c3 + v, y3)
-    store(c, c4, x4), store(c, c4 + v, y4)
-    store(c, c5, x5), store(c, c5 + v, y5)
+    for j in range(0, n, 2 * v):
+        width = panel_width(n, j, v)
+        for t in range(j, min(n, j + width), v):
+            target, at, total = j * depth + t - j, b0 + t, load(sums, t)
+            for _ in range(depth):
+                if at + v <= b.size:
+                    row = load(b, at)
+                    store(panels, target, row)
+                    total = add(total, row)
+                else:  # the end of the array
+                    store(sums, t, total)
+                    for i in range(n - t):
+                        panels[np.uintp(target + i)] = b[np.uintp(at + i)]
+                        sums[np.uintp(t + i)] += b[np.uintp(at + i)]
+                    total = load(sums, t)
+                target += width
+                at += ldb
+            store(sums, t, total)
 
 
-@serial
-def pack(b, b0, b_row, b_col, depth, columns, width, panel):
-    """Copy B[depth, columns] into rows of `width`, the columns past the end zero."""
-    for k in range(depth):
-        source, target = b0 + k * b_row, k * width
-        for j in range(columns):
-            panel[np.uintp(target + j)] = b[np.uintp(source + j * b_col)]
-        for j in range(columns, width):
-            panel[np.uintp(target + j)] = 0
+def vector_lanes(dtype: np.dtype) -> int:
+    return max(1, VECTOR_BYTES // dtype.itemsize)
 
 
-@serial
-def block(a, a0, a_row, a_col, b, b_row, b_col, c, c0, rows, n, k0, k1, bias):
-    """C[rows, n] = A[rows, k0:k1] @ B[k0:k1, n] + bias, C with rows of n elements; an empty `bias` adds nothing.
+def padded(n: int, dtype: np.dtype) -> int:
+    """n rounded up to whole tiles: the length of a bias, and of a packed row."""
+    width = 2 * vector_lanes(dtype)
+    return -(-n // width) * width
 
-    A tile that sticks out of C to the right may write into the rows below, as those are written later: panels run
-    from right to left, rows from top to bottom. Where that does not hold, at the end of the block and where C is
-    summed up from several panels, the tile is computed beside C and copied.
-    """
-    width = 2 * lanes(b)
-    panel = np.empty(PANEL_DEPTH * width, b.dtype)
-    edge = np.empty(TILE_ROWS * width, b.dtype)
-    start = np.zeros(width, b.dtype)
-    for j0 in range((n - 1) // width * width, -1, -width):
-        columns = min(width, n - j0)
-        if bias.size:
-            start[:columns] = bias[j0 : j0 + columns]
-        for p0 in range(k0, max(k1, k0 + 1), PANEL_DEPTH):  # once even where there is nothing to sum
-            depth = min(PANEL_DEPTH, k1 - p0)
-            pack(b, p0 * b_row + j0 * b_col, b_row, b_col, depth, columns, width, panel)
-            for i0 in range(0, rows, TILE_ROWS):
-                height = min(TILE_ROWS, rows - i0)
-                at = a0 + i0 * a_row + p0 * a_col
-                corner = c0 + i0 * n + j0
-                stays_inside = (i0 + TILE_ROWS - 1) * n + j0 + width <= rows * n
-                if columns == width or (stays_inside and k1 - k0 <= PANEL_DEPTH):
-                    tile(a, at, a_row, a_col, height, panel, depth, c, corner, n, start, p0 > k0)
-                    continue
-                for i in range(height if p0 > k0 else 0):
-                    for j in range(columns):
-                        edge[i * width + j] = c[corner + i * n + j]
-                tile(a, at, a_row, a_col, height, panel, depth, edge, 0, width, start, p0 > k0)
-                for i in range(height):
-                    for j in range(columns):
-                        c[corner + i * n + j] = edge[i * width + j]
-        start[:] = 0
+
+def bias_row(bias: np.ndarray | None, n: int, dtype: np.dtype) -> np.ndarray:
+    """`bias` or zeros, as long as a packed row."""
+    row = np.zeros(padded(n, dtype), dtype)
+    if bias is not None:
+        row[:n] = bias
+    return row
 
 
 @kernel
-def blocks(a, a_row, a_col, b, b_row, b_col, parts, m, n, k, length, bias):
-    """parts[s] = A[:, piece s of k] @ B[piece s of k, :], one task for each piece and block of rows."""
-    c = parts.reshape(-1)
-    row_blocks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS
-    for it in prange(parts.shape[0] * row_blocks):
-        task = np.int64(it)
-        s, i0 = task // row_blocks, (task % row_blocks) * BLOCK_ROWS
-        rows = min(BLOCK_ROWS, m - i0)
-        k1 = min(k, (s + 1) * length)
-        block(a, i0 * a_row, a_row, a_col, b, b_row, b_col, c, (s * m + i0) * n, rows, n, s * length, k1, bias)
+def pack_chunks(b, b_row, b_col, k, n, panels):
+    """Pack B, DEPTH rows at a time."""
+    v = lanes(b)
+    count = (n + 2 * v - 1) // (2 * v)
+    for it in prange((k + DEPTH - 1) // DEPTH * count):
+        k0, j = np.int64(it) // count * DEPTH, np.int64(it) % count * 2 * v
+        depth, width = min(DEPTH, k - k0), panel_width(n, j, v)
+        to = k0 * count * 2 * v + j * depth
+        pack_panel(b, k0 * b_row + j * b_col, b_row, b_col, depth, min(width, n - j), width, panels, to)
+
+
+@serial
+def block(a, a_row, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
+    """C[rows, n] = A[rows, k0:k1] @ B[k0:k1, n] + bias, chunk by chunk."""
+    a_rows, c_rows = tables[0, :rows], tables[1, :rows]
+    for i in range(rows):
+        a_rows[i], c_rows[i] = i * a_row, i * n
+    for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
+        depth = min(DEPTH, k1 - k)
+        multiply_rows(
+            a[k * a_col :], a_rows, 0, a_col, 1, depth, b, k * packed_row, 0, c, c0, c_rows, n, bias, k > k0, b[:0]
+        )
+
+
+@kernel
+def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables):
+    """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and block of rows."""
+    c, pieces = parts.reshape(-1), parts.shape[0]
+    row_blocks, chunks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS, (k + DEPTH - 1) // DEPTH
+    for it in prange(pieces * row_blocks):
+        s, i0 = np.int64(it) // row_blocks, np.int64(it) % row_blocks * BLOCK_ROWS
+        rows, k0, k1 = min(BLOCK_ROWS, m - i0), s * chunks // pieces * DEPTH, (s + 1) * chunks // pieces * DEPTH
+        start, to, table = a[i0 * a_row :], (s * m + i0) * n, tables[get_thread_id()]
+        block(start, a_row, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, table)
+
+
+@kernel
+def sum_parts(parts, total):
+    """Add up the first axis, in order."""
+    length = (total.size + SUM_TASK - 1) // SUM_TASK
+    for it in prange(length):
+        first = np.int64(it) * SUM_TASK
+        last = min(total.size, first + SUM_TASK)
+        add_parts(parts, first, last, total)
+
+
+@serial
+def add_parts(parts, first, last, total):
+    total[first:last] = parts[0, first:last]
+    for s in range(1, parts.shape[0]):
+        for i in range(first, last):
+            total[np.uintp(i)] += parts[s, np.uintp(i)]
+
+
+def row_tables(rows: int) -> np.ndarray:
+    """Two tables of row offsets for each thread."""
+    return empty((get_num_threads(), 2, rows), np.int64)
 
 
 def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -143,15 +270,19 @@ def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
-    (m, k), n = a.shape, b.shape[1]
+    (m, k), n, dtype = a.shape, b.shape[1], a.dtype
     row_blocks = max(1, -(-m // BLOCK_ROWS))
-    pieces = max(1, min(k // SUM_LENGTH, MAX_TASKS // row_blocks))
-    out = empty((m, n), a.dtype) if out is None else out
-    parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), a.dtype)
-    start = np.empty(0, a.dtype) if bias is None or pieces > 1 else bias
-    blocks(*flat(a), *flat(b), parts, m, n, k, -(-k // pieces), start)
+    pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
+    out = empty((m, n), dtype) if out is None else out
+    parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
+    panels = empty((k * padded(n, dtype),), dtype)
+    work = m * n * k
+    pack_chunks(*flat(b), k, n, panels, work=work)
+    start = bias_row(bias if pieces == 1 else None, n, dtype)
+    tables = row_tables(min(m, BLOCK_ROWS))
+    blocks(*flat(a), panels, padded(n, dtype), parts, m, n, k, start, tables, work=work)
     if pieces > 1:
-        parts.sum(axis=0, out=out)
+        sum_parts(parts.reshape(pieces, -1), out.reshape(-1), work=work)
         if bias is not None:
             out += bias
     return out

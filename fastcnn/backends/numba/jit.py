@@ -32,7 +32,7 @@ def make_room_for_threads() -> None:
 make_room_for_threads()
 
 import numba  # noqa: E402
-from numba import prange  # noqa: E402 - kernels take it from here, so that numba is never imported before this
+from numba import get_thread_id, prange  # noqa: E402 - kernels take them from here: numba is never imported before this
 
 if numba.config.DISABLE_JIT:
     raise RuntimeError(
@@ -40,11 +40,14 @@ if numba.config.DISABLE_JIT:
         "the NumPy backend with FASTCNN_BACKEND=numpy"
     )
 
-__all__ = ["inline", "kernel", "prange", "serial"]
+__all__ = ["get_thread_id", "inline", "kernel", "prange", "serial"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
 POLICY = {"error_model": "numpy", "fastmath": {"contract"}}
+
+SMALL_WORK = 1 << 20  # multiply-adds, some 10 us of one core
+MOVE = 16  # multiply-adds that take as long as moving one element
 
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
@@ -54,10 +57,10 @@ _launched_in: int | None = None
 def cache_folder() -> Path | None:
     """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable.
 
-    The folder's name holds a hash of every source file of this backend: numba alone would notice an edit of the
-    file that holds a kernel, and not one of the functions that the kernel calls.
+    The folder's name holds a hash of every source file of this backend, and of a vector width that is forced: numba alone
+    would notice an edit of the file that holds a kernel, and not one of the functions that the kernel calls.
     """
-    sources = hashlib.sha256()
+    sources = hashlib.sha256(os.environ.get("FASTCNN_VECTOR_BITS", "").encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
     try:
@@ -96,24 +99,26 @@ def inline(function: Callable) -> Callable:
 def kernel(function: Callable) -> Callable:
     """Compile a ``prange`` loop and launch it on the threads that `set_num_threads` asks for.
 
+    The keyword `work` of a launch is the number of its multiply-adds, or `MOVE` for each element of a kernel that only
+    moves data. Small work stays on one thread: waking another costs more than it saves.
+
     Launches take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once, and
     a kernel uses all threads anyway.
     """
     compiled = _njit(function, parallel=True)
 
     @functools.wraps(function)
-    def launch(*args: object) -> None:
+    def launch(*args: object, work: int = SMALL_WORK) -> None:
         with _lock:
-            _before_launch()
+            _before_launch(runtime.get_num_threads() if work >= SMALL_WORK else 1)
             compiled(*args)
 
     launch.compiled = compiled
     return launch
 
 
-def _before_launch() -> None:
+def _before_launch(threads: int) -> None:
     global _launched_in  # noqa: PLW0603 - one process, one pool
-    threads = runtime.get_num_threads()
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
         runtime.check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)

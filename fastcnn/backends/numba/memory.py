@@ -10,6 +10,7 @@ keeps is never overwritten.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector; a vector that lies across two lines takes twice as long
 POOLED = 64 << 10  # bytes; below, the C library keeps freed memory by itself
 KEPT = 256 << 20  # bytes of idle buffers that stay, when a new one is made and at every TIDY-th allocation
 TIDY = 256
@@ -57,7 +59,7 @@ class Pool:
             if (buffer is None or self.taken % TIDY == 0) and self.idle_bytes() > KEPT:
                 self.drop_idle()
             if buffer is None:
-                buffer = np.empty(size, np.uint8)
+                buffer = aligned(size)
                 buffers = self.buffers.setdefault(size, [])
                 if len(buffers) < BUFFERS:
                     buffers.append(buffer)
@@ -87,9 +89,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=after_fork)
 
 
+def aligned(size: int) -> np.ndarray:
+    """A new buffer of `size` bytes that begins at a multiple of `ALIGNMENT`.
+
+    Its memory is that of a ctypes array: a view of a view of NumPy memory would refer to the owner, and not to this
+    buffer, whose references the pool counts.
+    """
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return np.ndarray((size,), np.uint8, (ctypes.c_char * memory.size).from_buffer(memory), start)
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-    """An uninitialised array, C-contiguous and aligned."""
+    """An uninitialised array, C-contiguous; from `POOLED` bytes on it begins at a multiple of `ALIGNMENT`."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < POOLED:
-        return np.empty(shape, dtype)
-    return POOL.take(size).view(dtype).reshape(shape)
+    return np.empty(shape, dtype) if size < POOLED else np.ndarray(shape, dtype, POOL.take(size))

@@ -1,132 +1,186 @@
 """Max and average pooling. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.pooling`.
 
 Forward, a task is one row of outputs. Backward, it is one row of the image, which gathers from every window that
-covers it: each element has one writer and a fixed order of summation, also where windows overlap.
+covers it: each element has one writer and a fixed order of summation, also where windows overlap. The row is summed up
+in the cache and, where the image is large, written past the caches (see `stream_row`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends import pool_index_dtype
-from fastcnn.backends.numba.jit import inline, kernel, prange, serial
+from fastcnn.backends import pool_index_dtype, pool_no_index
+from fastcnn.backends.numba.jit import MOVE, get_thread_id, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.simd import add, fill, lanes, load, store, store_integers, where_equal, where_larger
+from fastcnn.backends.numba.simd import (
+    add,
+    divide,
+    fill,
+    lanes,
+    load,
+    load_integers,
+    load_part,
+    multiply,
+    positive,
+    store_integers,
+    store_part,
+    stream,
+    where_equal,
+    where_larger,
+    where_passes,
+)
+from fastcnn.backends.numba.stream import streams
+from fastcnn.runtime import get_num_threads
 
-
-@inline
-def windows_over(position, ksize, stride, count):
-    """The first window that covers `position`, and one past the last, of `count` windows."""
-    return max(0, (position - ksize) // stride + 1), min(count, position // stride + 1)
+NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
 
 
 @serial
-def max_row(x, n, oh, ksize, stride, out, index):
+def max_row(x, n, oh, ksize, stride, rectify, nowhere, out, index):
     _, h, w, c = x.shape
     source, target, offsets = x.reshape(-1), out.reshape(-1), index.reshape(-1)
-    v, top = lanes(source), oh * stride
+    top, one = oh * stride, fill(source, 1)
     rows = min(ksize, h - top)
     for ow in range(out.shape[2]):
         columns = min(ksize, w - ow * stride)
         corner = ((n * h + top) * w + ow * stride) * c
         to = ((n * out.shape[1] + oh) * out.shape[2] + ow) * c
-        if c >= v:
-            for step in range(0, c, v):
-                t = min(step, c - v)  # the last vector overlaps the one before it
-                best, offset = load(source, corner + t), fill(source, 0)
-                for i in range(rows):
-                    for j in range(columns):
-                        value = load(source, corner + (i * w + j) * c + t)
-                        offset = where_larger(value, best, fill(source, i * ksize + j), offset)
-                        best = where_larger(value, best, value, best)
-                store(target, to + t, best)
-                store_integers(offsets, to + t, offset)
-            continue
-        for t in range(c):
-            largest, place = source[np.uintp(corner + t)], 0
+        for t in range(0, c, lanes(source)):
+            count = c - t
+            first = load_part(source, corner + t, count)
+            best = positive(first) if rectify else first
+            number, offset = fill(source, 0), fill(source, 0)
             for i in range(rows):
                 for j in range(columns):
-                    number = source[np.uintp(corner + (i * w + j) * c + t)]
-                    if number > largest or (np.isnan(number) and not np.isnan(largest)):
-                        largest, place = number, i * ksize + j
-            target[np.uintp(to + t)] = largest
-            offsets[np.uintp(to + t)] = place
+                    value = load_part(source, corner + (i * w + j) * c + t, count)
+                    if rectify:
+                        value = positive(value)
+                    offset = where_larger(value, best, number, offset)
+                    best = where_larger(value, best, value, best)
+                    number = add(number, one)
+                number = add(number, fill(source, ksize - columns))
+            if rectify:
+                offset = where_passes(best, first, offset, fill(source, nowhere))
+            store_part(target, to + t, best, count)
+            store_integers(offsets, to + t, offset, count)
 
 
 @kernel
-def max_rows(x, ksize, stride, out, index):
+def max_rows(x, ksize, stride, rectify, nowhere, out, index):
     oh_n = out.shape[1]
     for it in prange(out.shape[0] * oh_n):
         row = np.int64(it)
-        max_row(x, row // oh_n, row % oh_n, ksize, stride, out, index)
+        max_row(x, row // oh_n, row % oh_n, ksize, stride, rectify, nowhere, out, index)
 
 
-def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
     b, h, w, c = x.shape
     out = empty((b, h // stride, w // stride, c), x.dtype)
     index = empty(out.shape, pool_index_dtype(ksize))
-    max_rows(x, ksize, stride, out, index)
+    max_rows(x, ksize, stride, rectify, pool_no_index(ksize), out, index, work=MOVE * x.size)
     return out, index
 
 
 @serial
-def max_gradient_row(eta, index, n, ih, ksize, stride, image):
+def apart_row(eta, index, n, ih, ksize, stride, past, image):
+    """Row ih of image n where windows do not overlap: each pixel has one window at most."""
+    (_, oh_n, ow_n, c), (_, h, w, _) = eta.shape, image.shape
+    source, offsets, target, v = eta.reshape(-1), index.reshape(-1), image.reshape(-1), lanes(eta)
+    oh, i = ih // stride, ih % stride
+    for iw in range(w):
+        ow, j = iw // stride, iw % stride
+        at, place = ((n * oh_n + oh) * ow_n + ow) * c, ((n * h + ih) * w + iw) * c
+        if oh >= oh_n or ow >= ow_n or i >= ksize or j >= ksize:
+            target[place : place + c] = 0
+            continue
+        offset, scale = i * ksize + j, fill(source, 1 / (min(ksize, h - oh * stride) * min(ksize, w - ow * stride)))
+        for t in range(0, c, v):
+            slope, count = load_part(source, at + t, c - t), c - t
+            if index.size:
+                share = where_equal(load_integers(offsets, at + t, slope, count), offset, slope)
+            else:
+                share = multiply(slope, scale)
+            if past:
+                stream(target, place + t, share)
+            else:
+                store_part(target, place + t, share, count)
+
+
+@serial
+def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
+    """Row ih of image n, from line[to] on, where windows overlap: the row is summed up in the cache."""
     _, oh_n, ow_n, c = eta.shape
-    w = image.shape[2]
-    source, offsets, target = eta.reshape(-1), index.reshape(-1), image.reshape(-1)
-    v = lanes(source)
-    row = (n * image.shape[1] + ih) * w * c
-    for t in range(w * c):
-        target[np.uintp(row + t)] = 0
-    oh0, oh1 = windows_over(ih, ksize, stride, oh_n)
-    for oh in range(oh0, oh1):
+    source, offsets, v = eta.reshape(-1), index.reshape(-1), lanes(eta)
+    line[to : to + w * c] = 0
+    for oh in range(max(0, (ih - ksize) // stride + 1), min(oh_n, ih // stride + 1)):
+        first, rows = (ih - oh * stride) * ksize, min(ksize, h - oh * stride)
         for ow in range(ow_n):
-            at = ((n * oh_n + oh) * ow_n + ow) * c
-            to = row + ow * stride * c
-            first = (ih - oh * stride) * ksize
-            columns = min(ksize, w - ow * stride)
-            whole = c // v * v
-            for t in range(0, whole, v):
-                slope = load(source, at + t)
-                for j in range(columns):
-                    place = to + j * c + t
-                    store(target, place, add(load(target, place), where_equal(offsets, at + t, first + j, slope)))
-            for t in range(whole, c):
-                slope_t, offset = source[np.uintp(at + t)], offsets[np.uintp(at + t)]
-                for j in range(columns):  # a selection and no branch: which pixel it is cannot be predicted
-                    target[np.uintp(to + j * c + t)] += slope_t if offset == first + j else eta.dtype.type(0)
+            at, columns = ((n * oh_n + oh) * ow_n + ow) * c, min(ksize, w - ow * stride)
+            scale = fill(source, 1 / (rows * columns))
+            for t in range(0, c, v):
+                slope, count = load_part(source, at + t, c - t), c - t
+                place = to + ow * stride * c + t
+                if index.size:
+                    maxima = load_integers(offsets, at + t, slope, count)
+                    for j in range(columns):
+                        share = where_equal(maxima, first + j, slope)
+                        store_part(line, place, add(load_part(line, place, count), share), count)
+                        place += c
+                else:
+                    share = multiply(slope, scale)
+                    for _ in range(columns):
+                        store_part(line, place, add(load_part(line, place, count), share), count)
+                        place += c
 
 
 @kernel
-def max_gradient_rows(eta, index, ksize, stride, image):
-    h = image.shape[1]
+def gradient_rows(eta, index, ksize, stride, past, image, lines):
+    _, h, w, c = image.shape
+    flat, length = image.reshape(-1), w * c
     for it in prange(image.shape[0] * h):
-        row = np.int64(it)
-        max_gradient_row(eta, index, row // h, row % h, ksize, stride, image)
+        row, line = np.int64(it), lines[get_thread_id()]
+        if ksize <= stride:
+            apart_row(eta, index, row // h, row % h, ksize, stride, past, image)
+        elif past:
+            overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, line, 0)
+            for t in range(0, length, lanes(line)):
+                stream(flat, row * length + t, load(line, t))
+        else:
+            overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, flat, row * length)
+
+
+def backward(eta, index, image_shape, ksize, stride):
+    """The gradient of a maximum, or of a mean where `index` is empty."""
+    image = empty(image_shape, eta.dtype)
+    past = streams(image)
+    lines = empty((get_num_threads(), image_shape[2] * image_shape[3] if past and ksize > stride else 0), eta.dtype)
+    gradient_rows(eta, index, ksize, stride, past, image, lines, work=MOVE * image.size)
+    return image
 
 
 def max_pool_backward(
     eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int
 ) -> np.ndarray:
-    image = empty(image_shape, eta.dtype)
-    max_gradient_rows(eta, index, ksize, stride, image)
-    return image
+    return backward(eta, index, image_shape, ksize, stride)
 
 
 @serial
 def mean_row(x, n, oh, ksize, stride, out):
     _, h, w, c = x.shape
+    source, target = x.reshape(-1), out.reshape(-1)
+    top = oh * stride
+    rows = min(ksize, h - top)
     for ow in range(out.shape[2]):
-        top, left = oh * stride, ow * stride
-        rows, columns = min(ksize, h - top), min(ksize, w - left)
-        for t in range(c):
-            out[n, oh, ow, t] = 0
-        for i in range(rows):
-            for j in range(columns):
-                for t in range(c):
-                    out[n, oh, ow, t] += x[n, top + i, left + j, t]
-        for t in range(c):
-            out[n, oh, ow, t] /= x.dtype.type(rows * columns)
+        columns = min(ksize, w - ow * stride)
+        corner = ((n * h + top) * w + ow * stride) * c
+        to = ((n * out.shape[1] + oh) * out.shape[2] + ow) * c
+        size = fill(source, rows * columns)
+        for t in range(0, c, lanes(source)):
+            total = fill(source, 0)
+            for i in range(rows):
+                for j in range(columns):
+                    total = add(total, load_part(source, corner + (i * w + j) * c + t, c - t))
+            store_part(target, to + t, divide(total, size), c - t)
 
 
 @kernel
@@ -140,35 +194,9 @@ def mean_rows(x, ksize, stride, out):
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
     b, h, w, c = x.shape
     out = empty((b, h // stride, w // stride, c), x.dtype)
-    mean_rows(x, ksize, stride, out)
+    mean_rows(x, ksize, stride, out, work=MOVE * x.size)
     return out
 
 
-@serial
-def share_row(eta, n, ih, ksize, stride, image):
-    h, w, c = image.shape[1:]
-    for iw in range(w):
-        for t in range(c):
-            image[n, ih, iw, t] = 0
-    oh0, oh1 = windows_over(ih, ksize, stride, eta.shape[1])
-    for oh in range(oh0, oh1):
-        for iw in range(w):
-            ow0, ow1 = windows_over(iw, ksize, stride, eta.shape[2])
-            for ow in range(ow0, ow1):
-                size = min(ksize, h - oh * stride) * min(ksize, w - ow * stride)
-                for t in range(c):
-                    image[n, ih, iw, t] += eta[n, oh, ow, t] / eta.dtype.type(size)
-
-
-@kernel
-def share_rows(eta, ksize, stride, image):
-    h = image.shape[1]
-    for it in prange(image.shape[0] * h):
-        row = np.int64(it)
-        share_row(eta, row // h, row % h, ksize, stride, image)
-
-
 def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
-    image = empty(image_shape, eta.dtype)
-    share_rows(eta, ksize, stride, image)
-    return image
+    return backward(eta, NO_INDEX, image_shape, ksize, stride)

@@ -1,14 +1,17 @@
-"""SIMD vectors as numba values: one vector type, and the few operations that a micro-kernel needs.
+"""SIMD vectors as numba values: one vector type, and the few operations that kernels need.
 
-numba leaves loops over a fixed number of lanes scalar, so dense kernels say what they mean: ``load`` reads LANES
-neighbours, ``splat`` repeats one element, ``multiply_add`` computes ``a * b + c`` in every lane. LLVM keeps the values
-in registers and emits the processor's own instructions, so the code reads as Python and runs as assembly would.
+numba leaves loops over a fixed number of lanes scalar, so kernels say what they mean: ``load`` reads as many
+neighbours as a vector has lanes, ``add`` adds lane by lane. LLVM keeps the values in registers and emits the
+processor's own instructions, so the code reads as Python and runs as assembly would. The vectors of a matrix product
+are in :mod:`fastcnn.backends.numba.tile`.
 
 Arrays are one-dimensional and C-contiguous. Indices are element offsets and are not checked.
 These functions exist only in compiled code: they cannot run under ``NUMBA_DISABLE_JIT=1``.
 """
 
 from __future__ import annotations
+
+import os
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -18,15 +21,23 @@ from numba.extending import intrinsic, models, overload, register_model
 
 
 def vector_bytes() -> int:
-    """Bytes in a vector: 32 with AVX, 16 otherwise (SSE, NEON).
+    """Bytes in a vector: 64 with AVX-512, 32 with AVX, 16 otherwise (SSE, NEON); or what `FASTCNN_VECTOR_BITS` says.
 
-    On AVX-512 this stays 32: the tile of `gemm` is two vectors wide, and 32 columns of float32 would leave most of
-    a tile empty at the 12 to 24 channels of small networks.
+    Any width is correct on any processor, as LLVM splits what is too wide. `FASTCNN_VECTOR_BITS=32` makes float32
+    vectors of one lane: scalar code, which the tests force.
     """
+    text = os.environ.get("FASTCNN_VECTOR_BITS", "").strip()
+    if text and text not in VECTOR_BITS:
+        raise ValueError(
+            f"the environment variable FASTCNN_VECTOR_BITS must be one of {', '.join(VECTOR_BITS)}. "
+            f"Received FASTCNN_VECTOR_BITS={text!r}"
+        )
     features = llvm.get_host_cpu_features()
-    return 32 if features.get("avx") else 16
+    widest = 512 if features.get("avx512f") else 256 if features.get("avx") else 128
+    return int(text or widest) // 8
 
 
+VECTOR_BITS = ("32", "128", "256", "512")
 VECTOR_BYTES = vector_bytes()
 
 
@@ -35,7 +46,7 @@ class Vector(types.Type):
 
     def __init__(self, scalar: types.Float):
         self.scalar = scalar
-        self.lanes = VECTOR_BYTES * 8 // scalar.bitwidth
+        self.lanes = max(1, VECTOR_BYTES * 8 // scalar.bitwidth)
         super().__init__(name=f"Vector({scalar}, {self.lanes})")
 
     @property
@@ -43,7 +54,16 @@ class Vector(types.Type):
         return ir.VectorType(ir.FloatType() if self.scalar.bitwidth == 32 else ir.DoubleType(), self.lanes)
 
 
+class Integers(types.Type):
+    """The numba type of as many integers as a vector has lanes."""
+
+    def __init__(self, integer: types.Integer, lanes: int):
+        self.llvm_type = ir.VectorType(ir.IntType(integer.bitwidth), lanes)
+        super().__init__(name=f"Integers({integer}, {lanes})")
+
+
 @register_model(Vector)
+@register_model(Integers)
 class VectorModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, fe_type.llvm_type)
@@ -60,11 +80,11 @@ def _lanes(array):
     return lambda array: count
 
 
-def _address(context, builder, array_type, array, index):
+def address(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-def _repeat(builder, vector_type, scalar):
+def repeat(builder, vector_type, scalar):
     """One scalar in every lane: an insertion and a shuffle, which LLVM turns into a single broadcast."""
     empty = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
@@ -77,8 +97,8 @@ def load(typingctx, array, index):
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        address = _address(context, builder, signature.args[0], *args)
-        value = builder.load(builder.bitcast(address, vector.llvm_type.as_pointer()))
+        place = address(context, builder, signature.args[0], *args)
+        value = builder.load(builder.bitcast(place, vector.llvm_type.as_pointer()))
         value.align = vector.scalar.bitwidth // 8  # any element may start a vector
         return value
 
@@ -90,36 +110,107 @@ def store(typingctx, array, index, vector):
     """Write `vector` to array[index : index + lanes]."""
 
     def codegen(context, builder, signature, args):
-        address = _address(context, builder, signature.args[0], args[0], args[1])
-        done = builder.store(args[2], builder.bitcast(address, vector.llvm_type.as_pointer()))
+        place = address(context, builder, signature.args[0], args[0], args[1])
+        done = builder.store(args[2], builder.bitcast(place, vector.llvm_type.as_pointer()))
         done.align = vector.scalar.bitwidth // 8
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), codegen
 
 
+def masked(builder, name, result, *args):
+    """LLVM's masked load or store, under the name that suits the typed pointers of old releases and the new ones."""
+    vector = args[0].type if name == "store" else result
+    bits = {"float": "f32", "double": "f64"}.get(str(vector.element), str(vector.element))
+    kind = f"v{vector.count}{bits}"
+    function_type = ir.FunctionType(result, [arg.type for arg in args])
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.{name}.{kind}.p0{kind}")
+    return builder.call(function, args)
+
+
+def mask(builder, vector, count, first=0):
+    """Which lanes of a vector lie before `count`, where its own are numbered from `first` on."""
+    lanes = ir.VectorType(ir.IntType(64), vector.lanes)
+    numbers = ir.Constant(lanes, [first + i for i in range(vector.lanes)])
+    return builder.icmp_signed("<", numbers, repeat(builder, lanes, count))
+
+
+def whole_or_part(builder, vector, count, vectors=1):
+    """Two branches: whether `count` elements fill `vectors` vectors. Masked stores are slow without AVX-512."""
+    whole = ir.Constant(ir.IntType(64), vector.lanes * vectors)
+    return builder.if_else(builder.icmp_signed(">=", count, whole), likely=True)
+
+
+def read(builder, vector, llvm_type, place, count):
+    """Load `count` elements of a vector of `llvm_type`, as long as `vector`; 0 in the other lanes."""
+    align, value = element_bytes(llvm_type), cgutils.alloca_once(builder, llvm_type)
+    with whole_or_part(builder, vector, count) as (whole, part):
+        with whole:
+            loaded = builder.load(place)
+            loaded.align = align
+            builder.store(loaded, value)
+        with part:
+            zero, lanes = ir.Constant(llvm_type, None), mask(builder, vector, count)
+            size = ir.Constant(ir.IntType(32), align)
+            builder.store(masked(builder, "load", llvm_type, place, size, lanes, zero), value)
+    return builder.load(value)
+
+
+def write(builder, vector, value, place, count):
+    """Store the first `count` elements of `value`, a vector as long as `vector`."""
+    align = element_bytes(value.type)
+    with whole_or_part(builder, vector, count) as (whole, part):
+        with whole:
+            builder.store(value, place).align = align
+        with part:
+            size = ir.Constant(ir.IntType(32), align)
+            masked(builder, "store", ir.VoidType(), value, place, size, mask(builder, vector, count))
+
+
+def element_bytes(llvm_type):
+    return {"float": 4, "double": 8, "i8": 1, "i32": 4}[str(llvm_type.element)]
+
+
 @intrinsic
-def splat(typingctx, array, index):
-    """array[index] in every lane."""
+def load_part(typingctx, array, index, count):
+    """array[index : index + count] in the first lanes, 0 in the others; nothing beyond is read."""
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        return _repeat(builder, vector.llvm_type, builder.load(_address(context, builder, signature.args[0], *args)))
+        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), vector.llvm_type.as_pointer())
+        return read(builder, vector, vector.llvm_type, place, args[2])
 
-    return vector(array, types.intp), codegen
+    return vector(array, types.intp, types.intp), codegen
 
 
 @intrinsic
-def multiply_add(typingctx, a, b, c):
-    """a * b + c, rounded once where the processor has that instruction."""
+def store_part(typingctx, array, index, vector, count):
+    """Write the first `count` lanes to array[index : index + count]."""
 
     def codegen(context, builder, signature, args):
-        # fmuladd, not fma: a processor without the instruction multiplies and adds instead of calling libm.
-        name = f"llvm.fmuladd.v{a.lanes}f{a.scalar.bitwidth}"
-        function_type = ir.FunctionType(a.llvm_type, [a.llvm_type] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), vector.llvm_type.as_pointer())
+        write(builder, vector, args[2], place, args[3])
+        return context.get_dummy_value()
 
-    return a(a, b, c), codegen
+    return types.void(array, types.intp, vector, types.intp), codegen
+
+
+@intrinsic
+def stream(typingctx, array, index, vector):
+    """Write `vector` past the caches, to a place that is a multiple of the vector's bytes.
+
+    A normal store first reads the line that it writes to. That is half of the traffic of a large array, which would
+    leave the caches before anybody reads it.
+    """
+
+    def codegen(context, builder, signature, args):
+        place = address(context, builder, signature.args[0], args[0], args[1])
+        done = builder.store(args[2], builder.bitcast(place, vector.llvm_type.as_pointer()))
+        done.align = vector.lanes * vector.scalar.bitwidth // 8
+        done.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
 
 
 @intrinsic
@@ -133,12 +224,64 @@ def add(typingctx, a, b):
 
 
 @intrinsic
+def subtract(typingctx, a, b):
+    """a - b."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fsub(*args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def multiply(typingctx, a, b):
+    """a * b."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fmul(*args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def positive(typingctx, a):
+    """Lane by lane 0 where a is below 0, else a; NaN stays."""
+
+    def codegen(context, builder, signature, args):
+        zero = ir.Constant(a.llvm_type, None)
+        return builder.select(builder.fcmp_ordered("<", args[0], zero), zero, args[0])
+
+    return a(a), codegen
+
+
+@intrinsic
+def gated(typingctx, a, gate):
+    """Lane by lane a where `gate` is 0 or larger, else 0."""
+
+    def codegen(context, builder, signature, args):
+        zero = ir.Constant(a.llvm_type, None)
+        return builder.select(builder.fcmp_ordered(">=", args[1], zero), args[0], zero)
+
+    return a(a, gate), codegen
+
+
+@intrinsic
+def divide(typingctx, a, b):
+    """a / b."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def fill(typingctx, array, value):
     """The scalar `value` in every lane, of the dtype of `array`."""
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        return _repeat(builder, vector.llvm_type, args[1])
+        return repeat(builder, vector.llvm_type, args[1])
 
     return vector(array, array.dtype), codegen
 
@@ -148,40 +291,63 @@ def where_larger(typingctx, value, best, a, b):
     """Lane by lane `a` where `value` is larger than `best`, or NaN and `best` is not; else `b`."""
 
     def codegen(context, builder, signature, args):
-        larger = builder.fcmp_ordered(">", args[0], args[1])
-        first_nan = builder.and_(
-            builder.fcmp_unordered("uno", args[0], args[0]), builder.fcmp_ordered("ord", args[1], args[1])
-        )
-        return builder.select(builder.or_(larger, first_nan), args[2], args[3])
+        larger_or_nan = builder.fcmp_unordered(">", args[0], args[1])
+        return builder.select(builder.and_(larger_or_nan, builder.fcmp_ordered("ord", args[1], args[1])), *args[2:])
 
     return a(value, best, a, b), codegen
 
 
 @intrinsic
-def store_integers(typingctx, array, index, vector):
-    """Write the lanes of `vector`, whole numbers, to array[index : index + lanes] of unsigned or signed integers."""
-    integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+def where_passes(typingctx, largest, first, a, b):
+    """Lane by lane `a` where a ReLU before a maximum lets the gradient pass, else `b`.
+
+    `largest` is the maximum of max(x, 0) over a window, `first` the first x: the maximum is above 0, or 0 and x too.
+    """
 
     def codegen(context, builder, signature, args):
-        address = _address(context, builder, signature.args[0], args[0], args[1])
-        convert = builder.fptosi if array.dtype.signed else builder.fptoui
-        done = builder.store(convert(args[2], integers), builder.bitcast(address, integers.as_pointer()))
-        done.align = array.dtype.bitwidth // 8
-        return context.get_dummy_value()
+        zero = ir.Constant(largest.llvm_type, None)
+        at_zero = builder.and_(builder.fcmp_ordered(">=", args[0], zero), builder.fcmp_ordered(">=", args[1], zero))
+        return builder.select(builder.or_(builder.fcmp_ordered(">", args[0], zero), at_zero), *args[2:])
 
-    return types.void(array, types.intp, vector), codegen
+    return a(largest, first, a, b), codegen
 
 
 @intrinsic
-def where_equal(typingctx, array, index, number, vector):
-    """Lane by lane `vector` where the integers array[index : index + lanes] equal `number`, else 0."""
+def store_integers(typingctx, array, index, vector, count):
+    """Write the first `count` lanes, whole numbers, to array[index : index + count] of integers."""
     integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
 
     def codegen(context, builder, signature, args):
-        address = _address(context, builder, signature.args[0], args[0], args[1])
-        values = builder.load(builder.bitcast(address, integers.as_pointer()))
-        values.align = array.dtype.bitwidth // 8
-        equal = builder.icmp_unsigned("==", values, _repeat(builder, integers, args[2]))
-        return builder.select(equal, args[3], ir.Constant(vector.llvm_type, None))
+        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), integers.as_pointer())
+        convert = builder.fptosi if array.dtype.signed else builder.fptoui
+        write(builder, vector, convert(args[2], integers), place, args[3])
+        return context.get_dummy_value()
 
-    return vector(array, types.intp, array.dtype, vector), codegen
+    return types.void(array, types.intp, vector, types.intp), codegen
+
+
+@intrinsic
+def load_integers(typingctx, array, index, vector, count):
+    """array[index : index + count] of integers, as many lanes as `vector` has."""
+    integers = Integers(array.dtype, vector.lanes)
+
+    def codegen(context, builder, signature, args):
+        place = builder.bitcast(
+            address(context, builder, signature.args[0], *args[:2]), integers.llvm_type.as_pointer()
+        )
+        return read(builder, vector, integers.llvm_type, place, args[3])
+
+    return integers(array, types.intp, vector, types.intp), codegen
+
+
+@intrinsic
+def where_equal(typingctx, integers, number, vector):
+    """Lane by lane `vector` where `integers` equal `number`, else 0."""
+
+    def codegen(context, builder, signature, args):
+        lanes = signature.args[0].llvm_type
+        number = builder.trunc(args[1], lanes.element)
+        equal = builder.icmp_unsigned("==", args[0], repeat(builder, lanes, number))
+        return builder.select(equal, args[2], ir.Constant(vector.llvm_type, None))
+
+    return vector(integers, types.int64, vector), codegen

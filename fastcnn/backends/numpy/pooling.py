@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastcnn.backends import pool_index_dtype
+from fastcnn.backends import pool_index_dtype, pool_no_index
+from fastcnn.backends.numpy.activation import relu_forward
 
 
 def extended_shape(image_shape: tuple[int, ...], ksize: int, stride: int) -> tuple[int, ...]:
@@ -37,8 +38,8 @@ def window_slices(image_shape: tuple[int, ...], ksize: int, stride: int) -> Iter
             yield i * ksize + j, (slice(None), rows, columns)
 
 
-def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    image = extend(x, ksize, stride, -np.inf)
+def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    image = extend(relu_forward(x) if rectify else x, ksize, stride, -np.inf)
     slices = window_slices(x.shape, ksize, stride)
     _, first = next(slices)
     out = image[first].copy()
@@ -48,6 +49,8 @@ def max_pool_forward(x: np.ndarray, ksize: int, stride: int) -> tuple[np.ndarray
         better = (value > out) | (np.isnan(value) & ~np.isnan(out))
         np.copyto(out, value, where=better)
         index[better] = offset
+    if rectify:  # where the maximum is 0, it is that of the first pixel, and 0 may stand for a negative number
+        index[~((out > 0) | ((out == 0) & (x[first] >= 0)))] = pool_no_index(ksize)
     return out, index
 
 
