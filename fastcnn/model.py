@@ -10,7 +10,7 @@ import numpy as np
 
 from fastcnn import storage, training
 from fastcnn.errors import FileFormatError
-from fastcnn.layers import Layer, Softmax
+from fastcnn.layers import Conv2D, Layer, MaxPooling, Relu, Softmax
 from fastcnn.shapes import check_finite, check_int, check_labels, check_number, real_array, received
 
 
@@ -19,6 +19,29 @@ class Evaluation(NamedTuple):
 
     loss: float
     accuracy: float
+
+
+def fuses(layers: list[Any], position: int) -> bool:
+    """Whether the layer at `position` is a Relu that the next one computes: that saves two passes over the array.
+
+    Exactly these classes: one derived from them may do anything.
+    """
+    return (
+        type(layers[position]) is Relu
+        and position + 1 < len(layers)
+        and type(layers[position + 1]) in (Conv2D, MaxPooling)
+        and layers[position].dtype == layers[position + 1].dtype
+    )
+
+
+def gradient_through(layers: list[Any], eta: Any) -> np.ndarray:
+    """The gradient with respect to the input of the first of `layers`."""
+    for position in reversed(range(len(layers))):
+        if fuses(layers, position) and layers[position + 1].rectified:
+            layers[position].eta = eta  # the next layer has let pass what the Relu would
+        else:
+            eta = layers[position].gradient(eta)
+    return eta
 
 
 class Sequential:
@@ -91,8 +114,16 @@ class Sequential:
 
     def logits(self, x: Any) -> np.ndarray:
         """The output of the layers before a closing Softmax."""
-        for layer in self.body:
-            x = layer.forward(x)
+        body, rectify = self.body, False
+        for position, layer in enumerate(body):
+            if rectify:
+                x = layer.forward_rectified(x)
+                rectify = False
+            elif fuses(body, position):
+                layer.x = x = layer.take_x(x)
+                rectify = True
+            else:
+                x = layer.forward(x)
         return x
 
     def forward(self, x: Any) -> np.ndarray:
@@ -102,16 +133,13 @@ class Sequential:
 
     def gradient(self, eta: Any) -> np.ndarray:
         """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
-        for layer in reversed(self.body):
-            eta = layer.gradient(eta)
-        return eta
+        return gradient_through(self.body, eta)
 
     def parameter_gradient(self, eta: Any) -> None:
         """Accumulate parameter gradients alone: nothing is computed below the first layer that learns."""
         body = self.body
         first = next((i for i, layer in enumerate(body) if hasattr(layer, "backward")), len(body))
-        for layer in reversed(body[first + 1 :]):
-            eta = layer.gradient(eta)
+        eta = gradient_through(body[first + 1 :], eta)
         for layer in body[first : first + 1]:
             if getattr(type(layer), "gradient", None) is Layer.gradient:
                 layer.parameter_gradient(layer.take_eta(eta))

@@ -30,6 +30,8 @@ class Layer:
 
     rank: ClassVar[int | None] = None  # axes of the input; None where any number makes sense
     parameter_names: ClassVar[tuple[str, ...]] = ()
+    rectifies: ClassVar[bool] = False  # whether `forward_rectified` exists
+    rectified = False  # whether the last input stands for ``max(x, 0)``: a ReLU before this layer is computed in it
 
     def __init__(self, shape: Sequence[int], *, dtype: Any = None):
         self.dtype = layer_dtype(self.name, dtype)

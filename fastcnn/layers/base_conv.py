@@ -57,6 +57,7 @@ class Conv2D(WeightedLayer):
     """
 
     rank = 4
+    rectifies = True
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
     stride = Setting(check_int)
@@ -101,21 +102,33 @@ class Conv2D(WeightedLayer):
         return batch, oh, ow, self.output_channels
 
     def forward(self, x: Any) -> np.ndarray:
+        self.rectified = False
+        return self.convolve(x)
+
+    def forward_rectified(self, x: Any) -> np.ndarray:
+        """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
+        self.rectified = True
+        return self.convolve(x)
+
+    def convolve(self, x: Any) -> np.ndarray:
         self.x = x = self.take_x(x)
-        return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding)
+        return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, self.rectified)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         self.eta = eta
-        self.add_gradients(*active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding))
+        gradients = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self.rectified)
+        self.add_gradients(*gradients)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         image_shape = (len(eta), *self.input_shape[1:])
-        return active().conv_input_gradient(eta, self.weights, image_shape, self.stride, self.padding)
+        gate = self.x if self.rectified else None
+        return active().conv_input_gradient(eta, self.weights, image_shape, self.stride, self.padding, gate)
 
     @property
     def col_image(self) -> np.ndarray:
-        cols = active().im2col(self.x, self.ksize, self.stride, self.padding)
-        return cols.reshape(len(self.x), -1, cols.shape[1])
+        x = active().relu_forward(self.x) if self.rectified else self.x
+        cols = active().im2col(x, self.ksize, self.stride, self.padding)
+        return cols.reshape(len(x), -1, cols.shape[1])
 
     @col_image.setter
     def col_image(self, value: Any) -> None:

@@ -74,11 +74,21 @@ class MaxPooling(Pooling):
     Parameters: see :class:`Pooling`.
     """
 
+    rectifies = True
     _argmax: np.ndarray | None = None
 
     def forward(self, x: Any) -> np.ndarray:
+        self.rectified = False
+        return self.pool(x)
+
+    def forward_rectified(self, x: Any) -> np.ndarray:
+        """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
+        self.rectified = True
+        return self.pool(x)
+
+    def pool(self, x: Any) -> np.ndarray:
         x = self.take_x(x)
-        out, self._argmax = active().max_pool_forward(x, self.ksize, self.stride)
+        out, self._argmax = active().max_pool_forward(x, self.ksize, self.stride, self.rectified)
         self._batch = len(x)
         return out
 
@@ -87,7 +97,10 @@ class MaxPooling(Pooling):
 
     @property
     def index(self) -> np.ndarray:
-        """1 at each input element that was the maximum of a window of the last batch, else 0; made when read."""
+        """1 at each input element that was the maximum of a window of the last batch, else 0; made when read.
+
+        In a `Sequential`, where a `Relu` before this layer is computed with it, also 0 where the Relu stops the gradient.
+        """
         if self._argmax is None or self._batch is None:
             return np.zeros(self.input_shape, self.dtype)
         return np.minimum(self.input_gradient(np.ones(self._argmax.shape, self.dtype)), 1)

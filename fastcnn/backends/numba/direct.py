@@ -10,6 +10,8 @@ fall into s x s classes, each of which sees its own weights (every s-th row and 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from fastcnn.backends.numba.gemm import bias_row, multiply_rows, pack_panel, padded, panel_width, row_tables
@@ -23,8 +25,8 @@ PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while th
 
 
 @serial
-def crop(image, n, top, left, rows, columns, rectify, target):
-    """Copy a rectangle of image n, with zeros where it lies outside, and instead of negative values if `rectify`."""
+def crop(image, n, top, left, rows, columns, floor, target):
+    """Copy a rectangle of image n, with zeros where it lies outside, and no value below `floor`."""
     _, h, w, c = image.shape
     source = image.reshape(-1)
     length = columns * c
@@ -34,24 +36,20 @@ def crop(image, n, top, left, rows, columns, rectify, target):
         begin, end = (first, last) if 0 <= top + r < h and first < last else (length, length)
         for t in range(begin):
             target[np.uintp(to + t)] = 0
-        if rectify:
-            for t in range(begin, end):
-                value = source[np.uintp(at + t)]
-                target[np.uintp(to + t)] = image.dtype.type(0) if value < 0 else value
-        else:
-            for t in range(begin, end):
-                target[np.uintp(to + t)] = source[np.uintp(at + t)]
+        for t in range(begin, end):
+            value = source[np.uintp(at + t)]
+            target[np.uintp(to + t)] = floor if value < floor else value
         for t in range(end, length):
             target[np.uintp(to + t)] = 0
 
 
 @inline
-def windows(image, n, top, left, rows, columns, rectify, scratch):
+def windows(image, n, top, left, rows, columns, floor, scratch):
     """(flat array, length of a row) of a rectangle of image n: in place, or copied to `scratch` if need be."""
     _, h, w, c = image.shape
-    if top >= 0 and left >= 0 and top + rows <= h and left + columns <= w and not rectify:
+    if top >= 0 and left >= 0 and top + rows <= h and left + columns <= w and floor == -np.inf:
         return image.reshape(-1)[((n * h + top) * w + left) * c :], w * c
-    crop(image, n, top, left, rows, columns, rectify, scratch)
+    crop(image, n, top, left, rows, columns, floor, scratch)
     return scratch, columns * c
 
 
@@ -66,76 +64,50 @@ def grid_offsets(rows, columns, row_step, column_step, table):
 
 
 @serial
-def rows_of_windows(
-    image,
-    n,
-    r0,
-    rows,
-    columns,
-    top,
-    left,
-    stride,
-    kh,
-    kw,
-    rectify,
-    weights,
-    ldb,
-    bias,
-    out,
-    gate,
-    to,
-    row,
-    column,
-    scratch,
-    tables,
-):
-    """`rows` rows of output pixels from r0 on, `columns` each, written `row` and `column` elements apart from `to`."""
-    channels, pixels = image.shape[3], rows * columns
+def close_gate(out, gate, to, rows, columns, row, column, channels):
+    """Set a grid of pixels to 0 wherever `gate`, an array like `out`, is not 0 or larger."""
+    for r in range(rows):
+        for c in range(columns):
+            at = to + r * row + c * column
+            for t in range(channels):
+                if not gate[np.uintp(at + t)] >= 0:
+                    out[np.uintp(at + t)] = 0
+
+
+@serial
+def rows_of_windows(image, n, r0, rows, columns, window, floor, weights, bias, out, gate, grid, scratch, tables):
+    """`rows` rows of output pixels from r0 on, `columns` each, written grid[1] and grid[2] elements apart from grid[0].
+
+    `window` is (top, left) of the first window, the stride, and the height and width of a window.
+    """
+    (top, left, stride, kh, kw), (to, row, column) = window, grid
+    channels, outputs, pixels = image.shape[3], out.shape[3], rows * columns
     a_rows, c_rows = tables[0, :pixels], tables[1, :pixels]
     height, width = (rows - 1) * stride + kh, (columns - 1) * stride + kw
-    a, length = windows(image, n, r0 * stride + top, left, height, width, rectify, scratch)
+    a, length = windows(image, n, r0 * stride + top, left, height, width, floor, scratch)
     grid_offsets(rows, columns, stride * length, stride * channels, a_rows)
     grid_offsets(rows, columns, row, column, c_rows)
-    c, gates = out.reshape(-1), gate.reshape(-1)
-    run = kw * channels
-    multiply_rows(a, a_rows, length, 1, kh, run, weights, 0, ldb, c, to, c_rows, out.shape[3], bias, False, gates)
+    target = out.reshape(-1)
+    run = length, kh, 1, kw * channels
+    multiply_rows(a, a_rows, run, weights, 0, target, to, c_rows, outputs, bias, False)
+    if gate.size:
+        close_gate(target, gate.reshape(-1), to, rows, columns, row, column, outputs)
 
 
 @kernel
-def convolve(
-    image, top, left, stride, kh, kw, rectify, weights, ldb, bias, out, gate, first, step, size, block, scratch, tables
-):
-    """Windows of kh x kw that start at (top, left) and every `stride`: size[0] x size[1] of them for each image, written
-    to out[:, first[0] :: step, first[1] :: step]. A task is `block` rows of windows."""
-    _, oh, ow, channels = out.shape
-    blocks = (size[0] + block - 1) // block
+def convolve(image, size, window, floor, weights, bias, out, gate, place, block, scratch, tables):
+    """size[0] x size[1] windows of each image, written to out[:, place[0] :: place[2], place[1] :: place[2]].
+
+    A task is `block` rows of windows.
+    """
+    (rows, columns), (y, x, step), (_, oh, ow, channels) = size, place, out.shape
+    blocks = (rows + block - 1) // block
     for it in prange(image.shape[0] * blocks):
         n, r0 = np.int64(it) // blocks, np.int64(it) % blocks * block
-        rows, thread = min(block, size[0] - r0), get_thread_id()
-        to = ((n * oh + first[0] + r0 * step) * ow + first[1]) * channels
-        rows_of_windows(
-            image,
-            n,
-            r0,
-            rows,
-            size[1],
-            top,
-            left,
-            stride,
-            kh,
-            kw,
-            rectify,
-            weights,
-            ldb,
-            bias,
-            out,
-            gate,
-            to,
-            step * ow * channels,
-            step * channels,
-            scratch[thread],
-            tables[thread],
-        )
+        count, thread = min(block, rows - r0), get_thread_id()
+        grid = ((n * oh + y + r0 * step) * ow + x) * channels, step * ow * channels, step * channels
+        memory, table = scratch[thread], tables[thread]
+        rows_of_windows(image, n, r0, count, columns, window, floor, weights, bias, out, gate, grid, memory, table)
 
 
 @kernel
@@ -161,33 +133,21 @@ def pack_weights(weights, turned, first, step, taps, panels):
         pack_panel(b, at + j * b_col, b_row, b_col, rows, min(width, n - j), width, panels, to)
 
 
-def run(image, top, left, stride, taps, rectify, panels, ldb, bias, out, gate, first, step, size):
+def lowest(x: np.ndarray, rectify: bool) -> np.floating:
+    """The `floor` of kernels: max(value, floor) is max(value, 0) or the value itself. A branch instead of the maximum
+    takes the registers apart that a transform needs."""
+    return x.dtype.type(0 if rectify else -np.inf)
+
+
+def run(image, size, window, floor, panels, bias, out, gate, place):
     """Launch `convolve` with its scratch memory."""
-    rows, columns = size
+    (rows, columns), (_, _, stride, kh, kw), channels = size, window, image.shape[3]
     block = max(1, min(rows, -(-PIXELS // columns)))
-    area = ((block - 1) * stride + taps[0]) * ((columns - 1) * stride + taps[1])
-    scratch = empty((get_num_threads(), area * image.shape[3]), image.dtype)
-    work = len(image) * rows * columns * taps[0] * taps[1] * image.shape[3] * out.shape[3]
-    convolve(
-        image,
-        top,
-        left,
-        stride,
-        *taps,
-        rectify,
-        panels,
-        ldb,
-        bias,
-        out,
-        gate,
-        first,
-        step,
-        size,
-        block,
-        scratch,
-        row_tables(block * columns),
-        work=work,
-    )
+    area = ((block - 1) * stride + kh) * ((columns - 1) * stride + kw)
+    scratch = empty((get_num_threads(), area * channels), image.dtype)
+    work = len(image) * rows * columns * kh * kw * channels * out.shape[3]
+    tables = row_tables(block * columns)
+    convolve(image, size, window, floor, panels, bias, out, gate, place, block, scratch, tables, work=work)
 
 
 def conv_forward(x, weights, bias, stride, padding, rectify=False):
@@ -196,8 +156,8 @@ def conv_forward(x, weights, bias, stride, padding, rectify=False):
     out = empty((len(x), *size, outputs), x.dtype)
     panels = empty((k * k * inputs * padded(outputs, x.dtype),), x.dtype)
     pack_weights(weights, False, (0, 0), 1, (k, k), panels, work=MOVE * weights.size)
-    start = bias_row(bias, outputs, x.dtype)
-    run(x, -padding[0], -padding[0], stride, (k, k), rectify, panels, 0, start, out, out[:0], (0, 0), 1, size)
+    window = (-padding[0], -padding[0], stride, k, k)
+    run(x, size, window, lowest(x, rectify), panels, bias_row(bias, outputs, x.dtype), out, out[:0], (0, 0, 1))
     return out
 
 
@@ -205,17 +165,16 @@ def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
     k, _, inputs, outputs = weights.shape
     image = empty(image_shape, eta.dtype)
     gate = image[:0] if gate is None else gate
-    start = bias_row(None, inputs, eta.dtype)
+    bias = bias_row(None, inputs, eta.dtype)
     panels = empty((k * k * outputs * padded(inputs, eta.dtype),), eta.dtype)
-    for p in range(stride):
-        for q in range(stride):
-            phase = (p, q)
-            taps = tuple(-(-(k - f) // stride) if k > f else 0 for f in phase)
-            first = tuple((f - padding[0]) % stride for f in phase)
-            size = tuple(max(0, -(-(length - f) // stride)) for length, f in zip(image_shape[1:3], first, strict=True))
-            if 0 in size:
-                continue
-            top, left = ((f + padding[0] - o) // stride - (t - 1) for f, t, o in zip(first, taps, phase, strict=True))
-            pack_weights(weights, True, phase, stride, taps, panels, work=MOVE * weights.size)
-            run(eta, top, left, 1, taps, False, panels, 0, start, image, gate, first, stride, size)
+    for phase in itertools.product(range(stride), repeat=2):
+        # The pixels of this class are first, first + stride, ...; they see the taps phase, phase + stride, ...
+        first = tuple((f - padding[0]) % stride for f in phase)
+        size = tuple(max(0, -(-(length - f) // stride)) for length, f in zip(image_shape[1:3], first, strict=True))
+        taps = tuple(max(0, -(-(k - f) // stride)) for f in phase)
+        top, left = ((o + padding[0] - f) // stride - t + 1 for o, f, t in zip(first, phase, taps, strict=True))
+        if 0 in size:
+            continue
+        pack_weights(weights, True, phase, stride, taps, panels, work=MOVE * weights.size)
+        run(eta, size, (top, left, 1, *taps), lowest(eta, False), panels, bias, image, gate, (*first, stride))
     return image

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.direct import windows
+from fastcnn.backends.numba.direct import lowest, windows
 from fastcnn.backends.numba.gemm import multiply_rows, pack_rows, padded, sum_parts
 from fastcnn.backends.numba.jit import get_thread_id, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
@@ -33,23 +33,21 @@ def weight_offsets(k, channels, length, outputs, image_table, weight_table):
 
 
 @serial
-def add_block(x, eta, n, r0, rows, top, left, stride, k, rectify, part, sums, scratch, panels, tables):
+def add_block(x, eta, n, r0, rows, top, left, stride, k, floor, part, sums, scratch, panels, tables):
     """Add what `rows` rows of eta from r0 on, of image n, contribute to the gradients."""
     channels, (_, oh, ow, outputs) = x.shape[3], eta.shape
     height, width = (rows - 1) * stride + k, (ow - 1) * stride + k
-    a, length = windows(x, n, r0 * stride + top, left, height, width, rectify, scratch)
+    a, length = windows(x, n, r0 * stride + top, left, height, width, floor, scratch)
     a_rows, c_rows = tables[0], tables[1]
     weight_offsets(k, channels, length, outputs, a_rows, c_rows)
     e = eta.reshape(-1)
     pack_rows(e, (n * oh + r0) * ow * outputs, outputs, rows * ow, outputs, panels, sums)
-    step = stride * channels
-    multiply_rows(
-        a, a_rows, stride * length, step, rows, ow, panels, 0, 0, part, 0, c_rows, outputs, sums, True, part[:0]
-    )
+    run = stride * length, rows, stride * channels, ow
+    multiply_rows(a, a_rows, run, panels, 0, part, 0, c_rows, outputs, sums, True)
 
 
 @kernel
-def add_blocks(x, eta, top, left, stride, k, rectify, block, parts, sums, scratch, panels, tables):
+def add_blocks(x, eta, top, left, stride, k, floor, block, parts, sums, scratch, panels, tables):
     """parts[s], sums[s] = the gradients from share s of all blocks of rows."""
     blocks = (eta.shape[1] + block - 1) // block
     count, shares = eta.shape[0] * blocks, parts.shape[0]
@@ -70,7 +68,7 @@ def add_blocks(x, eta, top, left, stride, k, rectify, block, parts, sums, scratc
                 left,
                 stride,
                 k,
-                rectify,
+                floor,
                 parts[share],
                 sums[share],
                 scratch[thread],
@@ -92,7 +90,7 @@ def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
     tables = empty((threads, 2, size // outputs), np.int64)
     work = batch * oh * ow * size
     add_blocks(
-        x, eta, -padding[0], -padding[0], stride, ksize, rectify, block, parts, sums, scratch, panels, tables, work=work
+        x, eta, -padding[0], -padding[0], stride, ksize, lowest(x, rectify), block, parts, sums, scratch, panels, tables, work=work
     )
     dw = empty((size,), dtype)
     sum_parts(parts, dw, work=shares * size)

@@ -15,10 +15,11 @@ import numpy as np
 from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import VECTOR_BYTES, add, lanes, load, store
-from fastcnn.backends.numba.tile import outer_add, row_offsets, tile_gate, tile_load, tile_of, tile_store
+from fastcnn.backends.numba.tile import outer_add, row_offsets, tile_load, tile_of, tile_store
 from fastcnn.runtime import get_num_threads
 
-GROUP_BYTES = 64 << 10  # panels of B that stay in the L1 cache while the rows of A pass by
+SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
+CHUNK = 12  # rows of C
 BLOCK_ROWS = 192  # rows of C in one task
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
@@ -38,105 +39,43 @@ def tile_product(tile, a, rows, a_outer, a_inner, outer, inner, b, q, step):
 
 
 @inline
-def panel_product(
-    count,
-    a,
-    a_rows,
-    i0,
-    i1,
-    a_outer,
-    a_inner,
-    outer,
-    inner,
-    b,
-    q,
-    step,
-    c,
-    c0,
-    c_rows,
-    columns,
-    bias,
-    j,
-    accumulate,
-    gate,
-):
-    """Rows i0:i1 of one panel of C, in tiles of `count` rows."""
-    for i in range(i0, i1, count):
-        rows, to = row_offsets(a_rows, i, i1, count), row_offsets(c_rows, i, i1, count)
+def panel_product(count, a, a_rows, first, last, sum_over, b, q, step, c, c0, c_rows, columns, bias, j, accumulate):
+    """Rows first:last of one panel of C, in tiles of `count` rows."""
+    a_outer, outer, a_inner, inner = sum_over
+    for i in range(first, last, count):
+        rows, to = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
         tile = tile_load(c, c0, to, columns) if accumulate else tile_of(bias, j, count)
-        for k in range(outer):
-            p = k * a_outer
+        k = q
+        for s in range(outer):
+            p = s * a_outer
             for _ in range(inner):
-                tile = outer_add(tile, a, rows, p, b, q + 0)
+                tile = outer_add(tile, a, rows, p, b, k)
                 p += a_inner
-                q += step
-        q -= outer * inner * step
-        if gate.size:
-            tile = tile_gate(tile, tile_load(gate, c0, to, columns))
+                k += step
         tile_store(tile, c, c0, to, columns)
 
 
 @serial
-def multiply_rows(a, a_rows, a_outer, a_inner, outer, inner, b, b0, ldb, c, c0, c_rows, n, bias, accumulate, gate):
+def multiply_rows(a, a_rows, sum_over, b, b0, c, c0, c_rows, n, bias, accumulate):
     """C = A @ B + bias, or C += A @ B, for n columns and for the rows of A and C that begin at the offsets given.
 
-    B lies in rows of `ldb` elements, or packed (see `pack`) where `ldb` is 0. `bias` is as long as a packed row of B.
-    Where `gate`, an array like C, has elements, C is 0 wherever the gate is below 0.
+    `sum_over` is (a_outer, outer, a_inner, inner): the elements of a row of A are `outer` runs, a_outer apart, of
+    `inner` elements, a_inner apart. B is packed (see `pack_rows`); `bias` is as long as a packed row of it.
     """
-    v, depth, rows = lanes(b), outer * inner, a_rows.size
-    chunk = 12 if 2 * v < n and depth * n * b.itemsize < GROUP_BYTES else rows
-    for i in range(0, rows, chunk):
-        last = min(rows, i + chunk)
+    v, depth, rows = lanes(b), sum_over[1] * sum_over[3], a_rows.size
+    # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
+    chunk = CHUNK if 2 * v < n and depth * n * b.itemsize <= SMALL_BYTES else rows
+    for first in range(0, rows, chunk):
+        last = min(rows, first + chunk)
         for j in range(0, n, 2 * v):
-            q = b0 + j if ldb else b0 + j * depth
-            if n - j > v:
-                step = ldb if ldb else 2 * v
+            q, at, left = b0 + j * depth, c0 + j, n - j
+            if left > v:
+                columns = min(2 * v, left)
                 panel_product(
-                    6,
-                    a,
-                    a_rows,
-                    i,
-                    last,
-                    a_outer,
-                    a_inner,
-                    outer,
-                    inner,
-                    b,
-                    q,
-                    step,
-                    c,
-                    c0 + j,
-                    c_rows,
-                    min(2 * v, n - j),
-                    bias,
-                    j,
-                    accumulate,
-                    gate,
+                    6, a, a_rows, first, last, sum_over, b, q, 2 * v, c, at, c_rows, columns, bias, j, accumulate
                 )
             else:
-                step = ldb if ldb else v
-                panel_product(
-                    12,
-                    a,
-                    a_rows,
-                    i,
-                    last,
-                    a_outer,
-                    a_inner,
-                    outer,
-                    inner,
-                    b,
-                    q,
-                    step,
-                    c,
-                    c0 + j,
-                    c_rows,
-                    n - j,
-                    bias,
-                    j,
-                    accumulate,
-                    gate,
-                )
+                panel_product(12, a, a_rows, first, last, sum_over, b, q, v, c, at, c_rows, left, bias, j, accumulate)
 
 
 @inline
@@ -221,9 +160,8 @@ def block(a, a_row, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
         a_rows[i], c_rows[i] = i * a_row, i * n
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
-        multiply_rows(
-            a[k * a_col :], a_rows, 0, a_col, 1, depth, b, k * packed_row, 0, c, c0, c_rows, n, bias, k > k0, b[:0]
-        )
+        run = 0, 1, a_col, depth
+        multiply_rows(a[k * a_col :], a_rows, run, b, k * packed_row, c, c0, c_rows, n, bias, k > k0)
 
 
 @kernel

@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends import pool_index_dtype, pool_no_index
+from fastcnn.backends.numba.direct import lowest
 from fastcnn.backends.numba.jit import MOVE, get_thread_id, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
     add,
+    at_least,
     divide,
     fill,
     lanes,
@@ -21,7 +23,6 @@ from fastcnn.backends.numba.simd import (
     load_integers,
     load_part,
     multiply,
-    positive,
     store_integers,
     store_part,
     stream,
@@ -36,10 +37,10 @@ NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
 
 
 @serial
-def max_row(x, n, oh, ksize, stride, rectify, nowhere, out, index):
+def max_row(x, n, oh, ksize, stride, floor, nowhere, out, index):
     _, h, w, c = x.shape
     source, target, offsets = x.reshape(-1), out.reshape(-1), index.reshape(-1)
-    top, one = oh * stride, fill(source, 1)
+    top, one, low = oh * stride, fill(source, 1), fill(source, floor)
     rows = min(ksize, h - top)
     for ow in range(out.shape[2]):
         columns = min(ksize, w - ow * stride)
@@ -48,36 +49,34 @@ def max_row(x, n, oh, ksize, stride, rectify, nowhere, out, index):
         for t in range(0, c, lanes(source)):
             count = c - t
             first = load_part(source, corner + t, count)
-            best = positive(first) if rectify else first
+            best = at_least(first, low)
             number, offset = fill(source, 0), fill(source, 0)
             for i in range(rows):
                 for j in range(columns):
-                    value = load_part(source, corner + (i * w + j) * c + t, count)
-                    if rectify:
-                        value = positive(value)
+                    value = at_least(load_part(source, corner + (i * w + j) * c + t, count), low)
                     offset = where_larger(value, best, number, offset)
                     best = where_larger(value, best, value, best)
                     number = add(number, one)
                 number = add(number, fill(source, ksize - columns))
-            if rectify:
+            if floor == 0:
                 offset = where_passes(best, first, offset, fill(source, nowhere))
             store_part(target, to + t, best, count)
             store_integers(offsets, to + t, offset, count)
 
 
 @kernel
-def max_rows(x, ksize, stride, rectify, nowhere, out, index):
+def max_rows(x, ksize, stride, floor, nowhere, out, index):
     oh_n = out.shape[1]
     for it in prange(out.shape[0] * oh_n):
         row = np.int64(it)
-        max_row(x, row // oh_n, row % oh_n, ksize, stride, rectify, nowhere, out, index)
+        max_row(x, row // oh_n, row % oh_n, ksize, stride, floor, nowhere, out, index)
 
 
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
     b, h, w, c = x.shape
     out = empty((b, h // stride, w // stride, c), x.dtype)
     index = empty(out.shape, pool_index_dtype(ksize))
-    max_rows(x, ksize, stride, rectify, pool_no_index(ksize), out, index, work=MOVE * x.size)
+    max_rows(x, ksize, stride, lowest(x, rectify), pool_no_index(ksize), out, index, work=MOVE * x.size)
     return out, index
 
 

@@ -244,25 +244,13 @@ def multiply(typingctx, a, b):
 
 
 @intrinsic
-def positive(typingctx, a):
-    """Lane by lane 0 where a is below 0, else a; NaN stays."""
+def at_least(typingctx, a, low):
+    """Lane by lane `low` where a is below it, else a; NaN stays."""
 
     def codegen(context, builder, signature, args):
-        zero = ir.Constant(a.llvm_type, None)
-        return builder.select(builder.fcmp_ordered("<", args[0], zero), zero, args[0])
+        return builder.select(builder.fcmp_ordered("<", *args), args[1], args[0])
 
-    return a(a), codegen
-
-
-@intrinsic
-def gated(typingctx, a, gate):
-    """Lane by lane a where `gate` is 0 or larger, else 0."""
-
-    def codegen(context, builder, signature, args):
-        zero = ir.Constant(a.llvm_type, None)
-        return builder.select(builder.fcmp_ordered(">=", args[1], zero), args[0], zero)
-
-    return a(a, gate), codegen
+    return a(a, low), codegen
 
 
 @intrinsic

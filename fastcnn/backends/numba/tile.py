@@ -185,19 +185,3 @@ def tile_store(typingctx, tile, c, index, rows, columns):
         return context.get_dummy_value()
 
     return types.void(tile, c, types.intp, rows, types.intp), codegen
-
-
-@intrinsic
-def tile_gate(typingctx, tile, gate):
-    """The tile where `gate`, another tile, is 0 or larger; elsewhere 0."""
-
-    def codegen(context, builder, signature, args):
-        value = args[0]
-        zero = ir.Constant(tile.vector.llvm_type, None)
-        for _, _, position in tile.places():
-            opens = builder.fcmp_ordered(">=", builder.extract_value(args[1], position), zero)
-            part = builder.select(opens, builder.extract_value(value, position), zero)
-            value = builder.insert_value(value, part, position)
-        return value
-
-    return tile(tile, gate), codegen

@@ -17,19 +17,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.direct import pack_weights
-from fastcnn.backends.numba.gemm import bias_row, multiply_rows, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial
+from fastcnn.backends.numba.direct import close_gate, lowest, pack_weights
+from fastcnn.backends.numba.gemm import bias_row, multiply_rows, padded, panel_width, row_tables, vector_lanes
+from fastcnn.backends.numba.jit import MOVE, get_thread_id, inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
     add,
+    at_least,
     fill,
-    gated,
     lanes,
     load,
-    load_part,
     multiply,
-    positive,
     store,
     store_part,
     subtract,
@@ -37,7 +35,7 @@ from fastcnn.backends.numba.simd import (
 from fastcnn.runtime import get_num_threads
 from fastcnn.shapes import conv_output_size
 
-TILES = 56  # of one task
+TILES = 48  # of one task; a multiple of the 6 rows of a register tile
 
 
 @inline
@@ -52,8 +50,21 @@ def output_line(m0, m1, m2, m3):
     return add(add(m0, m1), m2), subtract(subtract(m1, m2), m3)
 
 
+@inline
+def load_line(source, at, step):
+    """Four vectors `step` elements apart."""
+    return load(source, at), load(source, at + step), load(source, at + 2 * step), load(source, at + 3 * step)
+
+
+@inline
+def store_line(target, at, step, line):
+    """Four vectors to places `step` elements apart."""
+    store(target, at, line[0]), store(target, at + step, line[1])
+    store(target, at + 2 * step, line[2]), store(target, at + 3 * step, line[3])
+
+
 @serial
-def patch(image, n, top, left, side, rectify, target, width):
+def patch(image, n, top, left, side, floor, target, width):
     """Copy side x side pixels of image n to rows of `width` channels, with zeros outside the image and beyond C."""
     _, h, w, c = image.shape
     source = image.reshape(-1)
@@ -64,209 +75,110 @@ def patch(image, n, top, left, side, rectify, target, width):
             at = ((n * h + y) * w + x) * c
             for t in range(c if inside else 0):
                 value = source[np.uintp(at + t)]
-                target[np.uintp(to + t)] = image.dtype.type(0) if rectify and value < 0 else value
+                target[np.uintp(to + t)] = floor if value < floor else value
             for t in range(c if inside else 0, width):
                 target[np.uintp(to + t)] = 0
 
 
+@inline
+def input_row(source, at, column, low):
+    """One row of d B, its elements at least `low`."""
+    d0, d1, d2, d3 = load_line(source, at, column)
+    return input_line(at_least(d0, low), at_least(d1, low), at_least(d2, low), at_least(d3, low))
+
+
 @serial
-def input_tile(source, at, row, column, channels, rectify, target, to, step):
+def input_tile(source, at, row, column, channels, floor, target, to, step):
     """B' d B of one tile, element g of it at target[to + g * step :]; `source` holds whole vectors of channels."""
+    low = fill(source, floor)
     for t in range(0, channels, lanes(source)):
-        p = at + t
-        q = p + row
-        r = q + row
-        s = r + row
-        d00, d01, d02, d03 = (
-            load(source, p),
-            load(source, p + column),
-            load(source, p + 2 * column),
-            load(source, p + 3 * column),
-        )
-        d10, d11, d12, d13 = (
-            load(source, q),
-            load(source, q + column),
-            load(source, q + 2 * column),
-            load(source, q + 3 * column),
-        )
-        d20, d21, d22, d23 = (
-            load(source, r),
-            load(source, r + column),
-            load(source, r + 2 * column),
-            load(source, r + 3 * column),
-        )
-        d30, d31, d32, d33 = (
-            load(source, s),
-            load(source, s + column),
-            load(source, s + 2 * column),
-            load(source, s + 3 * column),
-        )
-        if rectify:
-            d00, d01, d02, d03 = positive(d00), positive(d01), positive(d02), positive(d03)
-            d10, d11, d12, d13 = positive(d10), positive(d11), positive(d12), positive(d13)
-            d20, d21, d22, d23 = positive(d20), positive(d21), positive(d22), positive(d23)
-            d30, d31, d32, d33 = positive(d30), positive(d31), positive(d32), positive(d33)
-        d00, d10, d20, d30 = input_line(d00, d10, d20, d30)
-        d01, d11, d21, d31 = input_line(d01, d11, d21, d31)
-        d02, d12, d22, d32 = input_line(d02, d12, d22, d32)
-        d03, d13, d23, d33 = input_line(d03, d13, d23, d33)
-        d00, d01, d02, d03 = input_line(d00, d01, d02, d03)
-        d10, d11, d12, d13 = input_line(d10, d11, d12, d13)
-        d20, d21, d22, d23 = input_line(d20, d21, d22, d23)
-        d30, d31, d32, d33 = input_line(d30, d31, d32, d33)
-        k = to + t
-        (
-            store(target, k, d00),
-            store(target, k + step, d01),
-            store(target, k + 2 * step, d02),
-            store(target, k + 3 * step, d03),
-        )
-        k += 4 * step
-        (
-            store(target, k, d10),
-            store(target, k + step, d11),
-            store(target, k + 2 * step, d12),
-            store(target, k + 3 * step, d13),
-        )
-        k += 4 * step
-        (
-            store(target, k, d20),
-            store(target, k + step, d21),
-            store(target, k + 2 * step, d22),
-            store(target, k + 3 * step, d23),
-        )
-        k += 4 * step
-        (
-            store(target, k, d30),
-            store(target, k + step, d31),
-            store(target, k + 2 * step, d32),
-            store(target, k + 3 * step, d33),
-        )
+        p, k = at + t, to + t
+        d00, d01, d02, d03 = input_row(source, p, column, low)
+        d10, d11, d12, d13 = input_row(source, p + row, column, low)
+        d20, d21, d22, d23 = input_row(source, p + 2 * row, column, low)
+        d30, d31, d32, d33 = input_row(source, p + 3 * row, column, low)
+        store_line(target, k, 4 * step, input_line(d00, d10, d20, d30))
+        store_line(target, k + step, 4 * step, input_line(d01, d11, d21, d31))
+        store_line(target, k + 2 * step, 4 * step, input_line(d02, d12, d22, d32))
+        store_line(target, k + 3 * step, 4 * step, input_line(d03, d13, d23, d33))
 
 
 @serial
-def input_tiles(image, top, left, columns, tiles, first, count, rectify, v, step, width, edge):
-    """The transforms of `count` tiles from number `first` on: element g of tile t at v[g * step + t * width :]."""
-    _, h, w, c = image.shape
+def input_tiles(image, corner, grid, first, count, floor, v, step, width, edge):
+    """The transforms of `count` tiles from number `first` on: element g of tile t at v[g * step + t * width :].
+
+    `corner` is (top, left) of the first tile, `grid` (tiles in a row, tiles of an image).
+    """
+    (_, h, w, c), (top, left), (columns, tiles) = image.shape, corner, grid
     source = image.reshape(-1)
     whole = c % lanes(source) == 0
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
         y, x = top + 2 * (q // columns), left + 2 * (q % columns)
         if whole and y >= 0 and x >= 0 and y + 4 <= h and x + 4 <= w:
-            input_tile(source, ((n * h + y) * w + x) * c, w * c, c, c, rectify, v, t * width, step)
+            input_tile(source, ((n * h + y) * w + x) * c, w * c, c, c, floor, v, t * width, step)
         else:
-            patch(image, n, y, x, 4, rectify, edge, width)
-            input_tile(edge, 0, 4 * width, width, c, False, v, t * width, step)
-
-
-@inline
-def finish(value, bias, j, out, gate, at, count):
-    """Add the bias, close the gate where there is one, and store the first `count` lanes."""
-    value = add(value, load(bias, j))
-    if gate.size:
-        value = gated(value, load_part(gate, at, count))
-    store_part(out, at, value, count)
+            patch(image, n, y, x, 4, floor, edge, width)
+            input_tile(edge, 0, 4 * width, width, c, floor, v, t * width, step)
 
 
 @serial
-def output_tile(m, at, step, bias, j, columns, out, gate, to, row, column, rows_inside, columns_inside):
-    """A' m A of one tile and some columns: 2 x 2 pixels of `out`, as far as they are inside."""
+def output_tile(m, at, step, bias, j, columns, out, to, row, column, inside):
+    """A' m A of one tile and some columns, and the bias: inside[0] x inside[1] pixels of `out`."""
     for t in range(0, columns, lanes(m)):
-        k = at + t
-        m00, m01, m02, m03 = load(m, k), load(m, k + step), load(m, k + 2 * step), load(m, k + 3 * step)
-        k += 4 * step
-        m10, m11, m12, m13 = load(m, k), load(m, k + step), load(m, k + 2 * step), load(m, k + 3 * step)
-        k += 4 * step
-        m20, m21, m22, m23 = load(m, k), load(m, k + step), load(m, k + 2 * step), load(m, k + 3 * step)
-        k += 4 * step
-        m30, m31, m32, m33 = load(m, k), load(m, k + step), load(m, k + 2 * step), load(m, k + 3 * step)
+        m00, m01, m02, m03 = load_line(m, at + t, step)
+        m10, m11, m12, m13 = load_line(m, at + t + 4 * step, step)
+        m20, m21, m22, m23 = load_line(m, at + t + 8 * step, step)
+        m30, m31, m32, m33 = load_line(m, at + t + 12 * step, step)
         m00, m10 = output_line(m00, m10, m20, m30)
         m01, m11 = output_line(m01, m11, m21, m31)
         m02, m12 = output_line(m02, m12, m22, m32)
         m03, m13 = output_line(m03, m13, m23, m33)
         m00, m01 = output_line(m00, m01, m02, m03)
         m10, m11 = output_line(m10, m11, m12, m13)
-        count, z = columns - t, to + j + t
-        finish(m00, bias, j + t, out, gate, z, count)
-        if columns_inside > 1:
-            finish(m01, bias, j + t, out, gate, z + column, count)
-        if rows_inside > 1:
-            finish(m10, bias, j + t, out, gate, z + row, count)
-            if columns_inside > 1:
-                finish(m11, bias, j + t, out, gate, z + row + column, count)
+        count, z, b = columns - t, to + t, load(bias, j + t)
+        store_part(out, z, add(m00, b), count)
+        if inside[1] > 1:
+            store_part(out, z + column, add(m01, b), count)
+        if inside[0] > 1:
+            store_part(out, z + row, add(m10, b), count)
+            if inside[1] > 1:
+                store_part(out, z + row + column, add(m11, b), count)
 
 
 @serial
-def tiles_block(image, top, left, rectify, u, bias, out, gate, first, count, columns, tiles, v, m, edge, table):
-    """Convolve `count` tiles from number `first` on."""
-    channels, (_, oh, ow, outputs) = image.shape[3], out.shape
-    lane = lanes(v)
-    width = (channels + lane - 1) // lane * lane
-    step = v.size // 16
-    input_tiles(image, top, left, columns, tiles, first, count, rectify, v, step, width, edge)
+def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v, m, edge, table):
+    """Convolve `count` tiles from number `first` on; `grid` is (tiles in a row, tiles of an image)."""
+    channels, (_, oh, ow, outputs), lane, (columns, tiles) = image.shape[3], out.shape, lanes(v), grid
+    width, step = (channels + lane - 1) // lane * lane, v.size // 16
+    input_tiles(image, corner, grid, first, count, floor, v, step, width, edge)
     result, gates = out.reshape(-1), gate.reshape(-1)
     a_rows, c_rows, zeros = table[0, :count], table[1, :count], np.zeros(2 * lane, v.dtype)
-    for i in range(count):
-        a_rows[i] = i * width
     for j in range(0, outputs, 2 * lane):
         panel = panel_width(outputs, j, lane)
         n = min(panel, outputs - j)
         for i in range(count):
-            c_rows[i] = i * panel
+            a_rows[i], c_rows[i] = i * width, i * panel
         for g in range(16):
-            q = j * 16 * channels + g * channels * panel
-            multiply_rows(
-                v[g * step :],
-                a_rows,
-                0,
-                1,
-                1,
-                channels,
-                u,
-                q,
-                0,
-                m,
-                g * count * panel,
-                c_rows,
-                n,
-                zeros,
-                False,
-                zeros[:0],
-            )
+            q = (j * 16 + g * panel) * channels
+            a, to = v[g * step :], g * count * panel
+            multiply_rows(a, a_rows, (0, 1, 1, channels), u, q, m, to, c_rows, n, zeros, False)
         for t in range(count):
             i, q = (first + t) // tiles, (first + t) % tiles
             y, x = 2 * (q // columns), 2 * (q % columns)
-            to = ((i * oh + y) * ow + x) * outputs
-            output_tile(
-                m, t * panel, count * panel, bias, j, n, result, gates, to, ow * outputs, outputs, oh - y, ow - x
-            )
+            to, inside = ((i * oh + y) * ow + x) * outputs + j, (min(2, oh - y), min(2, ow - x))
+            output_tile(m, t * panel, count * panel, bias, j, n, result, to, ow * outputs, outputs, inside)
+            if gate.size:
+                close_gate(result, gates, to, inside[0], inside[1], ow * outputs, outputs, n)
 
 
 @kernel
-def convolve_tiles(image, top, left, rectify, u, bias, out, gate, columns, tiles, block, v, m, edge, tables):
-    total = out.shape[0] * tiles
+def convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables):
+    total = out.shape[0] * grid[1]
     for it in prange((total + block - 1) // block):
-        first, thread = np.int64(it) * block, get_thread_id()
+        first, i = np.int64(it) * block, get_thread_id()
         count = min(block, total - first)
-        tiles_block(
-            image,
-            top,
-            left,
-            rectify,
-            u,
-            bias,
-            out,
-            gate,
-            first,
-            count,
-            columns,
-            tiles,
-            v[thread],
-            m[thread],
-            edge[thread],
-            tables[thread],
-        )
+        tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables[i])
 
 
 @serial
@@ -302,26 +214,21 @@ def transform_weights(packed, channels, n, u):
             weight_column(packed, j * 9 * channels + at, channels * width, u, j * 16 * channels + at, channels * width)
 
 
-def convolve(image, weights, turned, bias, out, padding, rectify, gate):
+def convolve(image, weights, turned, bias, out, padding, floor, gate):
     """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
     channels, outputs, dtype = image.shape[3], out.shape[3], image.dtype
     packed = empty((9 * channels * padded(outputs, dtype),), dtype)
-    pack_weights(weights, turned, (0, 0), 1, (3, 3), packed, work=16 * weights.size)
+    pack_weights(weights, turned, (0, 0), 1, (3, 3), packed, work=MOVE * weights.size)
     u = empty((16 * channels * padded(outputs, dtype),), dtype)
-    transform_weights(packed, channels, outputs, u, work=64 * weights.size)
+    transform_weights(packed, channels, outputs, u, work=4 * MOVE * weights.size)
     rows, columns = (-(-size // 2) for size in out.shape[1:3])
-    tiles, threads = rows * columns, get_num_threads()
-    block = even_share(len(out) * tiles, TILES)
-    lane = vector_lanes(dtype)
-    width = -(-channels // lane) * lane
-    v = empty((threads, 16 * (block * width + lane)), dtype)
-    m = empty((threads, 16 * block * 2 * lane), dtype)
-    edge = empty((threads, 16 * width), dtype)
-    tables = empty((threads, 2, block), np.int64)
-    work = len(out) * tiles * 16 * channels * outputs
-    convolve_tiles(
-        image, -padding, -padding, rectify, u, bias, out, gate, columns, tiles, block, v, m, edge, tables, work=work
-    )
+    total, threads, lane = len(out) * rows * columns, get_num_threads(), vector_lanes(dtype)
+    block, width = even_share(total, TILES), -(-channels // lane) * lane
+    v = empty((threads, 16 * (block * width + lane)), dtype)  # a line more: strides of 4096 bytes evict each other
+    m, edge = empty((threads, 16 * block * 2 * lane), dtype), empty((threads, 16 * width), dtype)
+    corner, grid, work = (-padding, -padding), (columns, rows * columns), total * 16 * channels * outputs
+    tables = row_tables(block)
+    convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables, work=work)
 
 
 def even_share(total: int, largest: int) -> int:
@@ -334,20 +241,12 @@ def even_share(total: int, largest: int) -> int:
 def conv_forward(x, weights, bias, padding, rectify=False):
     size = (conv_output_size(length, 3, 1, padding) for length in x.shape[1:3])
     out = empty((len(x), *size, weights.shape[3]), x.dtype)
-    convolve(x, weights, False, bias_row(bias, weights.shape[3], x.dtype), out, padding[0], rectify, out[:0])
+    convolve(x, weights, False, bias_row(bias, weights.shape[3], x.dtype), out, padding[0], lowest(x, rectify), out[:0])
     return out
 
 
 def conv_input_gradient(eta, weights, image_shape, padding, gate=None):
     image = empty(image_shape, eta.dtype)
-    convolve(
-        eta,
-        weights,
-        True,
-        bias_row(None, image_shape[3], eta.dtype),
-        image,
-        2 - padding[0],
-        False,
-        image[:0] if gate is None else gate,
-    )
+    gate = image[:0] if gate is None else gate
+    convolve(eta, weights, True, bias_row(None, image_shape[3], eta.dtype), image, 2 - padding[0], lowest(eta, False), gate)
     return image

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastcnn.backends.numba.direct import lowest
 from fastcnn.backends.numba.gemm import multiply_rows, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
@@ -62,22 +63,23 @@ def spread(e00, e01, e10, e11, v, to, step):
 @serial
 def gradient_tile(source, at, row, column, count, rows, columns, v, to, step, sums, j):
     """A e A' of one tile, of which rows x columns pixels are inside, and of `count` outputs; e is added to sums[j:]."""
-    e00 = load_part(source, at, count)
-    e01, e10, e11 = fill(source, 0), fill(source, 0), fill(source, 0)
-    if columns > 1:
-        e01 = load_part(source, at + column, count)
-    if rows > 1:
-        e10 = load_part(source, at + row, count)
     if rows > 1 and columns > 1:
-        e11 = load_part(source, at + row + column, count)
+        e00, e01 = load_part(source, at, count), load_part(source, at + column, count)
+        e10, e11 = load_part(source, at + row, count), load_part(source, at + row + column, count)
+    else:
+        e00, e01, e10, e11 = load_part(source, at, count), fill(source, 0), fill(source, 0), fill(source, 0)
+        if columns > 1:
+            e01 = load_part(source, at + column, count)
+        if rows > 1:
+            e10 = load_part(source, at + row, count)
     store(sums, j, add(load(sums, j), add(add(e00, e01), add(e10, e11))))
     spread(e00, e01, e10, e11, v, to, step)
 
 
 @serial
-def gradient_tiles(eta, columns, tiles, first, count, e, step, sums):
+def gradient_tiles(eta, grid, first, count, e, step, sums):
     """The transforms of `count` tiles of eta, packed: panels of `count` rows, element g of them `step` after the last."""
-    _, oh, ow, outputs = eta.shape
+    (_, oh, ow, outputs), (columns, tiles) = eta.shape, grid
     source, lane = eta.reshape(-1), lanes(e)
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
@@ -91,63 +93,31 @@ def gradient_tiles(eta, columns, tiles, first, count, e, step, sums):
 
 
 @serial
-def add_tiles(x, eta, top, left, rectify, first, count, columns, tiles, part, sums, v, e, edge, table):
+def add_tiles(x, eta, corner, floor, grid, first, count, part, sums, v, e, edge, table):
     """Add what `count` tiles from number `first` on contribute."""
     channels, outputs, lane = x.shape[3], eta.shape[3], lanes(v)
     width = (channels + lane - 1) // lane * lane
     v_step, e_step = v.size // 16, e.size // 16
-    input_tiles(x, top, left, columns, tiles, first, count, rectify, v, v_step, width, edge)
-    gradient_tiles(eta, columns, tiles, first, count, e, e_step, sums)
+    input_tiles(x, corner, grid, first, count, floor, v, v_step, width, edge)
+    gradient_tiles(eta, grid, first, count, e, e_step, sums)
     for g in range(16):
-        multiply_rows(
-            v[g * v_step :],
-            table[0],
-            0,
-            width,
-            1,
-            count,
-            e,
-            g * e_step,
-            0,
-            part,
-            g * channels * outputs,
-            table[1],
-            outputs,
-            sums,
-            True,
-            part[:0],
-        )
+        a, to, run = v[g * v_step :], g * channels * outputs, (0, 1, width, count)
+        multiply_rows(a, table[0], run, e, g * e_step, part, to, table[1], outputs, sums, True)
 
 
 @kernel
-def add_all_tiles(x, eta, top, left, rectify, columns, tiles, block, parts, sums, v, e, edge, table):
+def add_all_tiles(x, eta, corner, floor, grid, block, parts, sums, v, e, edge, table):
     """parts[s], sums[s] = the transformed weight gradient, and the bias gradient, of share s of all blocks of tiles."""
-    total, shares = eta.shape[0] * tiles, parts.shape[0]
+    total, shares = eta.shape[0] * grid[1], parts.shape[0]
     blocks = (total + block - 1) // block
     for it in prange(shares):
-        share, thread = np.int64(it), get_thread_id()
-        parts[share] = 0
-        sums[share] = 0
-        for task in range(share * blocks // shares, (share + 1) * blocks // shares):
+        s, i = np.int64(it), get_thread_id()
+        parts[s] = 0
+        sums[s] = 0
+        for task in range(s * blocks // shares, (s + 1) * blocks // shares):
             first = task * block
             count = min(block, total - first)
-            add_tiles(
-                x,
-                eta,
-                top,
-                left,
-                rectify,
-                first,
-                count,
-                columns,
-                tiles,
-                parts[share],
-                sums[share],
-                v[thread],
-                e[thread],
-                edge[thread],
-                table,
-            )
+            add_tiles(x, eta, corner, floor, grid, first, count, parts[s], sums[s], v[i], e[i], edge[i], table)
 
 
 @inline
@@ -191,35 +161,16 @@ def all_weights_back(parts, size, dw, work):
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
     (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
-    size, threads, lane = inputs * outputs, get_num_threads(), vector_lanes(x.dtype)
+    size, threads, lane = inputs * outputs, get_num_threads(), vector_lanes(dtype)
     rows, columns = -(-oh // 2), -(-ow // 2)
-    block = max(1, min(TILES, batch * rows * columns))
-    width, packed = -(-inputs // lane) * lane, padded(outputs, dtype)
-    shares = max(1, min(-(-batch * rows * columns // block), MAX_TASKS, PART_BYTES // (16 * size * x.itemsize)))
+    total = batch * rows * columns
+    block, width, packed = max(1, min(TILES, total)), -(-inputs // lane) * lane, padded(outputs, dtype)
+    shares = max(1, min(-(-total // block), MAX_TASKS, PART_BYTES // (16 * size * x.itemsize)))
     parts, sums = empty((shares, 16 * size), dtype), empty((shares, packed), dtype)
-    v = empty((threads, 16 * (block * width + lane)), dtype)
-    e = empty((threads, 16 * (block * packed + lane)), dtype)
-    edge = empty((threads, 16 * width), dtype)
-    table = empty((2, inputs), np.int64)
-    table[0], table[1] = np.arange(inputs), np.arange(inputs) * outputs
-    work = batch * rows * columns * 16 * size
-    add_all_tiles(
-        x,
-        eta,
-        -padding[0],
-        -padding[0],
-        rectify,
-        columns,
-        rows * columns,
-        block,
-        parts,
-        sums,
-        v,
-        e,
-        edge,
-        table,
-        work=work,
-    )
-    dw = empty((9 * size,), dtype)
-    all_weights_back(parts.reshape(-1), size, dw, empty((threads, 16 * lane), dtype), work=16 * shares * size)
+    v, e = (empty((threads, 16 * (block * channels + lane)), dtype) for channels in (width, packed))
+    edge, table = empty((threads, 16 * width), dtype), np.arange(inputs) * np.array([[1], [outputs]])
+    corner, grid, work = (-padding[0], -padding[0]), (columns, rows * columns), total * 16 * size
+    add_all_tiles(x, eta, corner, lowest(x, rectify), grid, block, parts, sums, v, e, edge, table, work=work)
+    dw, work = empty((9 * size,), dtype), 16 * shares * size
+    all_weights_back(parts.reshape(-1), size, dw, empty((threads, 16 * lane), dtype), work=work)
     return dw.reshape(3, 3, inputs, outputs), sums.sum(axis=0)[:outputs]
