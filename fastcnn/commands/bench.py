@@ -1,51 +1,111 @@
-"""Time the backends, and layers like the original's, on the same work in turn; what counts is the ratio."""
+"""Time training, prediction and kernels against PyTorch, the NumPy backend and layers like the original's, in turn."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import os
+import platform
+from typing import Any
 
-from fastcnn.commands.options import add_runtime_options, number, print_json
+from fastcnn.commands.options import UsageError, add_runtime_options, number, print_json
 
-HELP = "time the backends against each other"
+HELP = "time the backends, and PyTorch where it is installed, against each other"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="lenet (default): a training step")
     parser.add_argument(
-        "--rounds", type=number(int, 1), default=10, metavar="N", help="turns of 20 runs for each; default: 10"
+        "workloads",
+        nargs="*",
+        metavar="WORKLOAD",
+        help="a workload (lenet, predict_lenet, ...; --list names them) or a group: training, prediction, convolution, "
+        "pooling, columns, startup, memory; default: all",
+    )
+    parser.add_argument("--list", action="store_true", help="name the workloads of each group and do nothing")
+    parser.add_argument(
+        "--rounds", type=number(int, 1), default=10, metavar="N", help="turns of each contestant; default: 10"
     )
     parser.add_argument(
         "--contestants",
-        default="numba,numpy,original",
         metavar="A,B",
-        help="the first is what the others are compared with; default: numba,numpy,original (original runs once)",
+        help="the first is what the others are compared with; default: all that are installed, numba first",
     )
     add_runtime_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import benchmark
-    from fastcnn.commands.options import UsageError
-    from fastcnn.runtime import get_dtype, get_num_threads
+    from fastcnn.benchmark import report, turns, whole
+    from fastcnn.benchmark.workloads import WORKLOADS
+    from fastcnn.runtime import get_num_threads
 
-    contestants = arguments.contestants.split(",")
-    workloads = arguments.workloads or list(benchmark.WORKLOADS)
-    for what, given, known in (
-        ("WORKLOAD", workloads, benchmark.WORKLOADS),
-        ("--contestants", contestants, benchmark.CONTESTANTS),
-    ):
-        for name in given:
-            if name not in known:
-                raise UsageError(f"argument {what}: expected any of {', '.join(known)}, received {name!r}")
-    results = {}
-    print(f"{'workload':<10} {'contestant':<10} {'median ms':>10} {'min ms':>10} {f'x {contestants[0]}':>10}")
-    for workload in workloads:
-        seconds = benchmark.measure(workload, contestants, arguments.rounds)
-        ratios = benchmark.ratios(seconds)
-        for name, times in seconds.items():
-            median, least = statistics.median(times) * 1e3, min(times) * 1e3
-            print(f"{workload:<10} {name:<10} {median:>10.2f} {least:>10.2f} {ratios[name]:>10.1f}", flush=True)
-        results[workload] = {"seconds": seconds, "ratios": ratios}
+    groups = {name: [w.name for w in WORKLOADS.values() if w.group == name] for name in report.TIMED_GROUPS}
+    if arguments.list:
+        for name, members in groups.items():
+            print(f"{name}: {' '.join(members)}")
+        return
+    contestants = chosen(arguments.contestants, turns)
+    wanted = arguments.workloads or [*groups, *report.WHOLE_GROUPS]
+    names: list[str] = []
+    for name in wanted:
+        if name not in WORKLOADS and name not in groups and name not in report.WHOLE_GROUPS:
+            raise UsageError(
+                f"argument WORKLOAD: expected a group ({', '.join([*groups, *report.WHOLE_GROUPS])}) or a workload "
+                f"(see --list), received {name!r}"
+            )
+        names += groups.get(name, [name] if name in WORKLOADS else [])
+    results: dict[str, Any] = {}
+    if names:
+        used = [c for c in contestants if any(c in WORKLOADS[name].make for name in names)]
+        with turns.Contest(used) as contest:
+            print(report.HEADER, flush=True)
+            for name in dict.fromkeys(names):
+                results[name] = report.result(WORKLOADS[name], contest.measure(name, arguments.rounds))
+                print(report.lines(name, results[name]), flush=True)
+    facts = {"machine": machine(), "versions": versions(), "threads": get_num_threads()}
+    summary = report.summary(results)
+    pair = [name for name in contestants if name in whole.STEP]
+    if "startup" in wanted:
+        summary["seconds from the import to the first LeNet step"] = {
+            " ".join(filter(None, (name, variant))): min(times)
+            for name in pair
+            for variant, times in whole.startup(name, get_num_threads()).items()
+        }
+    if "memory" in wanted:
+        summary["MiB at the peak of vgg_small training"] = {
+            name: whole.peak_memory(name, get_num_threads()) for name in pair
+        }
+    print(report.summary_lines(summary))
     if arguments.json:
-        print_json({"dtype": get_dtype().name, "threads": get_num_threads(), "workloads": results})
+        print_json(facts | {"workloads": results, "summary": summary})
+
+
+def chosen(text: str | None, turns: Any) -> list[str]:
+    """The contestants of --contestants; by default all that are installed."""
+    if text is None:
+        return [name for name in turns.CONTESTANTS if turns.installed(name)]
+    for name in text.split(","):
+        if name not in turns.CONTESTANTS:
+            raise UsageError(
+                f"argument --contestants: expected any of {', '.join(turns.CONTESTANTS)}, received {name!r}"
+            )
+        if not turns.installed(name):
+            raise UsageError(f"argument --contestants: {name} is not installed: `pip install {name}`")
+    return text.split(",")
+
+
+def machine() -> dict[str, Any]:
+    from fastcnn.runtime import available_cores
+
+    model = platform.processor()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
+    return {"platform": platform.platform(), "processor": model, "cores": available_cores()}
+
+
+def versions() -> dict[str, str]:
+    from fastcnn import __version__
+    from fastcnn.commands.info import version
+
+    return {"fastcnn": __version__, "python": platform.python_version()} | {
+        package: version(package) for package in ("numpy", "numba", "llvmlite", "torch")
+    }

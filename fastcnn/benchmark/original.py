@@ -136,3 +136,18 @@ class Softmax:
         for n in range(len(eta)):
             eta[n, self.label[n]] -= 1
         return eta
+
+
+def step(layers: Sequence, x: np.ndarray, labels: np.ndarray) -> None:
+    """A training step, every gradient computed."""
+    *body, loss = layers
+    out = x
+    for layer in body:
+        out = layer.forward(out)
+    loss.cal_loss(out, labels)
+    eta = loss.gradient()
+    for layer in reversed(body):
+        eta = layer.gradient(eta)
+    for layer in body:
+        if hasattr(layer, "backward"):
+            layer.backward(1e-4, 4e-4)

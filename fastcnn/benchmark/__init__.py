@@ -1,0 +1,1 @@
+"""What `fastcnn bench` measures, and how; benchmarks/ reads the same workloads."""

@@ -1,0 +1,91 @@
+"""What the seconds mean: ratios, rates, and the figures that sum up a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from fastcnn.benchmark.turns import fastest
+from fastcnn.benchmark.workloads import CONVOLUTIONS, WORKLOADS, Workload
+
+TIMED_GROUPS = tuple(dict.fromkeys(workload.group for workload in WORKLOADS.values()))
+WHOLE_GROUPS = ("startup", "memory")
+HEADER = f"{'workload':<38} {'contestant':<20} {'median ms':>10} {'min ms':>10} {'ratio':>7} {'rate':>11}"
+
+
+def result(workload: Workload, seconds: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """For each contestant the median and smallest milliseconds of its fastest variant, the ratio of its median to that
+    of the first contestant, and the rate in GFLOP/s or GB/s."""
+    found: dict[str, Any] = {}
+    first = None
+    for name, variants in seconds.items():
+        variant, median = fastest(variants)
+        first = first or median
+        facts = {"variant": variant, "median_ms": median * 1e3, "min_ms": min(variants[variant]) * 1e3}
+        facts |= {"runs": len(variants[variant]), "ratio": median / first}
+        for unit, amount in (("GFLOP/s", workload.flops), ("GB/s", workload.bytes)):
+            if amount:
+                facts[unit] = amount / median / 1e9
+        found[name] = facts
+    return found
+
+
+def lines(name: str, found: dict[str, Any]) -> str:
+    rows = []
+    for contestant, facts in found.items():
+        who = f"{contestant} ({facts['variant']})" if facts["variant"] else contestant
+        rate = next((f"{facts[unit]:.0f} {unit}" for unit in ("GFLOP/s", "GB/s") if unit in facts), "")
+        times = f"{facts['median_ms']:>10.3f} {facts['min_ms']:>10.3f} {facts['ratio']:>7.2f}"
+        rows.append(f"{name:<38} {who:<20} {times} {rate:>11}")
+    return "\n".join(rows)
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs))
+
+
+def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The figures by which a run is judged: how many times faster than torch, shape by shape and in the mean."""
+
+    def over(name: str, rival: str, of: str = "numba") -> float | None:
+        found = results.get(name, {})
+        return found[rival]["median_ms"] / found[of]["median_ms"] if rival in found and of in found else None
+
+    found: dict[str, dict[str, float]] = {}
+
+    def add(title: str, figures: dict[str, float | None]) -> None:
+        known = {name: value for name, value in figures.items() if value is not None}
+        if known:
+            found[title] = known
+
+    steps = [name for name, workload in WORKLOADS.items() if workload.group in ("training", "prediction")]
+    for rival in ("torch", "numpy", "original"):
+        add(f"steps: times faster than {rival}", {name: over(name, rival) for name in steps})
+    add("two threads: times faster than one", {"vgg_small": over("vgg_small", "numba-1")})
+    shapes = {}
+    for shape in CONVOLUTIONS:
+        ways = [results.get(f"{shape.name}_{way}", {}) for way in ("forward", "input", "weights")]
+        if all("torch" in way and "numba" in way for way in ways):
+            times = [sum(way[who]["median_ms"] for way in ways) for who in ("torch", "numba")]
+            shapes[shape.name] = times[0] / times[1]
+    if shapes:
+        shapes["geometric mean"] = geometric_mean(shapes.values())
+    add("convolutions, forward and both gradients: times faster than torch", shapes)
+    large = {f"{shape.name}_forward": shape.name for shape in CONVOLUTIONS if shape.large}
+    for contestant in ("numba", "direct"):
+        title = f"large convolutions, {contestant}: effective rate over that of sgemm"
+        add(title, {short: over(name, "sgemm", contestant) for name, short in large.items()})
+    for group, rival in (("pooling", "torch"), ("pooling", "copy"), ("columns", "copy")):
+        title = f"{group}: times faster than torch" if rival == "torch" else f"{group}: share of copy bandwidth"
+        add(title, {name: over(name, rival) for name, w in WORKLOADS.items() if w.group == group})
+    return found
+
+
+def summary_lines(found: dict[str, dict[str, float]]) -> str:
+    rows = []
+    for title, figures in found.items():
+        rows += ["", title]
+        rows += [f"  {name:<44} {value:>9.2f}" for name, value in figures.items()]
+    return "\n".join(rows)

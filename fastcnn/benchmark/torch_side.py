@@ -1,0 +1,132 @@
+"""The same work in PyTorch, eager, on the CPU, in both of its memory layouts. PyTorch is imported where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcnn.benchmark.networks import NETWORKS, data
+
+if TYPE_CHECKING:
+    from fastcnn.benchmark.workloads import Convolution, Pooling
+
+Steps = dict[str, Callable[[], object]]
+
+
+def layouts() -> dict[str, Any]:
+    import torch
+
+    return {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def tensor(array: np.ndarray, layout: Any) -> Any:
+    """NHWC numbers as a tensor of PyTorch's shape, (batch, channels, height, width), in the memory layout `layout`."""
+    import torch
+
+    return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def network(name: str, layout: Any) -> Any:
+    import torch
+
+    (side, _, channels), spec = NETWORKS[name]
+    made: list[Any] = []
+    size = side * side * channels
+    for kind, *args in spec:
+        if kind == "conv":
+            outputs, ksize, method = args
+            made.append(torch.nn.Conv2d(channels, outputs, ksize, padding=ksize // 2 if method == "SAME" else 0))
+            side, channels = side if method == "SAME" else side - ksize + 1, outputs
+        elif kind == "pool":
+            made.append(torch.nn.MaxPool2d(2))
+            side //= 2
+        elif kind == "fc":
+            if not any(isinstance(layer, torch.nn.Flatten) for layer in made):
+                made.append(torch.nn.Flatten())
+                size = side * side * channels
+            made.append(torch.nn.Linear(size, *args))
+            size = args[0]
+        else:
+            made.append(torch.nn.ReLU())
+    return torch.nn.Sequential(*made).to(memory_format=layout)
+
+
+def training_step(name: str, batch: int) -> Steps:
+    import torch
+
+    images, labels = data(name, batch)
+
+    def make(layout: Any) -> Callable[[], object]:
+        model, x, y = network(name, layout), tensor(images, layout), torch.from_numpy(labels)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, weight_decay=1e-3)
+
+        def step() -> float:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return step
+
+    return {variant: make(layout) for variant, layout in layouts().items()}
+
+
+def prediction(name: str) -> Steps:
+    import torch
+
+    def make(layout: Any) -> Callable[[], object]:
+        model, x = network(name, layout).eval(), tensor(data(name, 1)[0], layout)
+
+        def step() -> Any:
+            with torch.inference_mode():
+                return torch.softmax(model(x), 1)
+
+        return step
+
+    return {variant: make(layout) for variant, layout in layouts().items()}
+
+
+def convolution(shape: Convolution, direction: str) -> Steps:
+    import torch
+
+    def make(layout: Any) -> Callable[[], object]:
+        x, weights, bias, eta = shape.arrays()
+        x, eta = tensor(x, layout), tensor(eta, layout)
+        w = torch.from_numpy(weights).permute(3, 2, 0, 1).contiguous(memory_format=layout)
+        b = torch.from_numpy(bias)
+        s, p = [shape.stride] * 2, [shape.padding] * 2
+        if direction == "forward":
+
+            def forward() -> Any:
+                with torch.inference_mode():
+                    return torch.nn.functional.conv2d(x, w, b, stride=s, padding=p)
+
+            return forward
+        wanted = [direction == "input", direction == "weights", direction == "weights"]
+        back = torch.ops.aten.convolution_backward
+        return lambda: back(eta, x, w, [shape.outputs], s, p, [1, 1], False, [0, 0], 1, wanted)
+
+    return {variant: make(layout) for variant, layout in layouts().items()}
+
+
+def pooling(shape: Pooling, direction: str) -> Steps:
+    import torch
+
+    images = np.random.default_rng(0).standard_normal((64, shape.side, shape.side, 64), np.float32)
+    k, s, ceil = [shape.ksize] * 2, [shape.stride] * 2, shape.side % shape.stride != 0 or shape.ksize > shape.stride
+
+    def make(layout: Any) -> Callable[[], object]:
+        x, aten = tensor(images, layout), torch.ops.aten
+        if shape.kind == "avg":
+            eta = aten.avg_pool2d(x, k, s, [0, 0], ceil)
+            back = lambda: aten.avg_pool2d_backward(eta, x, k, s, [0, 0], ceil, True, None)  # noqa: E731
+            return back if direction == "backward" else lambda: aten.avg_pool2d(x, k, s, [0, 0], ceil)
+        eta, index = aten.max_pool2d_with_indices(x, k, s, [0, 0], [1, 1], ceil)
+        back = lambda: aten.max_pool2d_with_indices_backward(eta, x, k, s, [0, 0], [1, 1], ceil, index)  # noqa: E731
+        forward = lambda: aten.max_pool2d_with_indices(x, k, s, [0, 0], [1, 1], ceil)  # noqa: E731
+        return back if direction == "backward" else forward
+
+    return {variant: make(layout) for variant, layout in layouts().items()}

@@ -1,0 +1,146 @@
+"""Who works when: each contestant in a process of its own, and only one at a time.
+
+Contestants take turns (A B A B), so that a machine that slows down slows all of them; what counts is the ratio of their
+medians. In one process for all, the threads of BLAS spin for milliseconds after a NumPy step and take the cores from
+whoever is next: the numba step came out at 2 to 3 times what it takes alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fastcnn import runtime
+from fastcnn.benchmark.workloads import WORKLOADS
+from fastcnn.shapes import check_choice
+
+TURN = 0.2  # seconds of one turn, about; `RUNS` runs at most and one at least
+RUNS = 20
+PAUSE = 0.05  # seconds between turns, in which threads that still spin go to sleep
+
+# What each contestant's process is set to, beyond dtype and threads.
+CONTESTANTS: dict[str, dict[str, Any]] = {
+    "numba": {},
+    "torch": {"backend": "numpy"},
+    "numpy": {"backend": "numpy"},
+    "original": {"backend": "numpy"},
+    "numba-1": {"threads": 1},
+    "direct": {"conv": "direct"},
+    "sgemm": {"backend": "numpy"},
+    "copy": {"backend": "numpy"},
+}
+
+
+def installed(contestant: str) -> bool:
+    import importlib.util
+
+    return contestant != "torch" or importlib.util.find_spec("torch") is not None
+
+
+def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> None:
+    """A contestant's process. It is sent the name of a workload, to which it answers its variants, or a number n: it
+    then does the work once unclocked and n times clocked, for each variant, and answers the seconds."""
+    settings = CONTESTANTS[contestant]
+    steps: dict[str, Any] = {}
+    try:
+        from fastcnn.backend import set_backend
+
+        runtime.set_dtype(dtype)
+        runtime.set_num_threads(settings.get("threads", threads))
+        runtime.set_conv_algorithm(settings.get("conv", "auto"))
+        set_backend(settings.get("backend", "numba"))
+        if contestant == "torch":
+            import torch
+
+            torch.set_num_threads(threads)
+        while (request := connection.recv()) is not None:
+            if isinstance(request, str):
+                steps = {}  # what the last workload needed is free before the next one is built
+                steps = WORKLOADS[request].make[contestant]()
+                connection.send(list(steps))
+            else:
+                connection.send({variant: clock(step, request) for variant, step in steps.items()})
+    except EOFError:  # whoever asked is gone
+        return
+    except Exception as error:
+        connection.send(error)
+
+
+def clock(step: Any, runs: int) -> list[float]:
+    if runs > 1:
+        step()  # caches are cold after the others' turns, in none of the runs that count
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+class Contest:
+    """The processes of some contestants; a context manager that ends them."""
+
+    def __init__(self, contestants: Iterable[str]):
+        self.connections: dict[str, Connection] = {}
+        self.processes = []
+        spawn = multiprocessing.get_context("spawn")
+        for name in contestants:
+            check_choice("bench", "contestant", name, CONTESTANTS)
+            self.connections[name], theirs = spawn.Pipe()
+            options = (name, runtime.get_dtype().name, runtime.get_num_threads(), theirs)
+            self.processes.append(spawn.Process(target=serve, args=options, daemon=True))
+            self.processes[-1].start()
+            theirs.close()  # a contestant that dies then shows as the end of its pipe
+
+    def __enter__(self) -> Contest:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process, connection in zip(self.processes, self.connections.values(), strict=True):
+            process.terminate()
+            process.join()
+            connection.close()
+
+    def ask(self, contestant: str, request: Any) -> Any:
+        self.connections[contestant].send(request)
+        answer = self.connections[contestant].recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def measure(self, workload: str, rounds: int = 10) -> dict[str, dict[str, list[float]]]:
+        """Seconds of each run of `workload`, by contestant and variant: `rounds` turns; the original runs once."""
+        check_choice("bench", "workload", workload, WORKLOADS)
+        names = [name for name in self.connections if name in WORKLOADS[workload].make]
+        seconds: dict[str, dict[str, list[float]]] = {}
+        runs = {}
+        for name in names:
+            seconds[name] = {variant: [] for variant in self.ask(name, workload)}
+            if name != "original":
+                self.ask(name, 1)  # compiles
+                slowest = max(times[0] for times in self.ask(name, 1).values())
+                runs[name] = int(min(RUNS, max(1, TURN / slowest)))
+        for turn in range(rounds):
+            for name in names:
+                if name == "original" and turn:
+                    continue
+                time.sleep(PAUSE)
+                for variant, times in self.ask(name, runs.get(name, 1)).items():
+                    seconds[name][variant] += times
+        return seconds
+
+
+def fastest(variants: dict[str, list[float]]) -> tuple[str, float]:
+    """The variant with the smallest median, and that median in seconds."""
+    return min(((name, statistics.median(times)) for name, times in variants.items()), key=lambda pair: pair[1])
+
+
+def ratios(seconds: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+    """How many times longer each contestant takes than the first, by medians of its fastest variant."""
+    medians = {name: fastest(variants)[1] for name, variants in seconds.items()}
+    first = next(iter(medians.values()))
+    return {name: median / first for name, median in medians.items()}

@@ -1,0 +1,49 @@
+"""Whole processes: how long from the import to the first finished step, and how much memory a training run takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+STEP = {
+    "numba": "from fastcnn.benchmark.networks import training_step as make\nsteps = [make({name!r}, {batch})]",
+    "torch": "from fastcnn.benchmark.torch_side import training_step as make\nsteps = make({name!r}, {batch}).values()",
+}
+FIRST_STEP = "import time\nstart = time.perf_counter()\n{make}\nnext(iter(steps))()\nprint(time.perf_counter() - start)"
+PEAK = (
+    "import resource\n{make}\nfor _ in range({steps}):\n    list(steps)[{variant}]()\n"
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+)
+STEPS = 10
+
+
+def run(script: str, threads: int, **environment: str) -> float:
+    """The number that a script prints, run by this Python in a new process."""
+    environment |= {"FASTCNN_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"a process of the benchmark failed: {done.stderr.strip().splitlines()[-1]}")
+    return float(done.stdout.split()[-1])
+
+
+def startup(contestant: str, threads: int, repeats: int = 3) -> dict[str, list[float]]:
+    """Seconds from the import to the end of the first LeNet step: with an empty kernel cache, and with a full one."""
+    script = FIRST_STEP.format(make=STEP[contestant].format(name="lenet", batch=64))
+    if contestant != "numba":
+        return {"": [run(script, threads) for _ in range(repeats)]}
+    with tempfile.TemporaryDirectory() as folder:
+        cold = run(script, threads, NUMBA_CACHE_DIR=folder)
+        return {"cold": [cold], "warm": [run(script, threads, NUMBA_CACHE_DIR=folder) for _ in range(repeats)]}
+
+
+def peak_memory(contestant: str, threads: int) -> float:
+    """Peak resident memory, in MiB, of a process that trains vgg_small for some steps of 64 images; the smaller one
+    of PyTorch's two layouts. The kernels are cached: compilers need memory too, once."""
+    make = STEP[contestant].format(name="vgg_small", batch=64)
+    variants = (0, 1) if contestant == "torch" else (0,)
+    scripts = [PEAK.format(make=make, steps=STEPS, variant=variant) for variant in variants]
+    run(scripts[0], threads)
+    return min(run(script, threads) for script in scripts) / 1024
