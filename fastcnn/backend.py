@@ -7,6 +7,7 @@ imports numba. Layers ask :func:`active` at each call, so a running model can be
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 from collections.abc import Iterator
@@ -29,11 +30,14 @@ _loaded: dict[str, ModuleType] = {}
 
 def get_backend() -> str:
     """The name of the backend that the next call will use."""
-    name = _context_choice.get() or _process_choice
-    if name is None:
-        name = os.environ.get("FASTCNN_BACKEND") or "numba"
-        check_choice("environment variable", "FASTCNN_BACKEND", name, BACKENDS)
-    return name
+    return _context_choice.get() or _process_choice or environment_choice()
+
+
+@functools.cache
+def environment_choice() -> str:
+    """What `FASTCNN_BACKEND` asks for, read once: a layer asks at each call."""
+    name = os.environ.get("FASTCNN_BACKEND") or "numba"
+    return check_choice("environment variable", "FASTCNN_BACKEND", name, BACKENDS)
 
 
 def set_backend(name: str) -> None:

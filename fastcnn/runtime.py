@@ -5,6 +5,7 @@ Each has an environment variable, read when first needed, and a function that ov
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Any
@@ -50,9 +51,13 @@ def layer_dtype(owner: str, dtype: Any = None) -> np.dtype:
 
 
 def get_conv_algorithm() -> str:
-    """How the numba backend convolves: `set_conv_algorithm`, else `FASTCNN_CONV`, else 'auto', a fixed rule by shape."""
-    if _conv is not None:
-        return _conv
+    """How the numba backend convolves: `set_conv_algorithm`, else `FASTCNN_CONV`, else 'auto', a rule by shape."""
+    return _conv or _environment_conv()
+
+
+@functools.cache
+def _environment_conv() -> str:
+    """What `FASTCNN_CONV` asks for, read once: a layer asks at each call."""
     name = os.environ.get("FASTCNN_CONV") or "auto"
     return check_choice("environment variable", "FASTCNN_CONV", name, CONV_ALGORITHMS)
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from fastcnn.backends.numba import columns, direct, direct_weights, winograd, winograd_weights
 from fastcnn.backends.numba.activation import relu_backward, relu_forward
+from fastcnn.backends.numba.simd import VECTOR_BYTES
 from fastcnn.runtime import get_conv_algorithm
 
 WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
-THIN = 4  # input channels: an input gradient so thin leaves most lanes of a tile empty
+THIN = VECTOR_BYTES // 8  # input channels of an input gradient: half a vector of float32 or less leaves most of a tile empty
 
 
 def choose(ksize: int, stride: int, inputs: int, outputs: int) -> str:

@@ -14,14 +14,24 @@ import itertools
 
 import numpy as np
 
-from fastcnn.backends.numba.gemm import bias_row, multiply_rows, pack_panel, padded, panel_width, row_tables
-from fastcnn.backends.numba.jit import MOVE, get_thread_id, inline, kernel, prange, serial
+from fastcnn.backends.numba.gemm import (
+    bias_row,
+    even_share,
+    multiply_rows,
+    pack_panel,
+    padded,
+    panel_width,
+    row_tables,
+    vector_lanes,
+)
+from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, get_thread_id, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes
-from fastcnn.runtime import get_num_threads
 from fastcnn.shapes import conv_output_size
 
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
+MIN_TASKS = 16  # fewer than that, and tasks are cut by output channels as well
+FEW_PIXELS = 1024  # with so few output pixels, packing the weights costs more than it saves
 
 
 @serial
@@ -75,39 +85,42 @@ def close_gate(out, gate, to, rows, columns, row, column, channels):
 
 
 @serial
-def rows_of_windows(image, n, r0, rows, columns, window, floor, weights, bias, out, gate, grid, scratch, tables):
+def rows_of_windows(image, n, r0, rows, columns, window, floor, weights, panel, bias, out, gate, grid, scratch, tables):
     """`rows` rows of output pixels from r0 on, `columns` each, written grid[1] and grid[2] elements apart from grid[0].
 
-    `window` is (top, left) of the first window, the stride, and the height and width of a window.
+    `window` is (top, left) of the first window, the stride, and the height and width of a window; `panel` the first of
+    the output channels, their number, and the distance of rows of the weights, 0 if they are packed.
     """
-    (top, left, stride, kh, kw), (to, row, column) = window, grid
-    channels, outputs, pixels = image.shape[3], out.shape[3], rows * columns
+    (top, left, stride, kh, kw), (first, outputs, ldb), (to, row, column) = window, panel, grid
+    channels, pixels = image.shape[3], rows * columns
     a_rows, c_rows = tables[0, :pixels], tables[1, :pixels]
     height, width = (rows - 1) * stride + kh, (columns - 1) * stride + kw
     a, length = windows(image, n, r0 * stride + top, left, height, width, floor, scratch)
     grid_offsets(rows, columns, stride * length, stride * channels, a_rows)
     grid_offsets(rows, columns, row, column, c_rows)
-    target = out.reshape(-1)
-    run = length, kh, 1, kw * channels
-    multiply_rows(a, a_rows, run, weights, 0, target, to, c_rows, outputs, bias, False)
+    target, q = out.reshape(-1), first if ldb else first * kh * kw * channels
+    run, to = (length, kh, 1, kw * channels), to + first
+    multiply_rows(a, a_rows, run, weights, q, ldb, target, to, c_rows, outputs, bias[first:], False)
     if gate.size:
         close_gate(target, gate.reshape(-1), to, rows, columns, row, column, outputs)
 
 
 @kernel
-def convolve(image, size, window, floor, weights, bias, out, gate, place, block, scratch, tables):
+def convolve(image, size, window, floor, weights, ldb, bias, out, gate, place, cut, scratch, tables):
     """size[0] x size[1] windows of each image, written to out[:, place[0] :: place[2], place[1] :: place[2]].
 
-    A task is `block` rows of windows.
+    A task is cut[0] rows of windows and cut[1] output channels.
     """
-    (rows, columns), (y, x, step), (_, oh, ow, channels) = size, place, out.shape
-    blocks = (rows + block - 1) // block
-    for it in prange(image.shape[0] * blocks):
-        n, r0 = np.int64(it) // blocks, np.int64(it) % blocks * block
-        count, thread = min(block, rows - r0), get_thread_id()
-        grid = ((n * oh + y + r0 * step) * ow + x) * channels, step * ow * channels, step * channels
-        memory, table = scratch[thread], tables[thread]
-        rows_of_windows(image, n, r0, count, columns, window, floor, weights, bias, out, gate, grid, memory, table)
+    (rows, columns), (y, x, step), (block, width) = size, place, cut
+    _, oh, ow, outputs = out.shape
+    blocks, parts = (rows + block - 1) // block, (outputs + width - 1) // width
+    for it in prange(image.shape[0] * blocks * parts):
+        task, first = np.int64(it) // parts, np.int64(it) % parts * width
+        n, r0, i = task // blocks, task % blocks * block, get_thread_id()
+        panel = first, min(width, outputs - first), ldb
+        grid = ((n * oh + y + r0 * step) * ow + x) * outputs, step * ow * outputs, step * outputs
+        some, memory, table = min(block, rows - r0), scratch[i], tables[i]
+        rows_of_windows(image, n, r0, some, columns, window, floor, weights, panel, bias, out, gate, grid, memory, table)
 
 
 @kernel
@@ -139,25 +152,30 @@ def lowest(x: np.ndarray, rectify: bool) -> np.floating:
     return x.dtype.type(0 if rectify else -np.inf)
 
 
-def run(image, size, window, floor, panels, bias, out, gate, place):
+def run(image, size, window, floor, weights, ldb, bias, out, gate, place):
     """Launch `convolve` with its scratch memory."""
-    (rows, columns), (_, _, stride, kh, kw), channels = size, window, image.shape[3]
-    block = max(1, min(rows, -(-PIXELS // columns)))
+    (rows, columns), (_, _, stride, kh, kw), (batch, _, _, channels) = size, window, image.shape
+    work = batch * rows * columns * kh * kw * channels * out.shape[3]
+    threads, block = threads_for(work), even_share(rows, max(1, PIXELS // columns))
+    few = batch * -(-rows // block) < MIN_TASKS
+    cut = block, 2 * vector_lanes(image.dtype) if few and work >= SMALL_WORK else max(1, out.shape[3])
     area = ((block - 1) * stride + kh) * ((columns - 1) * stride + kw)
-    scratch = empty((get_num_threads(), area * channels), image.dtype)
-    work = len(image) * rows * columns * kh * kw * channels * out.shape[3]
-    tables = row_tables(block * columns)
-    convolve(image, size, window, floor, panels, bias, out, gate, place, block, scratch, tables, work=work)
+    scratch = empty((threads, area * channels), image.dtype)
+    tables = row_tables(block * columns, threads)
+    convolve(image, size, window, floor, weights, ldb, bias, out, gate, place, cut, scratch, tables, threads=threads)
 
 
 def conv_forward(x, weights, bias, stride, padding, rectify=False):
     k, _, inputs, outputs = weights.shape
     size = tuple(conv_output_size(length, k, stride, padding) for length in x.shape[1:3])
     out = empty((len(x), *size, outputs), x.dtype)
-    panels = empty((k * k * inputs * padded(outputs, x.dtype),), x.dtype)
-    pack_weights(weights, False, (0, 0), 1, (k, k), panels, work=MOVE * weights.size)
-    window = (-padding[0], -padding[0], stride, k, k)
-    run(x, size, window, lowest(x, rectify), panels, bias_row(bias, outputs, x.dtype), out, out[:0], (0, 0, 1))
+    if outputs % (2 * vector_lanes(x.dtype)) == 0 and len(x) * size[0] * size[1] <= FEW_PIXELS:
+        panels, ldb, start = weights.reshape(-1), outputs, bias
+    else:
+        panels, ldb, start = empty((k * k * inputs * padded(outputs, x.dtype),), x.dtype), 0, bias_row(bias, outputs)
+        pack_weights(weights, False, (0, 0), 1, (k, k), panels, work=MOVE * weights.size)
+    window = -padding[0], -padding[0], stride, k, k
+    run(x, size, window, lowest(x, rectify), panels, ldb, start, out, out[:0], (0, 0, 1))
     return out
 
 
@@ -165,7 +183,7 @@ def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
     k, _, inputs, outputs = weights.shape
     image = empty(image_shape, eta.dtype)
     gate = image[:0] if gate is None else gate
-    bias = bias_row(None, inputs, eta.dtype)
+    bias = np.zeros(padded(inputs, eta.dtype), eta.dtype)
     panels = empty((k * k * outputs * padded(inputs, eta.dtype),), eta.dtype)
     for phase in itertools.product(range(stride), repeat=2):
         # The pixels of this class are first, first + stride, ...; they see the taps phase, phase + stride, ...
@@ -176,5 +194,5 @@ def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
         if 0 in size:
             continue
         pack_weights(weights, True, phase, stride, taps, panels, work=MOVE * weights.size)
-        run(eta, size, (top, left, 1, *taps), lowest(eta, False), panels, bias, image, gate, (*first, stride))
+        run(eta, size, (top, left, 1, *taps), lowest(eta, False), panels, 0, bias, image, gate, (*first, stride))
     return image

@@ -12,10 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.direct import lowest, windows
-from fastcnn.backends.numba.gemm import multiply_rows, pack_rows, padded, sum_parts
-from fastcnn.backends.numba.jit import get_thread_id, kernel, prange, serial
+from fastcnn.backends.numba.gemm import even_share, multiply_rows, pack_rows, padded, row_tables, sum_parts
+from fastcnn.backends.numba.jit import get_thread_id, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.runtime import get_num_threads
 
 PIXELS = 192  # pixels in a packed block of eta: 24 KiB of float32 beside 32 columns, in the L1 cache
 MAX_TASKS = 16
@@ -33,65 +32,46 @@ def weight_offsets(k, channels, length, outputs, image_table, weight_table):
 
 
 @serial
-def add_block(x, eta, n, r0, rows, top, left, stride, k, floor, part, sums, scratch, panels, tables):
+def add_block(x, eta, n, r0, rows, window, floor, part, sums, scratch, panels, tables):
     """Add what `rows` rows of eta from r0 on, of image n, contribute to the gradients."""
-    channels, (_, oh, ow, outputs) = x.shape[3], eta.shape
+    (top, left, stride, k), channels, (_, oh, ow, outputs) = window, x.shape[3], eta.shape
     height, width = (rows - 1) * stride + k, (ow - 1) * stride + k
     a, length = windows(x, n, r0 * stride + top, left, height, width, floor, scratch)
     a_rows, c_rows = tables[0], tables[1]
     weight_offsets(k, channels, length, outputs, a_rows, c_rows)
-    e = eta.reshape(-1)
-    pack_rows(e, (n * oh + r0) * ow * outputs, outputs, rows * ow, outputs, panels, sums)
+    pack_rows(eta.reshape(-1), (n * oh + r0) * ow * outputs, outputs, rows * ow, outputs, panels, sums)
     run = stride * length, rows, stride * channels, ow
-    multiply_rows(a, a_rows, run, panels, 0, part, 0, c_rows, outputs, sums, True)
+    multiply_rows(a, a_rows, run, panels, 0, 0, part, 0, c_rows, outputs, sums, True)
 
 
 @kernel
-def add_blocks(x, eta, top, left, stride, k, floor, block, parts, sums, scratch, panels, tables):
-    """parts[s], sums[s] = the gradients from share s of all blocks of rows."""
+def add_blocks(x, eta, window, floor, block, parts, sums, scratch, panels, tables):
+    """parts[s], sums[s] = the gradients from share s of all blocks of rows; `window` is (top, left, stride, ksize)."""
     blocks = (eta.shape[1] + block - 1) // block
     count, shares = eta.shape[0] * blocks, parts.shape[0]
     for it in prange(shares):
-        share, thread = np.int64(it), get_thread_id()
-        parts[share] = 0
-        sums[share] = 0
-        for task in range(share * count // shares, (share + 1) * count // shares):
+        s, i = np.int64(it), get_thread_id()
+        parts[s] = 0
+        sums[s] = 0
+        for task in range(s * count // shares, (s + 1) * count // shares):
             n, r0 = task // blocks, task % blocks * block
             rows = min(block, eta.shape[1] - r0)
-            add_block(
-                x,
-                eta,
-                n,
-                r0,
-                rows,
-                top,
-                left,
-                stride,
-                k,
-                floor,
-                parts[share],
-                sums[share],
-                scratch[thread],
-                panels[thread],
-                tables[thread],
-            )
+            add_block(x, eta, n, r0, rows, window, floor, parts[s], sums[s], scratch[i], panels[i], tables[i])
 
 
 def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
     (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
     size = ksize * ksize * inputs * outputs
-    block = max(1, min(oh, -(-PIXELS // max(1, ow))))
+    block = even_share(oh, max(1, PIXELS // max(1, ow)))
     shares = max(1, min(batch * -(-oh // block), MAX_TASKS, PART_BYTES // (size * x.itemsize)))
-    threads = get_num_threads()
+    threads = threads_for(batch * oh * ow * size)
     parts, sums = empty((shares, size), dtype), empty((shares, padded(outputs, dtype)), dtype)
     area = ((block - 1) * stride + ksize) * ((ow - 1) * stride + ksize) * inputs
     scratch = empty((threads, area), dtype)
     panels = empty((threads, block * ow * padded(outputs, dtype)), dtype)
-    tables = empty((threads, 2, size // outputs), np.int64)
-    work = batch * oh * ow * size
-    add_blocks(
-        x, eta, -padding[0], -padding[0], stride, ksize, lowest(x, rectify), block, parts, sums, scratch, panels, tables, work=work
-    )
+    tables, window = row_tables(size // outputs, threads), (-padding[0], -padding[0], stride, ksize)
+    floor = lowest(x, rectify)
+    add_blocks(x, eta, window, floor, block, parts, sums, scratch, panels, tables, threads=threads)
     dw = empty((size,), dtype)
     sum_parts(parts, dw, work=shares * size)
     return dw.reshape(ksize, ksize, inputs, outputs), sums.sum(axis=0)[:outputs]

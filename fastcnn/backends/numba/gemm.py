@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial
+from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.simd import VECTOR_BYTES, add, lanes, load, store
+from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, load_part, multiply, store, store_part
 from fastcnn.backends.numba.tile import outer_add, row_offsets, tile_load, tile_of, tile_store
-from fastcnn.runtime import get_num_threads
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
 CHUNK = 12  # rows of C
@@ -24,6 +23,8 @@ BLOCK_ROWS = 192  # rows of C in one task
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 SUM_TASK = 16384  # elements of a sum of parts in one task
+THIN_ROWS = 3  # fewer rows than half a tile are multiplied without packing B
+THIN_COLUMNS = 64  # of one task
 
 
 @inline
@@ -56,11 +57,12 @@ def panel_product(count, a, a_rows, first, last, sum_over, b, q, step, c, c0, c_
 
 
 @serial
-def multiply_rows(a, a_rows, sum_over, b, b0, c, c0, c_rows, n, bias, accumulate):
+def multiply_rows(a, a_rows, sum_over, b, b0, ldb, c, c0, c_rows, n, bias, accumulate):
     """C = A @ B + bias, or C += A @ B, for n columns and for the rows of A and C that begin at the offsets given.
 
     `sum_over` is (a_outer, outer, a_inner, inner): the elements of a row of A are `outer` runs, a_outer apart, of
-    `inner` elements, a_inner apart. B is packed (see `pack_rows`); `bias` is as long as a packed row of it.
+    `inner` elements, a_inner apart. B lies in rows of `ldb` elements, n whole panels wide, or is packed (see
+    `pack_rows`) where `ldb` is 0. `bias` is as long as a packed row.
     """
     v, depth, rows = lanes(b), sum_over[1] * sum_over[3], a_rows.size
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
@@ -68,14 +70,17 @@ def multiply_rows(a, a_rows, sum_over, b, b0, c, c0, c_rows, n, bias, accumulate
     for first in range(0, rows, chunk):
         last = min(rows, first + chunk)
         for j in range(0, n, 2 * v):
-            q, at, left = b0 + j * depth, c0 + j, n - j
+            q, at, left = b0 + (j if ldb else j * depth), c0 + j, n - j
             if left > v:
-                columns = min(2 * v, left)
+                columns, step = min(2 * v, left), ldb if ldb else 2 * v
                 panel_product(
-                    6, a, a_rows, first, last, sum_over, b, q, 2 * v, c, at, c_rows, columns, bias, j, accumulate
+                    6, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, columns, bias, j, accumulate
                 )
             else:
-                panel_product(12, a, a_rows, first, last, sum_over, b, q, v, c, at, c_rows, left, bias, j, accumulate)
+                step = ldb if ldb else v
+                panel_product(
+                    12, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, left, bias, j, accumulate
+                )
 
 
 @inline
@@ -132,12 +137,20 @@ def padded(n: int, dtype: np.dtype) -> int:
     return -(-n // width) * width
 
 
-def bias_row(bias: np.ndarray | None, n: int, dtype: np.dtype) -> np.ndarray:
-    """`bias` or zeros, as long as a packed row."""
-    row = np.zeros(padded(n, dtype), dtype)
-    if bias is not None:
-        row[:n] = bias
+def bias_row(bias: np.ndarray, n: int) -> np.ndarray:
+    """`bias`, as long as a packed row."""
+    if n == padded(n, bias.dtype):
+        return bias
+    row = np.zeros(padded(n, bias.dtype), bias.dtype)
+    row[:n] = bias
     return row
+
+
+def even_share(total: int, largest: int, multiple: int = 1) -> int:
+    """Items of one task, `largest` at most, such that tasks are nearly alike and their number a `multiple`."""
+    tasks = -(-total // largest)
+    tasks = -(-tasks // multiple) * multiple
+    return max(1, -(-total // max(1, tasks)))
 
 
 @kernel
@@ -161,7 +174,7 @@ def block(a, a_row, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
         run = 0, 1, a_col, depth
-        multiply_rows(a[k * a_col :], a_rows, run, b, k * packed_row, c, c0, c_rows, n, bias, k > k0)
+        multiply_rows(a[k * a_col :], a_rows, run, b, k * packed_row, 0, c, c0, c_rows, n, bias, k > k0)
 
 
 @kernel
@@ -194,9 +207,33 @@ def add_parts(parts, first, last, total):
             total[np.uintp(i)] += parts[s, np.uintp(i)]
 
 
-def row_tables(rows: int) -> np.ndarray:
+@serial
+def thin_columns(a, a_col, b, ldb, first, last, k, bias, c):
+    """c[first:last] = a @ B + bias for one row a: B is read once and not packed."""
+    v = lanes(b)
+    for j in range(first, last, v):
+        count = min(v, last - j)
+        even, odd = load_part(bias, j, count), fill(b, 0)  # two sums, as each waits for its last addition
+        for i in range(0, k - 1, 2):
+            even = add(even, multiply(fill(b, a[i * a_col]), load_part(b, i * ldb + j, count)))
+            odd = add(odd, multiply(fill(b, a[(i + 1) * a_col]), load_part(b, (i + 1) * ldb + j, count)))
+        if k % 2:
+            even = add(even, multiply(fill(b, a[(k - 1) * a_col]), load_part(b, (k - 1) * ldb + j, count)))
+        store_part(c, j, add(even, odd), count)
+
+
+@kernel
+def thin(a, a_row, a_col, b, ldb, n, k, bias, out):
+    """out = A @ B + bias for few rows: a task is one row and `THIN_COLUMNS` columns."""
+    parts, c = (n + THIN_COLUMNS - 1) // THIN_COLUMNS, out.reshape(-1)
+    for it in prange(out.shape[0] * parts):
+        i, j = np.int64(it) // parts, np.int64(it) % parts * THIN_COLUMNS
+        thin_columns(a[i * a_row :], a_col, b, ldb, j, min(n, j + THIN_COLUMNS), k, bias, c[i * n : i * n + n])
+
+
+def row_tables(rows: int, threads: int) -> np.ndarray:
     """Two tables of row offsets for each thread."""
-    return empty((get_num_threads(), 2, rows), np.int64)
+    return empty((threads, 2, rows), np.int64)
 
 
 def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -209,18 +246,22 @@ def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
 def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n, dtype = a.shape, b.shape[1], a.dtype
+    work = m * n * k
+    out = empty((m, n), dtype) if out is None else out
+    if m <= THIN_ROWS and b.flags.c_contiguous:
+        thin(*flat(a), b.reshape(-1), n, n, k, np.zeros(n, dtype) if bias is None else bias, out, work=work)
+        return out
     row_blocks = max(1, -(-m // BLOCK_ROWS))
     pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
-    out = empty((m, n), dtype) if out is None else out
+    threads = threads_for(work)
     parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
     panels = empty((k * padded(n, dtype),), dtype)
-    work = m * n * k
-    pack_chunks(*flat(b), k, n, panels, work=work)
-    start = bias_row(bias if pieces == 1 else None, n, dtype)
-    tables = row_tables(min(m, BLOCK_ROWS))
-    blocks(*flat(a), panels, padded(n, dtype), parts, m, n, k, start, tables, work=work)
+    pack_chunks(*flat(b), k, n, panels, threads=threads)
+    start = np.zeros(padded(n, dtype), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
+    tables = row_tables(min(m, BLOCK_ROWS), threads)
+    blocks(*flat(a), panels, padded(n, dtype), parts, m, n, k, start, tables, threads=threads)
     if pieces > 1:
-        sum_parts(parts.reshape(pieces, -1), out.reshape(-1), work=work)
+        sum_parts(parts.reshape(pieces, -1), out.reshape(-1), threads=threads)
         if bias is not None:
             out += bias
     return out

@@ -96,11 +96,16 @@ def inline(function: Callable) -> Callable:
     return numba.njit(function, inline="always", **POLICY)
 
 
-def kernel(function: Callable) -> Callable:
-    """Compile a ``prange`` loop and launch it on the threads that `set_num_threads` asks for.
+def threads_for(work: int) -> int:
+    """Threads for `work` multiply-adds, or `MOVE` for each element of a kernel that only moves data.
 
-    The keyword `work` of a launch is the number of its multiply-adds, or `MOVE` for each element of a kernel that only
-    moves data. Small work stays on one thread: waking another costs more than it saves.
+    Small work stays on one thread: waking another costs more than it saves.
+    """
+    return runtime.get_num_threads() if work >= SMALL_WORK else 1
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a ``prange`` loop and launch it on `threads` threads, or as many as suit `work` (see `threads_for`).
 
     Launches take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once, and
     a kernel uses all threads anyway.
@@ -108,9 +113,9 @@ def kernel(function: Callable) -> Callable:
     compiled = _njit(function, parallel=True)
 
     @functools.wraps(function)
-    def launch(*args: object, work: int = SMALL_WORK) -> None:
+    def launch(*args: object, work: int = SMALL_WORK, threads: int = 0) -> None:
         with _lock:
-            _before_launch(runtime.get_num_threads() if work >= SMALL_WORK else 1)
+            _before_launch(threads or threads_for(work))
             compiled(*args)
 
     launch.compiled = compiled

@@ -85,24 +85,27 @@ def apart_row(eta, index, n, ih, ksize, stride, past, image):
     """Row ih of image n where windows do not overlap: each pixel has one window at most."""
     (_, oh_n, ow_n, c), (_, h, w, _) = eta.shape, image.shape
     source, offsets, target, v = eta.reshape(-1), index.reshape(-1), image.reshape(-1), lanes(eta)
-    oh, i = ih // stride, ih % stride
-    for iw in range(w):
-        ow, j = iw // stride, iw % stride
-        at, place = ((n * oh_n + oh) * ow_n + ow) * c, ((n * h + ih) * w + iw) * c
-        if oh >= oh_n or ow >= ow_n or i >= ksize or j >= ksize:
-            target[place : place + c] = 0
-            continue
-        offset, scale = i * ksize + j, fill(source, 1 / (min(ksize, h - oh * stride) * min(ksize, w - ow * stride)))
+    oh, i, row = ih // stride, ih % stride, (n * h + ih) * w * c
+    if oh >= oh_n or i >= ksize:
+        target[row : row + w * c] = 0
+        return
+    for ow in range(ow_n):
+        at, place = ((n * oh_n + oh) * ow_n + ow) * c, row + ow * stride * c
+        columns = min(ksize, w - ow * stride)
+        scale = fill(source, 1 / (min(ksize, h - oh * stride) * columns))
         for t in range(0, c, v):
-            slope, count = load_part(source, at + t, c - t), c - t
+            slope, count, to = load_part(source, at + t, c - t), c - t, place + t
             if index.size:
-                share = where_equal(load_integers(offsets, at + t, slope, count), offset, slope)
-            else:
-                share = multiply(slope, scale)
-            if past:
-                stream(target, place + t, share)
-            else:
-                store_part(target, place + t, share, count)
+                maxima = load_integers(offsets, at + t, slope, count)
+            for j in range(columns):
+                share = where_equal(maxima, i * ksize + j, slope) if index.size else multiply(slope, scale)
+                if past:
+                    stream(target, to, share)
+                else:
+                    store_part(target, to, share, count)
+                to += c
+        target[place + columns * c : place + min(stride, w - ow * stride) * c] = 0
+    target[row + ow_n * stride * c : row + w * c] = 0
 
 
 @serial

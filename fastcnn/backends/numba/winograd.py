@@ -18,8 +18,16 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.direct import close_gate, lowest, pack_weights
-from fastcnn.backends.numba.gemm import bias_row, multiply_rows, padded, panel_width, row_tables, vector_lanes
-from fastcnn.backends.numba.jit import MOVE, get_thread_id, inline, kernel, prange, serial
+from fastcnn.backends.numba.gemm import (
+    bias_row,
+    even_share,
+    multiply_rows,
+    padded,
+    panel_width,
+    row_tables,
+    vector_lanes,
+)
+from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
     add,
@@ -32,7 +40,6 @@ from fastcnn.backends.numba.simd import (
     store_part,
     subtract,
 )
-from fastcnn.runtime import get_num_threads
 from fastcnn.shapes import conv_output_size
 
 TILES = 48  # of one task; a multiple of the 6 rows of a register tile
@@ -162,7 +169,7 @@ def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v,
         for g in range(16):
             q = (j * 16 + g * panel) * channels
             a, to = v[g * step :], g * count * panel
-            multiply_rows(a, a_rows, (0, 1, 1, channels), u, q, m, to, c_rows, n, zeros, False)
+            multiply_rows(a, a_rows, (0, 1, 1, channels), u, q, 0, m, to, c_rows, n, zeros, False)
         for t in range(count):
             i, q = (first + t) // tiles, (first + t) % tiles
             y, x = 2 * (q // columns), 2 * (q % columns)
@@ -217,36 +224,31 @@ def transform_weights(packed, channels, n, u):
 def convolve(image, weights, turned, bias, out, padding, floor, gate):
     """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
     channels, outputs, dtype = image.shape[3], out.shape[3], image.dtype
-    packed = empty((9 * channels * padded(outputs, dtype),), dtype)
-    pack_weights(weights, turned, (0, 0), 1, (3, 3), packed, work=MOVE * weights.size)
-    u = empty((16 * channels * padded(outputs, dtype),), dtype)
-    transform_weights(packed, channels, outputs, u, work=4 * MOVE * weights.size)
     rows, columns = (-(-size // 2) for size in out.shape[1:3])
-    total, threads, lane = len(out) * rows * columns, get_num_threads(), vector_lanes(dtype)
-    block, width = even_share(total, TILES), -(-channels // lane) * lane
+    total, lane = len(out) * rows * columns, vector_lanes(dtype)
+    threads = threads_for(total * 16 * channels * outputs)
+    packed = empty((9 * channels * padded(outputs, dtype),), dtype)
+    pack_weights(weights, turned, (0, 0), 1, (3, 3), packed, threads=threads)
+    u = empty((16 * channels * padded(outputs, dtype),), dtype)
+    transform_weights(packed, channels, outputs, u, threads=threads)
+    block, width = even_share(total, TILES, 4), -(-channels // lane) * lane
     v = empty((threads, 16 * (block * width + lane)), dtype)  # a line more: strides of 4096 bytes evict each other
     m, edge = empty((threads, 16 * block * 2 * lane), dtype), empty((threads, 16 * width), dtype)
-    corner, grid, work = (-padding, -padding), (columns, rows * columns), total * 16 * channels * outputs
-    tables = row_tables(block)
-    convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables, work=work)
-
-
-def even_share(total: int, largest: int) -> int:
-    """Items of one task, `largest` at most, such that an even number of tasks (8 if need be) is nearly alike."""
-    tasks = -(-total // largest)
-    tasks = -(-tasks // 4) * 4
-    return max(1, -(-total // tasks))
+    corner, grid, tables = (-padding, -padding), (columns, rows * columns), row_tables(block, threads)
+    convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables, threads=threads)
 
 
 def conv_forward(x, weights, bias, padding, rectify=False):
     size = (conv_output_size(length, 3, 1, padding) for length in x.shape[1:3])
     out = empty((len(x), *size, weights.shape[3]), x.dtype)
-    convolve(x, weights, False, bias_row(bias, weights.shape[3], x.dtype), out, padding[0], lowest(x, rectify), out[:0])
+    floor, start = lowest(x, rectify), bias_row(bias, weights.shape[3])
+    convolve(x, weights, False, start, out, padding[0], floor, out[:0])
     return out
 
 
 def conv_input_gradient(eta, weights, image_shape, padding, gate=None):
     image = empty(image_shape, eta.dtype)
     gate = image[:0] if gate is None else gate
-    convolve(eta, weights, True, bias_row(None, image_shape[3], eta.dtype), image, 2 - padding[0], lowest(eta, False), gate)
+    zeros = np.zeros(padded(image_shape[3], eta.dtype), eta.dtype)
+    convolve(eta, weights, True, zeros, image, 2 - padding[0], lowest(eta, False), gate)
     return image

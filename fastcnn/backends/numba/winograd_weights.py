@@ -15,11 +15,10 @@ import numpy as np
 
 from fastcnn.backends.numba.direct import lowest
 from fastcnn.backends.numba.gemm import multiply_rows, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial
+from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import add, fill, lanes, load, load_part, multiply, store, store_part, subtract
 from fastcnn.backends.numba.winograd import input_tiles
-from fastcnn.runtime import get_num_threads
 
 TILES = 64  # of one block: each element of a sum is loaded and stored once for that many multiply-adds
 MAX_TASKS = 8
@@ -102,7 +101,7 @@ def add_tiles(x, eta, corner, floor, grid, first, count, part, sums, v, e, edge,
     gradient_tiles(eta, grid, first, count, e, e_step, sums)
     for g in range(16):
         a, to, run = v[g * v_step :], g * channels * outputs, (0, 1, width, count)
-        multiply_rows(a, table[0], run, e, g * e_step, part, to, table[1], outputs, sums, True)
+        multiply_rows(a, table[0], run, e, g * e_step, 0, part, to, table[1], outputs, sums, True)
 
 
 @kernel
@@ -161,16 +160,17 @@ def all_weights_back(parts, size, dw, work):
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
     (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
-    size, threads, lane = inputs * outputs, get_num_threads(), vector_lanes(dtype)
+    size, lane = inputs * outputs, vector_lanes(dtype)
     rows, columns = -(-oh // 2), -(-ow // 2)
     total = batch * rows * columns
+    threads = threads_for(total * 16 * size)
     block, width, packed = max(1, min(TILES, total)), -(-inputs // lane) * lane, padded(outputs, dtype)
     shares = max(1, min(-(-total // block), MAX_TASKS, PART_BYTES // (16 * size * x.itemsize)))
     parts, sums = empty((shares, 16 * size), dtype), empty((shares, packed), dtype)
     v, e = (empty((threads, 16 * (block * channels + lane)), dtype) for channels in (width, packed))
     edge, table = empty((threads, 16 * width), dtype), np.arange(inputs) * np.array([[1], [outputs]])
-    corner, grid, work = (-padding[0], -padding[0]), (columns, rows * columns), total * 16 * size
-    add_all_tiles(x, eta, corner, lowest(x, rectify), grid, block, parts, sums, v, e, edge, table, work=work)
-    dw, work = empty((9 * size,), dtype), 16 * shares * size
-    all_weights_back(parts.reshape(-1), size, dw, empty((threads, 16 * lane), dtype), work=work)
+    corner, grid, floor = (-padding[0], -padding[0]), (columns, rows * columns), lowest(x, rectify)
+    add_all_tiles(x, eta, corner, floor, grid, block, parts, sums, v, e, edge, table, threads=threads)
+    dw, memory = empty((9 * size,), dtype), empty((threads, 16 * lane), dtype)
+    all_weights_back(parts.reshape(-1), size, dw, memory, threads=threads)
     return dw.reshape(3, 3, inputs, outputs), sums.sum(axis=0)[:outputs]
