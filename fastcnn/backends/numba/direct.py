@@ -24,9 +24,10 @@ from fastcnn.backends.numba.gemm import (
     row_tables,
     vector_lanes,
 )
-from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, get_thread_id, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes
+from fastcnn.backends.numba.tasks import next_task
 from fastcnn.shapes import conv_output_size
 
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
@@ -114,13 +115,17 @@ def convolve(image, size, window, floor, weights, ldb, bias, out, gate, place, c
     (rows, columns), (y, x, step), (block, width) = size, place, cut
     _, oh, ow, outputs = out.shape
     blocks, parts = (rows + block - 1) // block, (outputs + width - 1) // width
-    for it in prange(image.shape[0] * blocks * parts):
-        task, first = np.int64(it) // parts, np.int64(it) % parts * width
-        n, r0, i = task // blocks, task % blocks * block, get_thread_id()
-        panel = first, min(width, outputs - first), ldb
-        grid = ((n * oh + y + r0 * step) * ow + x) * outputs, step * ow * outputs, step * outputs
-        some, memory, table = min(block, rows - r0), scratch[i], tables[i]
-        rows_of_windows(image, n, r0, some, columns, window, floor, weights, panel, bias, out, gate, grid, memory, table)
+    count, counter = image.shape[0] * blocks * parts, np.zeros(1, np.int64)
+    for it in prange(scratch.shape[0]):
+        memory, table, task = scratch[np.int64(it)], tables[np.int64(it)], next_task(counter)
+        while task < count:
+            n, r0, first = task // (blocks * parts), task // parts % blocks * block, task % parts * width
+            some, panel = min(block, rows - r0), (first, min(width, outputs - first), ldb)
+            grid = ((n * oh + y + r0 * step) * ow + x) * outputs, step * ow * outputs, step * outputs
+            rows_of_windows(
+                image, n, r0, some, columns, window, floor, weights, panel, bias, out, gate, grid, memory, table
+            )
+            task = next_task(counter)
 
 
 @kernel

@@ -13,8 +13,9 @@ import numpy as np
 
 from fastcnn.backends.numba.direct import lowest, windows
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, pack_rows, padded, row_tables, sum_parts
-from fastcnn.backends.numba.jit import get_thread_id, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.tasks import next_task
 
 PIXELS = 192  # pixels in a packed block of eta: 24 KiB of float32 beside 32 columns, in the L1 cache
 MAX_TASKS = 16
@@ -49,14 +50,17 @@ def add_blocks(x, eta, window, floor, block, parts, sums, scratch, panels, table
     """parts[s], sums[s] = the gradients from share s of all blocks of rows; `window` is (top, left, stride, ksize)."""
     blocks = (eta.shape[1] + block - 1) // block
     count, shares = eta.shape[0] * blocks, parts.shape[0]
-    for it in prange(shares):
-        s, i = np.int64(it), get_thread_id()
-        parts[s] = 0
-        sums[s] = 0
-        for task in range(s * count // shares, (s + 1) * count // shares):
-            n, r0 = task // blocks, task % blocks * block
-            rows = min(block, eta.shape[1] - r0)
-            add_block(x, eta, n, r0, rows, window, floor, parts[s], sums[s], scratch[i], panels[i], tables[i])
+    counter = np.zeros(1, np.int64)
+    for it in prange(scratch.shape[0]):
+        i, s = np.int64(it), next_task(counter)
+        while s < shares:
+            parts[s] = 0
+            sums[s] = 0
+            for task in range(s * count // shares, (s + 1) * count // shares):
+                n, r0 = task // blocks, task % blocks * block
+                rows = min(block, eta.shape[1] - r0)
+                add_block(x, eta, n, r0, rows, window, floor, parts[s], sums[s], scratch[i], panels[i], tables[i])
+            s = next_task(counter)
 
 
 def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, load_part, multiply, store, store_part
+from fastcnn.backends.numba.tasks import next_task
 from fastcnn.backends.numba.tile import outer_add, row_offsets, tile_load, tile_of, tile_store
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
@@ -182,11 +183,15 @@ def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables):
     """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and block of rows."""
     c, pieces = parts.reshape(-1), parts.shape[0]
     row_blocks, chunks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS, (k + DEPTH - 1) // DEPTH
-    for it in prange(pieces * row_blocks):
-        s, i0 = np.int64(it) // row_blocks, np.int64(it) % row_blocks * BLOCK_ROWS
-        rows, k0, k1 = min(BLOCK_ROWS, m - i0), s * chunks // pieces * DEPTH, (s + 1) * chunks // pieces * DEPTH
-        start, to, table = a[i0 * a_row :], (s * m + i0) * n, tables[get_thread_id()]
-        block(start, a_row, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, table)
+    counter = np.zeros(1, np.int64)
+    for it in prange(tables.shape[0]):
+        table, task = tables[np.int64(it)], next_task(counter)
+        while task < pieces * row_blocks:
+            s, i0 = task // row_blocks, task % row_blocks * BLOCK_ROWS
+            k0, k1 = s * chunks // pieces * DEPTH, (s + 1) * chunks // pieces * DEPTH
+            start, to, rows = a[i0 * a_row :], (s * m + i0) * n, min(BLOCK_ROWS, m - i0)
+            block(start, a_row, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, table)
+            task = next_task(counter)
 
 
 @kernel

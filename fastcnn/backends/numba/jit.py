@@ -32,7 +32,7 @@ def make_room_for_threads() -> None:
 make_room_for_threads()
 
 import numba  # noqa: E402
-from numba import get_thread_id, prange  # noqa: E402 - kernels take them from here: numba is never imported before this
+from numba import prange  # noqa: E402 - kernels take them from here: numba is never imported before this
 
 if numba.config.DISABLE_JIT:
     raise RuntimeError(
@@ -40,7 +40,7 @@ if numba.config.DISABLE_JIT:
         "the NumPy backend with FASTCNN_BACKEND=numpy"
     )
 
-__all__ = ["get_thread_id", "inline", "kernel", "prange", "serial"]
+__all__ = ["inline", "kernel", "prange", "serial"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastcnn.backends import pool_index_dtype, pool_no_index
 from fastcnn.backends.numba.direct import lowest
-from fastcnn.backends.numba.jit import MOVE, get_thread_id, kernel, prange, serial
+from fastcnn.backends.numba.jit import MOVE, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
     add,
@@ -31,7 +31,7 @@ from fastcnn.backends.numba.simd import (
     where_passes,
 )
 from fastcnn.backends.numba.stream import streams
-from fastcnn.runtime import get_num_threads
+from fastcnn.backends.numba.tasks import next_task
 
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
 
@@ -65,18 +65,22 @@ def max_row(x, n, oh, ksize, stride, floor, nowhere, out, index):
 
 
 @kernel
-def max_rows(x, ksize, stride, floor, nowhere, out, index):
+def max_rows(x, ksize, stride, floor, nowhere, out, index, threads):
     oh_n = out.shape[1]
-    for it in prange(out.shape[0] * oh_n):
-        row = np.int64(it)
-        max_row(x, row // oh_n, row % oh_n, ksize, stride, floor, nowhere, out, index)
+    counter = np.zeros(1, np.int64)
+    for _ in prange(threads):
+        row = next_task(counter)
+        while row < out.shape[0] * oh_n:
+            max_row(x, row // oh_n, row % oh_n, ksize, stride, floor, nowhere, out, index)
+            row = next_task(counter)
 
 
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
     b, h, w, c = x.shape
     out = empty((b, h // stride, w // stride, c), x.dtype)
     index = empty(out.shape, pool_index_dtype(ksize))
-    max_rows(x, ksize, stride, lowest(x, rectify), pool_no_index(ksize), out, index, work=MOVE * x.size)
+    threads = threads_for(MOVE * x.size)
+    max_rows(x, ksize, stride, lowest(x, rectify), pool_no_index(ksize), out, index, threads, threads=threads)
     return out, index
 
 
@@ -139,24 +143,28 @@ def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
 def gradient_rows(eta, index, ksize, stride, past, image, lines):
     _, h, w, c = image.shape
     flat, length = image.reshape(-1), w * c
-    for it in prange(image.shape[0] * h):
-        row, line = np.int64(it), lines[get_thread_id()]
-        if ksize <= stride:
-            apart_row(eta, index, row // h, row % h, ksize, stride, past, image)
-        elif past:
-            overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, line, 0)
-            for t in range(0, length, lanes(line)):
-                stream(flat, row * length + t, load(line, t))
-        else:
-            overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, flat, row * length)
+    counter = np.zeros(1, np.int64)
+    for it in prange(lines.shape[0]):
+        line, row = lines[np.int64(it)], next_task(counter)
+        while row < image.shape[0] * h:
+            if ksize <= stride:
+                apart_row(eta, index, row // h, row % h, ksize, stride, past, image)
+            elif past:
+                overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, line, 0)
+                for t in range(0, length, lanes(line)):
+                    stream(flat, row * length + t, load(line, t))
+            else:
+                overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, flat, row * length)
+            row = next_task(counter)
 
 
 def backward(eta, index, image_shape, ksize, stride):
     """The gradient of a maximum, or of a mean where `index` is empty."""
     image = empty(image_shape, eta.dtype)
     past = streams(image)
-    lines = empty((get_num_threads(), image_shape[2] * image_shape[3] if past and ksize > stride else 0), eta.dtype)
-    gradient_rows(eta, index, ksize, stride, past, image, lines, work=MOVE * image.size)
+    threads = threads_for(MOVE * image.size)
+    lines = empty((threads, image_shape[2] * image_shape[3] if past and ksize > stride else 0), eta.dtype)
+    gradient_rows(eta, index, ksize, stride, past, image, lines, threads=threads)
     return image
 
 
@@ -186,17 +194,21 @@ def mean_row(x, n, oh, ksize, stride, out):
 
 
 @kernel
-def mean_rows(x, ksize, stride, out):
+def mean_rows(x, ksize, stride, out, threads):
     oh_n = out.shape[1]
-    for it in prange(out.shape[0] * oh_n):
-        row = np.int64(it)
-        mean_row(x, row // oh_n, row % oh_n, ksize, stride, out)
+    counter = np.zeros(1, np.int64)
+    for _ in prange(threads):
+        row = next_task(counter)
+        while row < out.shape[0] * oh_n:
+            mean_row(x, row // oh_n, row % oh_n, ksize, stride, out)
+            row = next_task(counter)
 
 
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
     b, h, w, c = x.shape
     out = empty((b, h // stride, w // stride, c), x.dtype)
-    mean_rows(x, ksize, stride, out, work=MOVE * x.size)
+    threads = threads_for(MOVE * x.size)
+    mean_rows(x, ksize, stride, out, threads, threads=threads)
     return out
 
 

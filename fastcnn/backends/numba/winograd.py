@@ -27,7 +27,7 @@ from fastcnn.backends.numba.gemm import (
     row_tables,
     vector_lanes,
 )
-from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
     add,
@@ -40,6 +40,7 @@ from fastcnn.backends.numba.simd import (
     store_part,
     subtract,
 )
+from fastcnn.backends.numba.tasks import next_task
 from fastcnn.shapes import conv_output_size
 
 TILES = 48  # of one task; a multiple of the 6 rows of a register tile
@@ -181,11 +182,13 @@ def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v,
 
 @kernel
 def convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables):
-    total = out.shape[0] * grid[1]
-    for it in prange((total + block - 1) // block):
-        first, i = np.int64(it) * block, get_thread_id()
-        count = min(block, total - first)
-        tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables[i])
+    total, counter = out.shape[0] * grid[1], np.zeros(1, np.int64)
+    for it in prange(v.shape[0]):
+        i, first = np.int64(it), next_task(counter) * block
+        while first < total:
+            count = min(block, total - first)
+            tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables[i])
+            first = next_task(counter) * block
 
 
 @serial

@@ -15,9 +15,10 @@ import numpy as np
 
 from fastcnn.backends.numba.direct import lowest
 from fastcnn.backends.numba.gemm import multiply_rows, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.jit import get_thread_id, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import add, fill, lanes, load, load_part, multiply, store, store_part, subtract
+from fastcnn.backends.numba.tasks import next_task
 from fastcnn.backends.numba.winograd import input_tiles
 
 TILES = 64  # of one block: each element of a sum is loaded and stored once for that many multiply-adds
@@ -109,14 +110,17 @@ def add_all_tiles(x, eta, corner, floor, grid, block, parts, sums, v, e, edge, t
     """parts[s], sums[s] = the transformed weight gradient, and the bias gradient, of share s of all blocks of tiles."""
     total, shares = eta.shape[0] * grid[1], parts.shape[0]
     blocks = (total + block - 1) // block
-    for it in prange(shares):
-        s, i = np.int64(it), get_thread_id()
-        parts[s] = 0
-        sums[s] = 0
-        for task in range(s * blocks // shares, (s + 1) * blocks // shares):
-            first = task * block
-            count = min(block, total - first)
-            add_tiles(x, eta, corner, floor, grid, first, count, parts[s], sums[s], v[i], e[i], edge[i], table)
+    counter = np.zeros(1, np.int64)
+    for it in prange(v.shape[0]):
+        i, s = np.int64(it), next_task(counter)
+        while s < shares:
+            parts[s] = 0
+            sums[s] = 0
+            for task in range(s * blocks // shares, (s + 1) * blocks // shares):
+                first = task * block
+                count = min(block, total - first)
+                add_tiles(x, eta, corner, floor, grid, first, count, parts[s], sums[s], v[i], e[i], edge[i], table)
+            s = next_task(counter)
 
 
 @inline
@@ -153,9 +157,12 @@ def weights_back(parts, size, t, dw, work):
 
 @kernel
 def all_weights_back(parts, size, dw, work):
-    v = lanes(dw)
-    for it in prange((size + v - 1) // v):
-        weights_back(parts, size, np.int64(it) * v, dw, work[get_thread_id()])
+    v, counter = lanes(dw), np.zeros(1, np.int64)
+    for it in prange(work.shape[0]):
+        memory, t = work[np.int64(it)], next_task(counter) * v
+        while t < size:
+            weights_back(parts, size, t, dw, memory)
+            t = next_task(counter) * v
 
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
