@@ -11,7 +11,7 @@ import numpy as np
 
 from fastcnn.backends import pool_index_dtype, pool_no_index
 from fastcnn.backends.numba.direct import lowest
-from fastcnn.backends.numba.jit import MOVE, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
     add,
@@ -33,7 +33,14 @@ from fastcnn.backends.numba.simd import (
 from fastcnn.backends.numba.stream import streams
 from fastcnn.backends.numba.tasks import next_task
 
+TASK_BYTES = 32 << 10  # of the image: some 2 us
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
+
+
+@inline
+def rows_of_task(image):
+    """Rows that make a task of `TASK_BYTES`."""
+    return max(1, TASK_BYTES // (max(1, image.shape[2] * image.shape[3]) * image.itemsize))
 
 
 @serial
@@ -67,12 +74,13 @@ def max_row(x, n, oh, ksize, stride, floor, nowhere, out, index):
 @kernel
 def max_rows(x, ksize, stride, floor, nowhere, out, index, threads):
     oh_n = out.shape[1]
-    counter = np.zeros(1, np.int64)
+    count, block, counter = out.shape[0] * oh_n, rows_of_task(x), np.zeros(1, np.int64)
     for _ in prange(threads):
-        row = next_task(counter)
-        while row < out.shape[0] * oh_n:
-            max_row(x, row // oh_n, row % oh_n, ksize, stride, floor, nowhere, out, index)
-            row = next_task(counter)
+        first = next_task(counter) * block
+        while first < count:
+            for row in range(first, min(count, first + block)):
+                max_row(x, row // oh_n, row % oh_n, ksize, stride, floor, nowhere, out, index)
+            first = next_task(counter) * block
 
 
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +116,8 @@ def apart_row(eta, index, n, ih, ksize, stride, past, image):
                 else:
                     store_part(target, to, share, count)
                 to += c
-        target[place + columns * c : place + min(stride, w - ow * stride) * c] = 0
+        for t in range(columns * c, min(stride, w - ow * stride) * c):
+            target[np.uintp(place + t)] = 0
     target[row + ow_n * stride * c : row + w * c] = 0
 
 
@@ -143,19 +152,20 @@ def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
 def gradient_rows(eta, index, ksize, stride, past, image, lines):
     _, h, w, c = image.shape
     flat, length = image.reshape(-1), w * c
-    counter = np.zeros(1, np.int64)
+    count, block, counter = image.shape[0] * h, rows_of_task(image), np.zeros(1, np.int64)
     for it in prange(lines.shape[0]):
-        line, row = lines[np.int64(it)], next_task(counter)
-        while row < image.shape[0] * h:
-            if ksize <= stride:
-                apart_row(eta, index, row // h, row % h, ksize, stride, past, image)
-            elif past:
-                overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, line, 0)
-                for t in range(0, length, lanes(line)):
-                    stream(flat, row * length + t, load(line, t))
-            else:
-                overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, flat, row * length)
-            row = next_task(counter)
+        line, first = lines[np.int64(it)], next_task(counter) * block
+        while first < count:
+            for row in range(first, min(count, first + block)):
+                if ksize <= stride:
+                    apart_row(eta, index, row // h, row % h, ksize, stride, past, image)
+                elif past:
+                    overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, line, 0)
+                    for t in range(0, length, lanes(line)):
+                        stream(flat, row * length + t, load(line, t))
+                else:
+                    overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, flat, row * length)
+            first = next_task(counter) * block
 
 
 def backward(eta, index, image_shape, ksize, stride):
@@ -196,12 +206,13 @@ def mean_row(x, n, oh, ksize, stride, out):
 @kernel
 def mean_rows(x, ksize, stride, out, threads):
     oh_n = out.shape[1]
-    counter = np.zeros(1, np.int64)
+    count, block, counter = out.shape[0] * oh_n, rows_of_task(x), np.zeros(1, np.int64)
     for _ in prange(threads):
-        row = next_task(counter)
-        while row < out.shape[0] * oh_n:
-            mean_row(x, row // oh_n, row % oh_n, ksize, stride, out)
-            row = next_task(counter)
+        first = next_task(counter) * block
+        while first < count:
+            for row in range(first, min(count, first + block)):
+                mean_row(x, row // oh_n, row % oh_n, ksize, stride, out)
+            first = next_task(counter) * block
 
 
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
