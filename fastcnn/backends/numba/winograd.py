@@ -72,19 +72,20 @@ def store_line(target, at, step, line):
 
 
 @serial
-def patch(image, n, top, left, side, floor, target, width):
-    """Copy side x side pixels of image n to rows of `width` channels, with zeros outside the image and beyond C."""
+def patch(image, n, top, left, side, floor, target, channels, width):
+    """Copy side x side pixels of image n to rows of `width` elements, with zeros outside the image and the `channels`,
+    which are (first, number)."""
     _, h, w, c = image.shape
     source = image.reshape(-1)
     for i in range(side):
         for j in range(side):
             y, x, to = top + i, left + j, (i * side + j) * width
             inside = 0 <= y < h and 0 <= x < w
-            at = ((n * h + y) * w + x) * c
-            for t in range(c if inside else 0):
+            at, count = ((n * h + y) * w + x) * c + channels[0], channels[1] if inside else 0
+            for t in range(count):
                 value = source[np.uintp(at + t)]
                 target[np.uintp(to + t)] = floor if value < floor else value
-            for t in range(c if inside else 0, width):
+            for t in range(count, width):
                 target[np.uintp(to + t)] = 0
 
 
@@ -112,10 +113,10 @@ def input_tile(source, at, row, column, channels, floor, target, to, step):
 
 
 @serial
-def input_tiles(image, corner, grid, first, count, floor, v, step, width, edge):
+def input_tiles(image, corner, grid, first, count, floor, channels, v, step, width, edge):
     """The transforms of `count` tiles from number `first` on: element g of tile t at v[g * step + t * width :].
 
-    `corner` is (top, left) of the first tile, `grid` (tiles in a row, tiles of an image).
+    `corner` is (top, left) of the first tile, `grid` (tiles in a row, tiles of an image), `channels` (first, number).
     """
     (_, h, w, c), (top, left), (columns, tiles) = image.shape, corner, grid
     source = image.reshape(-1)
@@ -124,10 +125,11 @@ def input_tiles(image, corner, grid, first, count, floor, v, step, width, edge):
         n, q = (first + t) // tiles, (first + t) % tiles
         y, x = top + 2 * (q // columns), left + 2 * (q % columns)
         if whole and y >= 0 and x >= 0 and y + 4 <= h and x + 4 <= w:
-            input_tile(source, ((n * h + y) * w + x) * c, w * c, c, c, floor, v, t * width, step)
+            at = ((n * h + y) * w + x) * c + channels[0]
+            input_tile(source, at, w * c, c, channels[1], floor, v, t * width, step)
         else:
-            patch(image, n, y, x, 4, floor, edge, width)
-            input_tile(edge, 0, 4 * width, width, c, floor, v, t * width, step)
+            patch(image, n, y, x, 4, floor, edge, channels, width)
+            input_tile(edge, 0, 4 * width, width, channels[1], floor, v, t * width, step)
 
 
 @serial
@@ -159,7 +161,7 @@ def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v,
     """Convolve `count` tiles from number `first` on; `grid` is (tiles in a row, tiles of an image)."""
     channels, (_, oh, ow, outputs), lane, (columns, tiles) = image.shape[3], out.shape, lanes(v), grid
     width, step = (channels + lane - 1) // lane * lane, v.size // 16
-    input_tiles(image, corner, grid, first, count, floor, v, step, width, edge)
+    input_tiles(image, corner, grid, first, count, floor, (0, channels), v, step, width, edge)
     result, gates = out.reshape(-1), gate.reshape(-1)
     a_rows, c_rows, zeros = table[0, :count], table[1, :count], np.zeros(2 * lane, v.dtype)
     for j in range(0, outputs, 2 * lane):

@@ -23,7 +23,8 @@ from fastcnn.backends.numba.winograd import input_tiles
 
 TILES = 64  # of one block: each element of a sum is loaded and stored once for that many multiply-adds
 MAX_TASKS = 8
-PART_BYTES = 48 << 20  # of all shares together
+CUT = 64  # input channels of one task, or a multiple
+PART_BYTES = 1 << 20  # of the sums of one task: they stay in the L2 cache
 
 
 @inline
@@ -93,34 +94,50 @@ def gradient_tiles(eta, grid, first, count, e, step, sums):
 
 
 @serial
-def add_tiles(x, eta, corner, floor, grid, first, count, part, sums, v, e, edge, table):
-    """Add what `count` tiles from number `first` on contribute."""
-    channels, outputs, lane = x.shape[3], eta.shape[3], lanes(v)
-    width = (channels + lane - 1) // lane * lane
+def add_tiles(x, eta, corner, floor, grid, first, count, channels, part, sums, v, e, edge, table):
+    """Add what `count` tiles from number `first` on contribute to the weights of some input `channels`."""
+    inputs, outputs, lane = x.shape[3], eta.shape[3], lanes(v)
+    width = (channels[1] + lane - 1) // lane * lane
     v_step, e_step = v.size // 16, e.size // 16
-    input_tiles(x, corner, grid, first, count, floor, v, v_step, width, edge)
+    input_tiles(x, corner, grid, first, count, floor, channels, v, v_step, width, edge)
     gradient_tiles(eta, grid, first, count, e, e_step, sums)
+    a_rows, c_rows, run = table[0, : channels[1]], table[1, : channels[1]], (0, 1, width, count)
     for g in range(16):
-        a, to, run = v[g * v_step :], g * channels * outputs, (0, 1, width, count)
-        multiply_rows(a, table[0], run, e, g * e_step, 0, part, to, table[1], outputs, sums, True)
+        a, to = v[g * v_step :], (g * inputs + channels[0]) * outputs
+        multiply_rows(a, a_rows, run, e, g * e_step, 0, part, to, c_rows, outputs, sums, True)
 
 
 @kernel
-def add_all_tiles(x, eta, corner, floor, grid, block, parts, sums, v, e, edge, table):
-    """parts[s], sums[s] = the transformed weight gradient, and the bias gradient, of share s of all blocks of tiles."""
-    total, shares = eta.shape[0] * grid[1], parts.shape[0]
-    blocks = (total + block - 1) // block
-    counter = np.zeros(1, np.int64)
+def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, edge, table):
+    """parts[s], sums[s] = the transformed weight gradient, and the bias gradient, of share s of all blocks of tiles.
+
+    A task is a share and `cut` input channels.
+    """
+    total, shares, inputs = eta.shape[0] * grid[1], parts.shape[0], x.shape[3]
+    blocks, cuts, counter = (total + block - 1) // block, (inputs + cut - 1) // cut, np.zeros(1, np.int64)
     for it in prange(v.shape[0]):
-        i, s = np.int64(it), next_task(counter)
-        while s < shares:
-            parts[s] = 0
-            sums[s] = 0
-            for task in range(s * blocks // shares, (s + 1) * blocks // shares):
-                first = task * block
+        i, task = np.int64(it), next_task(counter)
+        while task < shares * cuts:
+            s, c = task // cuts, task % cuts * cut
+            channels, total_sums = (c, min(cut, inputs - c)), sums[task]
+            total_sums[:] = 0
+            clear(parts[s], inputs, c, channels[1])
+            for k in range(s * blocks // shares, (s + 1) * blocks // shares):
+                first = k * block
                 count = min(block, total - first)
-                add_tiles(x, eta, corner, floor, grid, first, count, parts[s], sums[s], v[i], e[i], edge[i], table)
-            s = next_task(counter)
+                add_tiles(
+                    x, eta, corner, floor, grid, first, count, channels, parts[s], total_sums, v[i], e[i], edge[i], table
+                )
+            task = next_task(counter)
+
+
+@serial
+def clear(part, inputs, first, count):
+    """Set the 16 elements of some input channels to 0."""
+    size = part.size // 16 // inputs
+    for g in range(16):
+        at = (g * inputs + first) * size
+        part[at : at + count * size] = 0
 
 
 @inline
@@ -167,17 +184,18 @@ def all_weights_back(parts, size, dw, work):
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
     (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
-    size, lane = inputs * outputs, vector_lanes(dtype)
+    size, lane, packed = inputs * outputs, vector_lanes(dtype), padded(outputs, dtype)
     rows, columns = -(-oh // 2), -(-ow // 2)
     total = batch * rows * columns
-    threads = threads_for(total * 16 * size)
-    block, width, packed = max(1, min(TILES, total)), -(-inputs // lane) * lane, padded(outputs, dtype)
-    shares = max(1, min(-(-total // block), MAX_TASKS, PART_BYTES // (16 * size * x.itemsize)))
-    parts, sums = empty((shares, 16 * size), dtype), empty((shares, packed), dtype)
+    threads, block = threads_for(total * 16 * size), max(1, min(TILES, total))
+    cut = min(inputs, max(CUT, PART_BYTES // (16 * outputs * x.itemsize) // CUT * CUT))
+    cuts, width = -(-inputs // cut), -(-cut // lane) * lane
+    shares = max(1, min(-(-total // block), MAX_TASKS // cuts))
+    parts, sums = empty((shares, 16 * size), dtype), empty((shares * cuts, packed), dtype)
     v, e = (empty((threads, 16 * (block * channels + lane)), dtype) for channels in (width, packed))
-    edge, table = empty((threads, 16 * width), dtype), np.arange(inputs) * np.array([[1], [outputs]])
+    edge, table = empty((threads, 16 * width), dtype), np.arange(cut) * np.array([[1], [outputs]])
     corner, grid, floor = (-padding[0], -padding[0]), (columns, rows * columns), lowest(x, rectify)
-    add_all_tiles(x, eta, corner, floor, grid, block, parts, sums, v, e, edge, table, threads=threads)
+    add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, edge, table, threads=threads)
     dw, memory = empty((9 * size,), dtype), empty((threads, 16 * lane), dtype)
     all_weights_back(parts.reshape(-1), size, dw, memory, threads=threads)
-    return dw.reshape(3, 3, inputs, outputs), sums.sum(axis=0)[:outputs]
+    return dw.reshape(3, 3, inputs, outputs), sums[::cuts].sum(axis=0)[:outputs]
