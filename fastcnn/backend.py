@@ -89,3 +89,13 @@ def active() -> ModuleType:
     """The module whose kernels the next call uses."""
     name = get_backend()
     return _loaded.get(name) or load(name)
+
+
+def compilation_announced() -> contextlib.AbstractContextManager[None]:
+    """Say on stderr, once in a process, that kernels are being compiled where that happens inside a ``with`` block."""
+    if get_backend() == "numpy":
+        return contextlib.nullcontext()
+    load(get_backend())
+    from fastcnn.backends.numba import compilation
+
+    return compilation.announced()

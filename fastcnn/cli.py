@@ -84,7 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
         backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
-    arguments.run(arguments)
+    with backend.compilation_announced():
+        arguments.run(arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

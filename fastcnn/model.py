@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn import storage, training
+from fastcnn.backend import compilation_announced
 from fastcnn.errors import FileFormatError
 from fastcnn.layers import Conv2D, Layer, MaxPooling, Relu, Softmax
 from fastcnn.shapes import check_finite, check_int, check_labels, check_number, real_array, received
@@ -173,7 +175,8 @@ class Sequential:
 
     def fit(self, x: Any, y: Any, epochs: int = 1, batch_size: int = 64, **options: Any) -> dict[str, list[float]]:
         """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
-        return training.fit(self, x, y, epochs, batch_size, **options)
+        with compilation_announced() if options.get("verbose", True) else contextlib.nullcontext():
+            return training.fit(self, x, y, epochs, batch_size, **options)
 
     def take_data(self, owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels, checked whole before the first of them is used."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastcnn.commands import bench, evaluate, info, predict, train
+from fastcnn.commands import bench, evaluate, info, predict, train, warmup
 from fastcnn.commands.options import UsageError
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "bench": bench, "info": info}
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "bench": bench, "warmup": warmup, "info": info}
 
 __all__ = ["COMMANDS", "UsageError"]

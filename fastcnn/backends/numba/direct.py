@@ -14,6 +14,7 @@ import itertools
 
 import numpy as np
 
+from fastcnn.backends.numba.copying import lowest, windows
 from fastcnn.backends.numba.gemm import (
     bias_row,
     even_share,
@@ -24,7 +25,7 @@ from fastcnn.backends.numba.gemm import (
     row_tables,
     vector_lanes,
 )
-from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes
 from fastcnn.backends.numba.tasks import next_task
@@ -33,35 +34,6 @@ from fastcnn.shapes import conv_output_size
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
 MIN_TASKS = 16  # fewer than that, and tasks are cut by output channels as well
 FEW_PIXELS = 1024  # with so few output pixels, packing the weights costs more than it saves
-
-
-@serial
-def crop(image, n, top, left, rows, columns, floor, target):
-    """Copy a rectangle of image n, with zeros where it lies outside, and no value below `floor`."""
-    _, h, w, c = image.shape
-    source = image.reshape(-1)
-    length = columns * c
-    first, last = min(columns, max(0, -left)) * c, max(0, min(columns, w - left)) * c
-    for r in range(rows):
-        to, at = r * length, ((n * h + top + r) * w + left) * c
-        begin, end = (first, last) if 0 <= top + r < h and first < last else (length, length)
-        for t in range(begin):
-            target[np.uintp(to + t)] = 0
-        for t in range(begin, end):
-            value = source[np.uintp(at + t)]
-            target[np.uintp(to + t)] = floor if value < floor else value
-        for t in range(end, length):
-            target[np.uintp(to + t)] = 0
-
-
-@inline
-def windows(image, n, top, left, rows, columns, floor, scratch):
-    """(flat array, length of a row) of a rectangle of image n: in place, or copied to `scratch` if need be."""
-    _, h, w, c = image.shape
-    if top >= 0 and left >= 0 and top + rows <= h and left + columns <= w and floor == -np.inf:
-        return image.reshape(-1)[((n * h + top) * w + left) * c :], w * c
-    crop(image, n, top, left, rows, columns, floor, scratch)
-    return scratch, columns * c
 
 
 @serial
@@ -149,12 +121,6 @@ def pack_weights(weights, turned, first, step, taps, panels):
         width = panel_width(n, j, v)
         to = j * depth + tap * rows * width
         pack_panel(b, at + j * b_col, b_row, b_col, rows, min(width, n - j), width, panels, to)
-
-
-def lowest(x: np.ndarray, rectify: bool) -> np.floating:
-    """The `floor` of kernels: max(value, floor) is max(value, 0) or the value itself. A branch instead of the maximum
-    takes the registers apart that a transform needs."""
-    return x.dtype.type(0 if rectify else -np.inf)
 
 
 def run(image, size, window, floor, weights, ldb, bias, out, gate, place):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.direct import lowest, windows
+from fastcnn.backends.numba.copying import clear, lowest, windows
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, pack_rows, padded, row_tables, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
@@ -54,8 +54,8 @@ def add_blocks(x, eta, window, floor, block, parts, sums, scratch, panels, table
     for it in prange(scratch.shape[0]):
         i, s = np.int64(it), next_task(counter)
         while s < shares:
-            parts[s] = 0
-            sums[s] = 0
+            clear(parts[s], 0, parts.shape[1])
+            clear(sums[s], 0, sums.shape[1])
             for task in range(s * count // shares, (s + 1) * count // shares):
                 n, r0 = task // blocks, task % blocks * block
                 rows = min(block, eta.shape[1] - r0)

@@ -206,7 +206,8 @@ def sum_parts(parts, total):
 
 @serial
 def add_parts(parts, first, last, total):
-    total[first:last] = parts[0, first:last]
+    for i in range(first, last):
+        total[np.uintp(i)] = parts[0, np.uintp(i)]
     for s in range(1, parts.shape[0]):
         for i in range(first, last):
             total[np.uintp(i)] += parts[s, np.uintp(i)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends import pool_index_dtype, pool_no_index
-from fastcnn.backends.numba.direct import lowest
+from fastcnn.backends.numba.copying import clear, lowest, streams
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import (
@@ -30,7 +30,6 @@ from fastcnn.backends.numba.simd import (
     where_larger,
     where_passes,
 )
-from fastcnn.backends.numba.stream import streams
 from fastcnn.backends.numba.tasks import next_task
 
 TASK_BYTES = 32 << 10  # of the image: some 2 us
@@ -99,7 +98,7 @@ def apart_row(eta, index, n, ih, ksize, stride, past, image):
     source, offsets, target, v = eta.reshape(-1), index.reshape(-1), image.reshape(-1), lanes(eta)
     oh, i, row = ih // stride, ih % stride, (n * h + ih) * w * c
     if oh >= oh_n or i >= ksize:
-        target[row : row + w * c] = 0
+        clear(target, row, row + w * c)
         return
     for ow in range(ow_n):
         at, place = ((n * oh_n + oh) * ow_n + ow) * c, row + ow * stride * c
@@ -116,9 +115,9 @@ def apart_row(eta, index, n, ih, ksize, stride, past, image):
                 else:
                     store_part(target, to, share, count)
                 to += c
-        for t in range(columns * c, min(stride, w - ow * stride) * c):
-            target[np.uintp(place + t)] = 0
-    target[row + ow_n * stride * c : row + w * c] = 0
+        if columns < stride:
+            clear(target, place + columns * c, place + min(stride, w - ow * stride) * c)
+    clear(target, row + ow_n * stride * c, row + w * c)
 
 
 @serial
@@ -126,7 +125,7 @@ def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
     """Row ih of image n, from line[to] on, where windows overlap: the row is summed up in the cache."""
     _, oh_n, ow_n, c = eta.shape
     source, offsets, v = eta.reshape(-1), index.reshape(-1), lanes(eta)
-    line[to : to + w * c] = 0
+    clear(line, to, to + w * c)
     for oh in range(max(0, (ih - ksize) // stride + 1), min(oh_n, ih // stride + 1)):
         first, rows = (ih - oh * stride) * ksize, min(ksize, h - oh * stride)
         for ow in range(ow_n):

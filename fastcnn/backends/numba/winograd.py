@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.direct import close_gate, lowest, pack_weights
+from fastcnn.backends.numba.copying import lowest
+from fastcnn.backends.numba.direct import close_gate, pack_weights
 from fastcnn.backends.numba.gemm import (
     bias_row,
     even_share,
@@ -147,13 +148,17 @@ def output_tile(m, at, step, bias, j, columns, out, to, row, column, inside):
         m00, m01 = output_line(m00, m01, m02, m03)
         m10, m11 = output_line(m10, m11, m12, m13)
         count, z, b = columns - t, to + t, load(bias, j + t)
+        if inside[0] > 1 and inside[1] > 1 and count >= lanes(m):
+            store(out, z, add(m00, b)), store(out, z + column, add(m01, b))
+            store(out, z + row, add(m10, b)), store(out, z + row + column, add(m11, b))
+            continue
         store_part(out, z, add(m00, b), count)
         if inside[1] > 1:
             store_part(out, z + column, add(m01, b), count)
         if inside[0] > 1:
             store_part(out, z + row, add(m10, b), count)
-            if inside[1] > 1:
-                store_part(out, z + row + column, add(m11, b), count)
+        if inside[0] > 1 and inside[1] > 1:
+            store_part(out, z + row + column, add(m11, b), count)
 
 
 @serial

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.direct import lowest
+from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.gemm import multiply_rows, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
@@ -64,15 +64,16 @@ def spread(e00, e01, e10, e11, v, to, step):
 @serial
 def gradient_tile(source, at, row, column, count, rows, columns, v, to, step, sums, j):
     """A e A' of one tile, of which rows x columns pixels are inside, and of `count` outputs; e is added to sums[j:]."""
-    if rows > 1 and columns > 1:
-        e00, e01 = load_part(source, at, count), load_part(source, at + column, count)
-        e10, e11 = load_part(source, at + row, count), load_part(source, at + row + column, count)
+    if rows > 1 and columns > 1 and count >= lanes(source):
+        e00, e01, e10, e11 = load(source, at), load(source, at + column), load(source, at + row), load(source, at + row + column)
     else:
         e00, e01, e10, e11 = load_part(source, at, count), fill(source, 0), fill(source, 0), fill(source, 0)
         if columns > 1:
             e01 = load_part(source, at + column, count)
         if rows > 1:
             e10 = load_part(source, at + row, count)
+        if rows > 1 and columns > 1:
+            e11 = load_part(source, at + row + column, count)
     store(sums, j, add(load(sums, j), add(add(e00, e01), add(e10, e11))))
     spread(e00, e01, e10, e11, v, to, step)
 
@@ -113,15 +114,17 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, ed
 
     A task is a share and `cut` input channels.
     """
-    total, shares, inputs = eta.shape[0] * grid[1], parts.shape[0], x.shape[3]
+    total, shares, inputs, outputs = eta.shape[0] * grid[1], parts.shape[0], x.shape[3], eta.shape[3]
     blocks, cuts, counter = (total + block - 1) // block, (inputs + cut - 1) // cut, np.zeros(1, np.int64)
     for it in prange(v.shape[0]):
         i, task = np.int64(it), next_task(counter)
         while task < shares * cuts:
             s, c = task // cuts, task % cuts * cut
             channels, total_sums = (c, min(cut, inputs - c)), sums[task]
-            total_sums[:] = 0
-            clear(parts[s], inputs, c, channels[1])
+            clear(total_sums, 0, total_sums.size)
+            for g in range(16):
+                at = (g * inputs + c) * outputs
+                clear(parts[s], at, at + channels[1] * outputs)
             for k in range(s * blocks // shares, (s + 1) * blocks // shares):
                 first = k * block
                 count = min(block, total - first)
@@ -129,15 +132,6 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, ed
                     x, eta, corner, floor, grid, first, count, channels, parts[s], total_sums, v[i], e[i], edge[i], table
                 )
             task = next_task(counter)
-
-
-@serial
-def clear(part, inputs, first, count):
-    """Set the 16 elements of some input channels to 0."""
-    size = part.size // 16 // inputs
-    for g in range(16):
-        at = (g * inputs + first) * size
-        part[at : at + count * size] = 0
 
 
 @inline

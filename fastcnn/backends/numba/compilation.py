@@ -1,0 +1,105 @@
+"""What is being compiled: the notice that it takes a while, and the command that does it beforehand. Requires numba."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from numba.core import event
+from tqdm import tqdm
+
+from fastcnn.backends import numba as kernels
+from fastcnn.backends import pool_index_dtype
+from fastcnn.backends.numba.jit import CACHE_FOLDER
+from fastcnn.runtime import get_conv_algorithm, set_conv_algorithm
+
+_announced = False
+
+
+class Compilations(event.Listener):
+    """Numba tells it of each function of this package that it compiles; what comes from the cache is not compiled."""
+
+    def __init__(self, announce: bool = False):
+        self.announce = announce
+        self.seconds: dict[str, float] = {}
+        self.started: list[float] = []
+
+    def on_start(self, happening: event.Event) -> None:
+        self.started.append(time.perf_counter())
+        if self.announce and ours(happening):
+            announce()
+
+    def on_end(self, happening: event.Event) -> None:
+        seconds = time.perf_counter() - self.started.pop()
+        if name := ours(happening):
+            self.seconds[name] = self.seconds.get(name, 0) + seconds
+
+
+def ours(happening: event.Event) -> str | None:
+    """The function that is compiled, as `module.function`; None if it is not of this package but of numba or a user."""
+    function = happening.data["dispatcher"].py_func
+    *package, module = function.__module__.split(".")
+    return f"{module}.{function.__name__}" if package[:1] == ["fastcnn"] else None
+
+
+def announce() -> None:
+    """Say once in a process that kernels are being compiled."""
+    global _announced  # noqa: PLW0603 - once in a process
+    if not _announced:
+        _announced = True
+        kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
+        tqdm.write(f"fastcnn: compiling kernels for this processor, some 20 s ({kept})", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def announced() -> Iterator[None]:
+    """Say so on stderr where anything is compiled inside a ``with`` block."""
+    with event.install_listener("numba:compile", Compilations(announce=True)):
+        yield
+
+
+def warm_up(dtype: str) -> dict[str, float]:
+    """Run every kernel once for `dtype`, by each convolution algorithm; seconds of each function that was compiled.
+
+    A function's seconds include those of the functions that it calls and that were not compiled yet.
+    """
+    before = get_conv_algorithm()
+    compilations = Compilations()
+    with event.install_listener("numba:compile", compilations):
+        try:
+            for algorithm in ("direct", "winograd", "im2col"):
+                set_conv_algorithm(algorithm)
+                run_convolutions(dtype)
+            run_others(dtype)
+        finally:
+            set_conv_algorithm(before)
+    return compilations.seconds
+
+
+def run_convolutions(dtype: str) -> None:
+    x, weights = np.ones((1, 4, 4, 2), dtype), np.ones((3, 3, 2, 2), dtype)
+    eta = kernels.conv_forward(x, weights, np.ones(2, dtype), 1, (1, 1))
+    kernels.conv_input_gradient(eta, weights, x.shape, 1, (1, 1), x)
+    kernels.conv_weight_gradient(x, eta, 3, 1, (1, 1))
+
+
+def run_others(dtype: str) -> None:
+    x = np.ones((4, 8, 8, 2), dtype)
+    kernels.col2im(kernels.im2col(x, 3, 1, (1, 1)), x.shape, 3, 1, (1, 1))
+    for ksize in (2, 16):  # offsets of one byte, and of four
+        image = np.ones((1, 16, 16, 2), dtype)
+        eta, index = kernels.max_pool_forward(image, ksize, 2)
+        assert index.dtype == pool_index_dtype(ksize)
+        kernels.max_pool_backward(eta, index, image.shape, ksize, 2)
+    kernels.avg_pool_backward(kernels.avg_pool_forward(x, 2, 2), x.shape, 2, 2)
+    for rows in (1, 8):  # few rows have a kernel of their own
+        for depth in (8, 2048):  # and long sums one more
+            a, b = np.ones((rows, depth), dtype), np.ones((depth, 4), dtype)
+            eta = kernels.dense_forward(a, b, np.ones(4, dtype))
+            kernels.dense_input_gradient(eta, b)
+            kernels.dense_weight_gradient(a, eta)
+    kernels.relu_backward(kernels.relu_forward(x), x)
+    kernels.leaky_relu_backward(kernels.leaky_relu_forward(x, 0.5), x, 0.5)
