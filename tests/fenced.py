@@ -2,7 +2,8 @@
 
 Kernels do not check indices, and a vector that sticks out of its array is no error that a comparison of results would
 find. `tests/test_kernels.py` runs this as a process of its own, as a crash takes the process with it: the last line
-printed names the kernel.
+printed names the kernel. Results are compared with the NumPy twin's, so that this is also the test of other vector
+widths than the processor's own, which a process has only one of. Arguments: dtypes, and --cross for the last act.
 """
 
 import ctypes
@@ -15,8 +16,7 @@ import test_kernels
 
 import fastcnn
 from fastcnn import runtime
-from fastcnn.backends import KERNELS
-from fastcnn.backends import numba as backend
+from fastcnn.backends import KERNELS, check
 from fastcnn.backends.numba import gemm
 
 PAGE = mmap.PAGESIZE
@@ -64,18 +64,19 @@ class RandomCase(test_kernels.WideCase):
 
 def main():
     fence = Fence()
+    dtypes = [name for name in sys.argv[1:] if name != "--cross"]
     for module in [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]:
         if hasattr(module, "empty"):
             module.empty = fence.empty
     for name in KERNELS:
         algorithms = runtime.CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",)
-        for algorithm, dtype in itertools.product(algorithms, ("float32", "float64")):
+        for algorithm, dtype in itertools.product(algorithms, dtypes):
             print(name, algorithm, dtype, flush=True)
             fastcnn.set_conv_algorithm(algorithm)
             for seed in range(60):
                 fence.at_end = seed % 2 == 0
                 case = RandomCase(seed, dtype, 3 if algorithm == "winograd" else None)
-                getattr(backend, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
+                getattr(check, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
     print("several tasks, panels and pieces")
     for fence.at_end in (True, False):
         for m, n, k in ((400, 17, 5), (3, 5, 2000), (200, 33, 600), (193, 1, 257)):

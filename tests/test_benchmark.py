@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from fastcnn import benchmark, layers, original
+from fastcnn import layers
+from fastcnn.benchmark import networks, original, report, turns, whole, workloads
 
 
 def train(kit, x, labels):
     """Two steps of the benchmark's LeNet from `kit`; the losses, and all parameters after them."""
     np.random.seed(0)
-    *body, loss_layer = benchmark.lenet_layers(x.shape, kit)
+    *body, loss_layer = networks.layers("lenet", len(x), kit)
     losses = []
     for _ in range(2):
         out = x
@@ -39,19 +40,59 @@ def test_the_slow_contestant_computes_the_same(rng):
         np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-14)
 
 
-def test_every_contestant_has_every_workload():
-    for workload in benchmark.WORKLOADS.values():
-        for contestant in ("numpy", "numba"):
-            workload(contestant)()
-        assert callable(workload("original"))
+def test_the_workloads_are_those_that_were_asked_for():
+    names = set(workloads.WORKLOADS)
+    assert {"lenet", "lenet5", "vgg_small", "vgg_small_b8", "predict_lenet", "predict_vgg_small"} < names
+    assert {"im2col", "col2im", "n64_28x28_1to12_k5_weights", "max_pool_112x112_k2s2_backward"} < names
+    assert len(names) == 6 + 3 * 10 + 2 * 2 * 2 + 2
+    flops = workloads.WORKLOADS["n32_56x56_64to128_k3s2_forward"].flops
+    assert flops == 2 * 32 * 28 * 28 * 128 * 9 * 64
+    assert all(set(w.make) <= set(turns.CONTESTANTS) and "numba" in w.make for w in workloads.WORKLOADS.values())
 
 
-def test_ratios_are_those_of_medians_to_the_first():
-    assert benchmark.ratios({"a": [2.0, 1.0, 9.0], "b": [8.0], "c": [1.0, 0.5, 2.0]}) == {"a": 1, "b": 4, "c": 0.5}
+@pytest.mark.parametrize("name", ["lenet", "predict_lenet", "n64_12x12_12to24_k3_weights", "col2im"])
+def test_every_contestant_of_a_workload_does_some_work(name):
+    for contestant, make in workloads.WORKLOADS[name].make.items():
+        if contestant != "original" and turns.installed(contestant):
+            steps = make()
+            assert steps and all(step() is not None for step in steps.values())
 
 
-def test_unknown_names():
-    with pytest.raises(ValueError, match=r"bench: `workload` must be one of 'lenet'. Received workload='resnet'"):
-        benchmark.measure("resnet")
+def test_contestants_take_turns_in_processes_of_their_own():
+    with turns.Contest(["numba", "numpy", "copy"]) as contest:
+        seconds = contest.measure("predict_lenet", rounds=2)
+        assert list(seconds) == ["numba", "numpy"]  # a copy of predictions there is not
+        assert all(len(times[""]) >= 2 and min(times[""]) > 0 for times in seconds.values())
+        with pytest.raises(ValueError, match=r"bench: `workload` must be one of .*. Received workload='resnet'"):
+            contest.measure("resnet")
+    assert not any(process.is_alive() for process in contest.processes)
     with pytest.raises(ValueError, match=r"bench: `contestant` must be one of .*. Received contestant='jax'"):
-        benchmark.measure("lenet", ["jax"])
+        turns.Contest(["jax"])
+
+
+def test_the_fastest_variant_counts_by_its_median():
+    assert turns.fastest({"a": [1.0, 9.0, 9.0], "b": [3.0, 4.0, 5.0]}) == ("b", 4.0)
+    workload = workloads.Workload("w", "g", {}, flops=8 * 10**9)
+    seconds = {"numba": {"": [2.0, 1.0, 9.0]}, "torch": {"NCHW": [8.0], "channels_last": [4.0]}}
+    found = report.result(workload, seconds)
+    assert found["numba"]["median_ms"] == 2000 and found["numba"]["min_ms"] == 1000
+    assert found["torch"]["variant"] == "channels_last" and found["torch"]["ratio"] == 2
+    assert found["torch"]["GFLOP/s"] == 2
+
+
+def test_the_summary():
+    times = {"numba": {"median_ms": 1.0}, "torch": {"median_ms": 3.0}, "sgemm": {"median_ms": 2.0}}
+    shape = workloads.CONVOLUTIONS[0].name
+    results = {f"{shape}_{way}": times for way in ("forward", "input", "weights")} | {"lenet": times}
+    found = report.summary(results)
+    assert found["steps: times faster than torch"] == {"lenet": 3.0}
+    title = "convolutions, forward and both gradients: times faster than torch"
+    assert found[title] == {shape: 3.0, "geometric mean": pytest.approx(3.0)}
+    assert found["large convolutions, numba: effective rate over that of sgemm"] == {shape: 2.0}
+    assert "lenet" in report.summary_lines(found)
+
+
+def test_a_whole_process_is_clocked_and_weighed():
+    assert 0 < whole.run("print(0.5)", 1) < 1
+    with pytest.raises(RuntimeError, match=r"a process of the benchmark failed: ValueError: no"):
+        whole.run("raise ValueError('no')", 1)

@@ -22,6 +22,7 @@ from fastcnn.backends import KERNELS, pool_index_dtype
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # relative to the sum of absolute terms: sums of up to some 300 terms
 
+FENCED = Path(__file__).with_name("fenced.py")
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
 
 
@@ -272,11 +273,23 @@ def test_products_of_every_tail(module, dtype, m, n, k, seed):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 def test_kernels_stay_inside_their_arrays():
     """See fenced.py; its own last act, on demand, shows that the fence holds."""
-    fenced = Path(__file__).with_name("fenced.py")
     for arguments, status in (((), {0}), (("--cross",), {-signal.SIGSEGV, -signal.SIGBUS})):
-        done = run_python(fenced, *arguments)
+        done = run_python(FENCED, "float32", "float64", *arguments)
         assert done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
         assert done.returncode in status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+@pytest.mark.parametrize(("bits", "dtype"), [(32, "float32"), (128, "float64"), (256, "float32"), (512, "float64")])
+def test_kernels_at_other_vector_widths(bits, dtype):
+    """32 bits are one lane: scalar code. The widest is what the processor has, or what LLVM makes of it."""
+    done = run_python(FENCED, dtype, FASTCNN_VECTOR_BITS=str(bits))
+    assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
+
+
+def test_an_unknown_vector_width_is_refused():
+    done = run_python("-c", "import fastcnn.backends.numba", FASTCNN_VECTOR_BITS="100")
+    assert "FASTCNN_VECTOR_BITS must be one of 32, 128, 256, 512. Received FASTCNN_VECTOR_BITS='100'" in done.stderr
 
 
 @pytest.mark.parametrize("module", BACKENDS)
