@@ -14,7 +14,10 @@ CLASSES = 10
 NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
     "lenet": (
         (28, 28, 1),
-        (("conv", 12, 5, "VALID"), ("relu",), ("pool",), ("conv", 24, 3, "VALID"), ("relu",), ("pool",), ("fc", CLASSES)),
+        (
+            *(("conv", 12, 5, "VALID"), ("relu",), ("pool",), ("conv", 24, 3, "VALID"), ("relu",), ("pool",)),
+            ("fc", CLASSES),
+        ),
     ),
     "lenet5": (
         (32, 32, 1),

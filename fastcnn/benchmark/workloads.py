@@ -177,7 +177,8 @@ def copy(moved: int) -> Step:
 
     threads = get_num_threads()
     pool = ThreadPoolExecutor(threads)
-    parts = [(np.zeros(moved // 2 // threads, np.uint8), np.ones(moved // 2 // threads, np.uint8)) for _ in range(threads)]
+    size = moved // 2 // threads
+    parts = [(np.zeros(size, np.uint8), np.ones(size, np.uint8)) for _ in range(threads)]
     return lambda: list(pool.map(lambda part: np.copyto(*part), parts))
 
 

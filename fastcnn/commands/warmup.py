@@ -36,4 +36,5 @@ def run(arguments: argparse.Namespace) -> None:
     folder = str(CACHE_FOLDER) if CACHE_FOLDER else "none: no writable folder, each process compiles anew"
     print(f"{what}, {total:.1f} s\ncache: {folder}")
     if arguments.json:
-        print_json({"compiled": compiled, "seconds": total, "cache_folder": str(CACHE_FOLDER) if CACHE_FOLDER else None})
+        kept = str(CACHE_FOLDER) if CACHE_FOLDER else None
+        print_json({"compiled": compiled, "seconds": total, "cache_folder": kept})

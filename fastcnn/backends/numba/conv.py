@@ -18,7 +18,7 @@ from fastcnn.backends.numba.simd import VECTOR_BYTES
 from fastcnn.runtime import get_conv_algorithm
 
 WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
-THIN = VECTOR_BYTES // 8  # input channels of an input gradient: half a vector of float32 or less leaves most of a tile empty
+THIN = VECTOR_BYTES // 8  # input channels that fill half a vector of float32 or less: most of a tile would be empty
 
 
 def choose(ksize: int, stride: int, inputs: int, outputs: int) -> str:

@@ -57,8 +57,8 @@ _launched_in: int | None = None
 def cache_folder() -> Path | None:
     """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable.
 
-    The folder's name holds a hash of every source file of this backend, and of a vector width that is forced: numba alone
-    would notice an edit of the file that holds a kernel, and not one of the functions that the kernel calls.
+    The folder's name holds a hash of every source file of this backend, and of a vector width that is forced. Numba
+    alone would notice an edit of the file that holds a kernel, and not one of the functions that the kernel calls.
     """
     sources = hashlib.sha256(os.environ.get("FASTCNN_VECTOR_BITS", "").encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):

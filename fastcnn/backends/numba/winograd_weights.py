@@ -65,7 +65,8 @@ def spread(e00, e01, e10, e11, v, to, step):
 def gradient_tile(source, at, row, column, count, rows, columns, v, to, step, sums, j):
     """A e A' of one tile, of which rows x columns pixels are inside, and of `count` outputs; e is added to sums[j:]."""
     if rows > 1 and columns > 1 and count >= lanes(source):
-        e00, e01, e10, e11 = load(source, at), load(source, at + column), load(source, at + row), load(source, at + row + column)
+        e00, e01 = load(source, at), load(source, at + column)
+        e10, e11 = load(source, at + row), load(source, at + row + column)
     else:
         e00, e01, e10, e11 = load_part(source, at, count), fill(source, 0), fill(source, 0), fill(source, 0)
         if columns > 1:
@@ -80,7 +81,7 @@ def gradient_tile(source, at, row, column, count, rows, columns, v, to, step, su
 
 @serial
 def gradient_tiles(eta, grid, first, count, e, step, sums):
-    """The transforms of `count` tiles of eta, packed: panels of `count` rows, element g of them `step` after the last."""
+    """The transforms of `count` tiles of eta, packed: panels of `count` rows, those of element g from g * step on."""
     (_, oh, ow, outputs), (columns, tiles) = eta.shape, grid
     source, lane = eta.reshape(-1), lanes(e)
     for t in range(count):
@@ -120,17 +121,15 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, ed
         i, task = np.int64(it), next_task(counter)
         while task < shares * cuts:
             s, c = task // cuts, task % cuts * cut
-            channels, total_sums = (c, min(cut, inputs - c)), sums[task]
-            clear(total_sums, 0, total_sums.size)
+            channels, db = (c, min(cut, inputs - c)), sums[task]
+            clear(db, 0, db.size)
             for g in range(16):
                 at = (g * inputs + c) * outputs
                 clear(parts[s], at, at + channels[1] * outputs)
             for k in range(s * blocks // shares, (s + 1) * blocks // shares):
                 first = k * block
                 count = min(block, total - first)
-                add_tiles(
-                    x, eta, corner, floor, grid, first, count, channels, parts[s], total_sums, v[i], e[i], edge[i], table
-                )
+                add_tiles(x, eta, corner, floor, grid, first, count, channels, parts[s], db, v[i], e[i], edge[i], table)
             task = next_task(counter)
 
 
