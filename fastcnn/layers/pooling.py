@@ -99,7 +99,8 @@ class MaxPooling(Pooling):
     def index(self) -> np.ndarray:
         """1 at each input element that was the maximum of a window of the last batch, else 0; made when read.
 
-        In a `Sequential`, where a `Relu` before this layer is computed with it, also 0 where the Relu stops the gradient.
+        In a `Sequential`, where a `Relu` before this layer is computed with it, also 0 where the Relu stops the
+        gradient.
         """
         if self._argmax is None or self._batch is None:
             return np.zeros(self.input_shape, self.dtype)
