@@ -218,7 +218,9 @@ class Sequential:
         Raises
         ------
         TypeError
-            A layer that cannot say how it was made (no ``config()``).
+            A layer that cannot say how it was made (no ``config()``), or a `path` that is none.
+        ValueError
+            A parameter that is NaN or infinite.
         OSError
             The path cannot be written; nothing is left behind.
         """
@@ -229,7 +231,8 @@ class Sequential:
         """The model that `save` wrote. Nothing in the file is executed.
 
         `custom_layers` maps class names to layer classes that are not fastcnn's own. Raises
-        :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt.
+        :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt, or holds a
+        parameter that is NaN or infinite.
         """
         layers, metadata = storage.load(path, custom_layers or {})
         try:

@@ -36,7 +36,7 @@ def shape_text(*axes: object) -> str:
 
 
 def check_int(owner: str, name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
-    """`value` as an int of at least `minimum`, and at most `maximum`; NumPy integers count, booleans and floats do not."""
+    """`value` as an int from `minimum` to `maximum`; NumPy integers count, booleans and floats do not."""
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
     if is_int and value >= minimum and (maximum is None or value <= maximum):
         return int(value)
@@ -158,9 +158,10 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
+        at = f"[{', '.join(map(str, where))}]" if where else ""
         count = int(array.size - np.count_nonzero(finite))
         raise ValueError(
-            f"{owner}: `{name}` must be finite. Received {name}[{', '.join(map(str, where))}]={array[where]} "
+            f"{owner}: `{name}` must be finite. Received {name}{at}={array[where]} "
             f"({count} of {array.size} values are NaN or infinite)"
         )
 

@@ -279,6 +279,11 @@ def test_unknown_names_and_folders(tmp_path):
         datasets.load("imagenet")
     with pytest.raises(FileNotFoundError, match="no data set in this folder"):
         datasets.load(tmp_path)
+    with pytest.raises(TypeError, match=r"load: `name` must be one of digits, .* that exists. Received name=None"):
+        datasets.load(None)
+    for name in ("", "a\0b"):
+        with pytest.raises(ValueError, match=r"load: `name` must be .*not empty and without a NUL character. Received"):
+            datasets.load(name)
     (tmp_path / "a.npz").write_text("text")
     with pytest.raises(FileFormatError, match=r"a\.npz: not an \.npz data set"):
         datasets.load(tmp_path / "a.npz")
