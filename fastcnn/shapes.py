@@ -79,7 +79,8 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[str], othe
     raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, choices))}{others}", value))
 
 
-AXES = {2: "(batch, classes)", 4: "(batch, height, width, channels)"}
+IMAGE_AXES = ("height", "width", "channels")
+AXES = {2: "(batch, classes)", 4: shape_text("batch", *IMAGE_AXES)}
 
 
 def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape") -> tuple[int, ...]:
