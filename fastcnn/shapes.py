@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def check_path(owner: str, name: str, value: Any, expected: str = "a path, text 
 def check_number(owner: str, name: str, value: Any, minimum: float | None = None) -> float:
     """`value` as a finite float, at least `minimum` where one is given."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
-        number = float(value)
+        number = float(value) if abs(value) <= sys.float_info.max else np.nan  # an integer may be too large
         if np.isfinite(number) and (minimum is None or number >= minimum):
             return number
     bound = "" if minimum is None else f" of at least {minimum:g}"

@@ -40,6 +40,8 @@ SHAPE = (2, 6, 5, 3)
         (lambda: AvgPooling(SHAPE, 2, 6), "AvgPooling: `stride` must not be larger than the image, 6 x 5. Received"),
         (lambda: AvgPooling((2, 6, 5)), r"AvgPooling: `shape` must be \(batch, height, width, channels\)"),
         (lambda: Relu(()), "Relu: `shape` must be positive integers"),
+        (lambda: LeakyRelu(SHAPE, 10**400), "Leaky_Relu: `alpha` must be a finite number. Received alpha=1000"),
+        (lambda: Relu(SHAPE, dtype="half"), "Relu: `dtype` must be one of 'float32', 'float64'. Received dtype='half'"),
         (lambda: LeakyRelu(SHAPE, "0.1"), "Leaky_Relu: `alpha` must be a finite number. Received alpha='0.1'"),
         (
             lambda: FullyConnect((4,), 2),
