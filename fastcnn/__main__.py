@@ -6,6 +6,9 @@ import sys
 def main() -> int:
     """Run one command; the exit status. The imports take a tenth of a second, and Ctrl-C may come during them."""
     try:
+        from fastcnn import interrupt
+
+        interrupt.leave_at_once()
         from fastcnn import cli
 
         return cli.main()

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from fastcnn import __version__
+from fastcnn import __version__, interrupt
 from fastcnn.commands import COMMANDS, UsageError
 
 
@@ -95,6 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
     with backend.compilation_announced():
+        interrupt.raise_again()
         arguments.run(arguments)
 
 
