@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numbers
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -65,7 +64,10 @@ def check_path(owner: str, name: str, value: Any, expected: str = "a path, text 
 def check_number(owner: str, name: str, value: Any, minimum: float | None = None) -> float:
     """`value` as a finite float, at least `minimum` where one is given."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
-        number = float(value) if abs(value) <= sys.float_info.max else np.nan  # an integer may be too large
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of 400 digits
+            number = np.inf
         if np.isfinite(number) and (minimum is None or number >= minimum):
             return number
     bound = "" if minimum is None else f" of at least {minimum:g}"
@@ -119,7 +121,12 @@ def check_array(
     compile once more for them.
     """
     first = int(any_batch)
-    if type(value) is np.ndarray and value.dtype is dtype and value.flags.carray and value.shape[first:] == shape[first:]:
+    if (
+        type(value) is np.ndarray
+        and value.dtype is dtype
+        and value.flags.carray
+        and value.shape[first:] == shape[first:]
+    ):
         return value  # as it should be: the way of nearly every array, 2 us shorter
     array = real_array(owner, name, value)
     if array.ndim != len(shape) or array.shape[first:] != tuple(shape[first:]):

@@ -158,7 +158,7 @@ def test_bad_dtype(dtype):
 def test_dtype_environment_variable():
     show = "import fastcnn; print(fastcnn.layers.FullyConnect((1, 2)).weights.dtype)"
     assert run_python("-c", show, FASTCNN_DTYPE="float64").stdout == "float64\n"
-    assert "Received dtype='half'" in run_python("-c", show, FASTCNN_DTYPE="half").stderr
+    assert "Received FASTCNN_DTYPE='half'" in run_python("-c", show, FASTCNN_DTYPE="half").stderr
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
