@@ -1,13 +1,16 @@
 """fastcnn: a CNN training engine for CPUs in Python, NumPy and Numba.
 
 The layers take and return NHWC arrays, ``(batch, height, width, channels)``. Public names load when first used:
-``import fastcnn`` alone imports neither NumPy nor numba.
+``import fastcnn`` alone imports neither NumPy nor numba, nor anything else that takes time.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+
+TYPE_CHECKING = False  # type checkers know the name; `typing` itself takes longer to import than all else here
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 

@@ -14,12 +14,19 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from fastcnn import __version__
+from fastcnn import __version__, interrupt
 from fastcnn.commands import COMMANDS, UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """A usage error is one line, and not the whole usage above it."""
+    """A usage error is one line, and not the whole usage above it; it names the command whose help says more."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse hands what a command does not know to the parser above, which would point to its own help."""
+        known, others = super().parse_known_args(args, namespace)
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return known, others
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -80,11 +87,15 @@ def run(arguments: argparse.Namespace) -> None:
             runtime.set_dtype(arguments.dtype)
         runtime.get_dtype()
         # Before the backend: numba's pool is made as large as what is asked for when numba is imported.
-        runtime.set_num_threads(getattr(arguments, "threads", None) or runtime.get_num_threads())
+        asked = getattr(arguments, "threads", None)
+        threads = asked or runtime.get_num_threads()
+        runtime.check_pool("argument --threads" if asked else "FASTCNN_NUM_THREADS", threads)
+        runtime.set_num_threads(threads)
         backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
     with backend.compilation_announced():
+        interrupt.raise_again()
         arguments.run(arguments)
 
 

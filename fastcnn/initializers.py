@@ -58,7 +58,7 @@ def initial_parameters(
         return weights.copy(), bias
     if isinstance(initializer, numbers.Real):
         return np.full(shape, check_number(owner, "initializer", initializer), dtype), bias
-    name = check_choice(owner, "initializer", initializer, NAMES)
+    name = check_choice(owner, "initializer", initializer, NAMES, ", a number, or a callable (shape, rng)")
     if name == "zeros":
         return np.zeros(shape, dtype), bias
     if name == "msra":

@@ -12,8 +12,9 @@ import numpy as np
 from fastcnn import storage, training
 from fastcnn.backend import compilation_announced
 from fastcnn.errors import FileFormatError
+from fastcnn.layer_list import check_layers
 from fastcnn.layers import Conv2D, Layer, MaxPooling, Relu, Softmax
-from fastcnn.shapes import check_finite, check_int, check_labels, check_number, real_array, received
+from fastcnn.shapes import check_finite, check_int, check_labels, check_number, real_array, shape_text
 
 
 class Evaluation(NamedTuple):
@@ -60,34 +61,13 @@ class Sequential:
 
     Raises
     ------
-    ValueError
-        No layers, or a layer whose input shape is not the output shape of the one before.
-    TypeError
-        Something that is not a layer.
+    ValueError, TypeError
+        Layers that do not fit together, or something else among them; see :func:`fastcnn.layer_list.check_layers`.
     """
 
     def __init__(self, layers: Iterable[Any], metadata: dict[str, Any] | None = None):
-        if not isinstance(layers, Iterable):
-            raise TypeError(f"Sequential: `layers` must be a list of layers. {received('layers', layers)}")
-        self.layers = list(layers)
+        self.layers = check_layers(layers)
         self.metadata = dict(metadata or {})
-        if not self.layers:
-            raise ValueError("Sequential: `layers` must hold at least one layer. Received layers=[]")
-        for position, layer in enumerate(self.layers):
-            is_loss = isinstance(layer, Softmax) and position == len(self.layers) - 1
-            if not is_loss and not (hasattr(layer, "forward") and hasattr(layer, "gradient")):
-                raise TypeError(
-                    f"Sequential: `layers[{position}]` must be a layer. {received(f'layers[{position}]', layer)}"
-                )
-            if isinstance(layer, Softmax) and not is_loss:
-                raise ValueError(f"Sequential: `layers[{position}]` is a Softmax, which can only be the last layer")
-        for position, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), start=1):
-            made, wanted = getattr(before, "output_shape", None), getattr(after, "input_shape", None)
-            if made is not None and wanted is not None and tuple(made[1:]) != tuple(wanted[1:]):
-                raise ValueError(
-                    f"Sequential: `layers[{position}]` takes the shape (batch, {', '.join(map(str, wanted[1:]))}), "
-                    f"but `layers[{position - 1}]` returns (batch, {', '.join(map(str, made[1:]))})"
-                )
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
@@ -164,9 +144,12 @@ class Sequential:
         """
         learning_rate = check_number("train_on_batch", "learning_rate", learning_rate, 0)
         weight_decay = check_number("train_on_batch", "weight_decay", weight_decay, 0)
+        x, y = self.take_data("train_on_batch", x, y)
+        return self.step(x, y, learning_rate, weight_decay)
+
+    def step(self, x: np.ndarray, y: np.ndarray, learning_rate: float, weight_decay: float) -> tuple[float, int]:
+        """`train_on_batch` without its checks, for `fit`, which has checked all images at once."""
         logits = self.logits(x)
-        if not len(logits):
-            raise ValueError("train_on_batch: `x` must hold one image at least. Received none")
         loss = self.loss_layer.cal_loss(logits, y)
         hits = np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label)
         self.parameter_gradient(self.loss_layer.gradient())
@@ -187,9 +170,9 @@ class Sequential:
     def take_images(self, owner: str, x: Any) -> np.ndarray:
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
-        if x.shape[1:] != wanted or not x.size:
+        if not x.ndim or x.shape[1:] != wanted or not x.size:
             raise ValueError(
-                f"{owner}: `x` must have the shape (images, {', '.join(map(str, wanted))}), one image at least. "
+                f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
                 f"Received the shape {x.shape}"
             )
         check_finite(owner, "x", x)
@@ -235,7 +218,9 @@ class Sequential:
         Raises
         ------
         TypeError
-            A layer that cannot say how it was made (no ``config()``).
+            A layer that cannot say how it was made (no ``config()``), or a `path` that is none.
+        ValueError
+            A parameter that is NaN or infinite.
         OSError
             The path cannot be written; nothing is left behind.
         """
@@ -246,7 +231,8 @@ class Sequential:
         """The model that `save` wrote. Nothing in the file is executed.
 
         `custom_layers` maps class names to layer classes that are not fastcnn's own. Raises
-        :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt.
+        :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt, or holds a
+        parameter that is NaN or infinite.
         """
         layers, metadata = storage.load(path, custom_layers or {})
         try:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastcnn.shapes import check_path
 from fastcnn.storage import check_writable, write_whole
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ def new_figure(path: str | os.PathLike) -> Figure:
     ------
     ImportError
         matplotlib is not installed.
-    ValueError
-        matplotlib writes no such format.
+    TypeError, ValueError
+        `path` is none, or matplotlib writes no such format.
     OSError
         `path` cannot be written.
     """
@@ -28,6 +29,7 @@ def new_figure(path: str | os.PathLike) -> Figure:
         from matplotlib.figure import Figure  # without pyplot: no window, no global state
     except ModuleNotFoundError as error:
         raise ImportError("learning curves need matplotlib: `pip install fastcnn[plot]`") from error
+    path = check_path("learning_curves", "path", path)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     formats = sorted(figure.canvas.get_supported_filetypes())
     if Path(path).suffix[1:].lower() not in formats:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.shapes import check_choice, check_int, received
+from fastcnn.shapes import check_choice, check_int, must_be, received
 
 DTYPES = ("float32", "float64")
+MAX_THREADS = 1024  # more than any machine has cores; tens of thousands crash OpenMP, where no error can be caught
 CONV_ALGORITHMS = ("auto", "winograd", "direct", "im2col")
 
 _dtype: np.dtype | None = None
@@ -22,13 +23,13 @@ _threads: int | None = None
 _conv: str | None = None
 
 
-def _float_dtype(source: str, value: Any) -> np.dtype:
+def _float_dtype(owner: str, name: str, value: Any) -> np.dtype:
     try:
-        dtype = np.dtype(value)
+        dtype = None if value is None else np.dtype(value)  # None is float64 to NumPy
     except TypeError:
         dtype = None
     if dtype is None or dtype.name not in DTYPES:
-        raise ValueError(f"{source} must be one of {', '.join(map(repr, DTYPES))}. {received('dtype', value)}")
+        raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, DTYPES))}", value))
     return dtype.newbyteorder("=")
 
 
@@ -36,18 +37,18 @@ def get_dtype() -> np.dtype:
     """The dtype of layers made without `dtype=`: float32 unless `FASTCNN_DTYPE` or `set_dtype` says otherwise."""
     if _dtype is not None:
         return _dtype
-    return _float_dtype("the environment variable FASTCNN_DTYPE", os.environ.get("FASTCNN_DTYPE") or "float32")
+    return _float_dtype("environment variable", "FASTCNN_DTYPE", os.environ.get("FASTCNN_DTYPE") or "float32")
 
 
 def set_dtype(dtype: Any) -> None:
     """Make layers of `dtype` from now on ('float32' or 'float64'); layers that exist keep theirs."""
     global _dtype  # noqa: PLW0603 - a process-wide switch is what this is
-    _dtype = _float_dtype("set_dtype: `dtype`", dtype)
+    _dtype = _float_dtype("set_dtype", "dtype", dtype)
 
 
 def layer_dtype(owner: str, dtype: Any = None) -> np.dtype:
     """A layer's dtype: its keyword where given, else the default."""
-    return get_dtype() if dtype is None else _float_dtype(f"{owner}: `dtype`", dtype)
+    return get_dtype() if dtype is None else _float_dtype(owner, "dtype", dtype)
 
 
 def get_conv_algorithm() -> str:
@@ -88,10 +89,9 @@ def largest_num_threads() -> int:
 
 def _environment_threads() -> int:
     text = os.environ.get("FASTCNN_NUM_THREADS", "").strip()
-    if text and (not text.isdigit() or int(text) < 1):
+    if text and not (text.isdecimal() and 1 <= int(text) <= MAX_THREADS):
         raise ValueError(
-            "the environment variable FASTCNN_NUM_THREADS must be an integer of at least 1. "
-            f"{received('FASTCNN_NUM_THREADS', text)}"
+            must_be("environment variable", "FASTCNN_NUM_THREADS", f"an integer from 1 to {MAX_THREADS}", text)
         )
     return int(text or 0)
 
@@ -119,11 +119,11 @@ def set_num_threads(threads: int) -> None:
     Raises
     ------
     ValueError
-        Not an integer of at least 1, or more than numba's pool, whose size is fixed when numba is first imported
+        Not an integer from 1 to 1024, or more than numba's pool, whose size is fixed when numba is first imported
         (the cores, or `FASTCNN_NUM_THREADS` if that is more).
     """
     global _threads  # noqa: PLW0603 - a process-wide switch is what this is
-    threads = check_int("set_num_threads", "threads", threads)
+    threads = check_int("set_num_threads", "threads", threads, 1, MAX_THREADS)
     check_pool("set_num_threads: `threads`", threads)
     _threads = threads
     limit_blas(threads)

@@ -7,6 +7,7 @@ which argument, what was expected, what was received.
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,36 +18,72 @@ PADDING_METHODS = ("VALID", "SAME")
 
 def received(name: str, value: Any) -> str:
     """The closing words of a message: the received value, shortened to one readable line."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an object that is half made must not hide what is wrong with it
+        text = f"<{type(value).__name__} object>"
     return f"Received {name}={text if len(text) <= 80 else text[:77] + '...'}"
 
 
-def check_int(owner: str, name: str, value: Any, minimum: int = 1) -> int:
-    """`value` as an int of at least `minimum`; NumPy integers count, booleans and floats do not."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_) and value >= minimum:
+def must_be(owner: str, name: str, expected: str, value: Any) -> str:
+    """The message about an argument that is not what it must be."""
+    return f"{owner}: `{name}` must be {expected}. {received(name, value)}"
+
+
+def shape_text(*axes: object) -> str:
+    """A shape as Python writes it, where an axis may be a word: (batch, 28, 28, 1), and (12,) for one axis."""
+    return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
+
+
+def check_int(owner: str, name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
+    """`value` as an int from `minimum` to `maximum`; NumPy integers count, booleans and floats do not."""
+    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    if is_int and value >= minimum and (maximum is None or value <= maximum):
         return int(value)
-    raise ValueError(f"{owner}: `{name}` must be an integer of at least {minimum}. {received(name, value)}")
+    bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    raise ValueError(must_be(owner, name, f"an integer {bounds}", value))
+
+
+def check_flag(owner: str, name: str, value: Any) -> bool:
+    """`value` as a bool; NumPy's booleans, 0 and 1 count, and no text does: "no" would be true."""
+    if isinstance(value, np.bool_ | numbers.Integral) and value in (0, 1):
+        return bool(value)
+    raise ValueError(must_be(owner, name, "True or False", value))
+
+
+def check_path(owner: str, name: str, value: Any, expected: str = "a path, text or a pathlib.Path") -> str:
+    """`value` as the text of a path that a file could have."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(must_be(owner, name, expected, value))
+    if not text or "\0" in text:
+        raise ValueError(must_be(owner, name, f"{expected}, not empty and without a NUL character", value))
+    return text
 
 
 def check_number(owner: str, name: str, value: Any, minimum: float | None = None) -> float:
     """`value` as a finite float, at least `minimum` where one is given."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of 400 digits
+            number = np.inf
         if np.isfinite(number) and (minimum is None or number >= minimum):
             return number
     bound = "" if minimum is None else f" of at least {minimum:g}"
-    raise ValueError(f"{owner}: `{name}` must be a finite number{bound}. {received(name, value)}")
+    raise ValueError(must_be(owner, name, f"a finite number{bound}", value))
 
 
-def check_choice(owner: str, name: str, value: Any, choices: Iterable[str]) -> str:
-    """`value` if it is one of `choices`; the error lists them."""
+def check_choice(owner: str, name: str, value: Any, choices: Iterable[str], others: str = "") -> str:
+    """`value` if it is one of `choices`; the error lists them, and `others`, what the caller takes besides."""
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{owner}: `{name}` must be one of {', '.join(map(repr, choices))}. {received(name, value)}")
+    raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, choices))}{others}", value))
 
 
-AXES = {2: "(batch, classes)", 4: "(batch, height, width, channels)"}
+IMAGE_AXES = ("height", "width", "channels")
+AXES = {2: "(batch, classes)", 4: shape_text("batch", *IMAGE_AXES)}
 
 
 def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape") -> tuple[int, ...]:
@@ -57,7 +94,7 @@ def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape
         sizes = []
     if not sizes or (rank is not None and len(sizes) != rank):
         wanted = "positive integers, the batch size first" if rank is None else f"{AXES[rank]}, all at least 1"
-        raise ValueError(f"{owner}: `{name}` must be {wanted}. {received(name, shape)}")
+        raise ValueError(must_be(owner, name, wanted, shape))
     return tuple(sizes)
 
 
@@ -68,7 +105,9 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{owner}: `{name}` must be an array of numbers: {error}") from None
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{owner}: `{name}` must hold real numbers. Received an array of dtype {array.dtype}")
+        is_object = array.dtype.kind == "O" and not isinstance(value, np.ndarray)  # None, for one
+        shown = received(name, value) if is_object else f"Received an array of dtype {array.dtype}"
+        raise TypeError(f"{owner}: `{name}` must hold real numbers. {shown}")
     return array
 
 
@@ -87,8 +126,8 @@ def check_array(
         return value  # as nearly every array is: 2 us shorter
     array = real_array(owner, name, value)
     if array.ndim != len(shape) or array.shape[first:] != tuple(shape[first:]):
-        expected = ", ".join(["batch"] * first + [str(size) for size in shape[first:]])
-        raise ValueError(f"{owner}: `{name}` must have the shape ({expected}). Received the shape {array.shape}")
+        expected = shape_text(*["batch"] * first, *shape[first:])
+        raise ValueError(f"{owner}: `{name}` must have the shape {expected}. Received the shape {array.shape}")
     return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
 
 
@@ -96,11 +135,15 @@ def check_labels(owner: str, name: str, label: Any, count: int, classes: int) ->
     """Class labels of any integer dtype and of shape (count,) or (count, 1), as an int64 array of (count,)."""
     array = real_array(owner, name, label)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{owner}: `{name}` must hold integers. Received an array of dtype {array.dtype}")
+        raise TypeError(
+            f"{owner}: `{name}` must hold integers: a label is the number of a class. "
+            f"Received an array of dtype {array.dtype}"
+        )
     if array.shape not in ((count,), (count, 1)):
+        hint = f" ({name}.argmax(axis=1) turns one-hot rows into labels)" if array.shape == (count, classes) else ""
         raise ValueError(
             f"{owner}: `{name}` must have the shape ({count},) or ({count}, 1), one label for each image. "
-            f"Received the shape {array.shape}"
+            f"Received the shape {array.shape}{hint}"
         )
     array = array.reshape(count)
     wrong = np.flatnonzero((array < 0) | (array >= classes))
@@ -120,9 +163,10 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
+        at = f"[{', '.join(map(str, where))}]" if where else ""
         count = int(array.size - np.count_nonzero(finite))
         raise ValueError(
-            f"{owner}: `{name}` must be finite. Received {name}[{', '.join(map(str, where))}]={array[where]} "
+            f"{owner}: `{name}` must be finite. Received {name}{at}={array[where]} "
             f"({count} of {array.size} values are NaN or infinite)"
         )
 

@@ -19,6 +19,7 @@ import numpy as np
 
 import fastcnn.layers
 from fastcnn.errors import FileFormatError
+from fastcnn.shapes import check_finite, check_path
 
 FORMAT = "fastcnn-model"
 VERSION = 1
@@ -33,8 +34,16 @@ def destination(path: str | os.PathLike) -> Path:
     if real.exists() and not real.is_file():
         raise FileExistsError(f"cannot write {name!r}: it is a device or a pipe, and no file")
     if not real.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {name!r}: there is no folder {str(real.parent)!r}")
+        raise no_folder(f"cannot write {name!r}", real.parent)
     return real
+
+
+def no_folder(what: str, path: Path) -> OSError:
+    """The error where `path` must be a folder and is none: it is not there, or a file stands in its place."""
+    there = next((part for part in (path, *path.parents) if part.exists()), path)
+    if there.exists() and not there.is_dir():
+        return NotADirectoryError(f"{what}: {str(there)!r} is a file, and no folder")
+    return FileNotFoundError(f"{what}: there is no folder {str(path)!r}")
 
 
 def temporary_beside(path: Path) -> Path:
@@ -72,9 +81,19 @@ def check_writable(path: str | os.PathLike) -> None:
         raise type(error)(f"cannot write {name!r}: {error.strerror} in {str(real.parent)!r}") from error
 
 
+def open_to_read(path: str | os.PathLike, what: str) -> BinaryIO:
+    """The file at `path`; OSError that says why there is none."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot read {os.fspath(path)!r}: it is a folder, and not {what}")
+    try:
+        return open(path, "rb")
+    except NotADirectoryError as error:
+        raise no_folder(f"cannot read {os.fspath(path)!r}", Path(path).parent) from error
+
+
 def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file, read whole; FileFormatError where it is not one, or is damaged."""
-    with open(path, "rb") as file:
+    with open_to_read(path, what) as file:
         try:
             if not zipfile.is_zipfile(file):
                 raise zipfile.BadZipFile("it is no zip archive")
@@ -87,7 +106,8 @@ def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
 
 
 def save(path: str | os.PathLike, layers: list[Any], metadata: dict[str, Any]) -> None:
-    """Write `layers` to `path`."""
+    """Write `layers` to `path`; nothing is touched there where they cannot be written as they are."""
+    check_path("save", "path", path)
     described = []
     arrays = {}
     for position, layer in enumerate(layers):
@@ -95,7 +115,9 @@ def save(path: str | os.PathLike, layers: list[Any], metadata: dict[str, Any]) -
         if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
             raise TypeError(f"save: layers[{position}], a {name}, has no config() and parameters() to save it by")
         described.append({"class": name, "config": layer.config()})
-        arrays |= {f"{position}.{key}": value for key, value in layer.parameters().items()}
+        for key, value in layer.parameters().items():
+            check_finite("save", f"layers[{position}].{key}", np.asarray(value))
+            arrays[f"{position}.{key}"] = value
     header = {"format": FORMAT, "version": VERSION, "layers": described, "metadata": metadata}
     try:
         architecture = np.array(json.dumps(header))
@@ -107,7 +129,7 @@ def save(path: str | os.PathLike, layers: list[Any], metadata: dict[str, Any]) -
 
 def load(path: str | os.PathLike, custom_layers: dict[str, type]) -> tuple[list[Any], dict[str, Any]]:
     """The layers and metadata of a file that `save` wrote."""
-    where = os.fspath(path)
+    where = check_path("load", "path", path)
     arrays = read_npz(path, "a fastcnn model file")
     try:
         header = json.loads(str(arrays.pop("architecture")))
@@ -122,16 +144,27 @@ def load(path: str | os.PathLike, custom_layers: dict[str, type]) -> tuple[list[
         raise FileFormatError(f"{where}: model file version {version}, and this fastcnn reads version {VERSION}")
     layers = [build(where, entry, custom_layers) for entry in described]
     for position, layer in enumerate(layers):
-        for name in layer.parameters():
-            try:
-                setattr(layer, name, arrays.pop(f"{position}.{name}"))
-            except (KeyError, TypeError, ValueError) as error:
-                raise FileFormatError(
-                    f"{where}: parameter `{name}` of layer {position} is missing or wrong: {error}"
-                ) from error
+        set_parameters(where, position, layer, arrays)
     if arrays:
         raise FileFormatError(f"{where}: arrays that belong to no layer: {', '.join(sorted(arrays))}")
     return layers, metadata
+
+
+def set_parameters(where: str, position: int, layer: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Move the parameters of one layer out of `arrays` into it; FileFormatError where they are not what it needs."""
+    for name in layer.parameters():
+        parameter, key = (
+            f"{where}: parameter `{name}` of layer {position}, a {type(layer).__name__}",
+            f"{position}.{name}",
+        )
+        if key not in arrays:
+            raise FileFormatError(f"{parameter}, is missing")
+        try:
+            with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, and refused as such
+                setattr(layer, name, arrays.pop(key))
+            check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"{parameter}, is wrong: {error}") from error
 
 
 def build(where: str, entry: Any, custom_layers: dict[str, type]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn.shapes import check_int, check_number, received
+from fastcnn.shapes import check_flag, check_int, check_number, must_be, received
 
 if TYPE_CHECKING:
     from fastcnn.model import Sequential
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 def constant(learning_rate: float) -> Callable[[float], float]:
     """The same rate at every step."""
+    learning_rate = check_number("constant", "learning_rate", learning_rate, 0)
     return lambda done: learning_rate
 
 
 def cosine(learning_rate: float) -> Callable[[float], float]:
     """From `learning_rate` to 0 along half a cosine (Loshchilov and Hutter, "SGDR", 2017, eq. 5, one cycle)."""
+    learning_rate = check_number("cosine", "learning_rate", learning_rate, 0)
     return lambda done: learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -82,11 +84,10 @@ def fit(
     weight_decay = check_number("fit", "weight_decay", weight_decay, 0)
     if seed is not None:
         seed = check_int("fit", "seed", seed, 0)
+    shuffle, verbose = check_flag("fit", "shuffle", shuffle), check_flag("fit", "verbose", verbose)
     if validation_data is not None:
         if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise ValueError(
-                f"fit: `validation_data` must be a pair (x, y). {received('validation_data', validation_data)}"
-            )
+            raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", validation_data))
         validation_data = model.take_data("fit, validation_data", *validation_data)
 
     generator = np.random.default_rng(seed)
@@ -140,7 +141,7 @@ def run_epoch(
         batch = order[first : first + batch_size]
         rate = check_number("fit", "learning_rate", learning_rate(first / len(order)), 0)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
-            batch_loss, batch_hits = model.train_on_batch(x[batch], y[batch], rate, weight_decay)
+            batch_loss, batch_hits = model.step(x[batch], y[batch], rate, weight_decay)
         if not math.isfinite(batch_loss):
             raise FloatingPointError(
                 f"fit: the loss is {batch_loss} after {first} images of this epoch; a smaller `learning_rate` "

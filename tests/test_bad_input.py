@@ -26,6 +26,10 @@ SHAPE = (2, 6, 5, 3)
         (lambda: Conv2D(SHAPE, 4, method="FULL"), "`method` must be one of 'VALID', 'SAME'. Received method='FULL'"),
         (lambda: Conv2D(SHAPE, 4, method="same"), "Received method='same'"),
         (lambda: Conv2D(SHAPE, 4, initializer="best"), "`initializer` must be one of 'msra', 'he', 'xavier', 'zeros'"),
+        (
+            lambda: Conv2D(SHAPE, 4, initializer=[1]),
+            r"`initializer` must be one of .*'zeros', a number, or a callable \(shape, rng\). Received .*=\[1\]",
+        ),
         (lambda: Conv2D(SHAPE, 4, initializer=np.nan), "`initializer` must be a finite number. Received"),
         (lambda: Conv2D(SHAPE, 4, initializer=lambda s, r: np.zeros(3)), r"`initializer\(...\)` must have the shape"),
         (
@@ -36,6 +40,8 @@ SHAPE = (2, 6, 5, 3)
         (lambda: AvgPooling(SHAPE, 2, 6), "AvgPooling: `stride` must not be larger than the image, 6 x 5. Received"),
         (lambda: AvgPooling((2, 6, 5)), r"AvgPooling: `shape` must be \(batch, height, width, channels\)"),
         (lambda: Relu(()), "Relu: `shape` must be positive integers"),
+        (lambda: LeakyRelu(SHAPE, 10**400), "Leaky_Relu: `alpha` must be a finite number. Received alpha=1000"),
+        (lambda: Relu(SHAPE, dtype="half"), "Relu: `dtype` must be one of 'float32', 'float64'. Received dtype='half'"),
         (lambda: LeakyRelu(SHAPE, "0.1"), "Leaky_Relu: `alpha` must be a finite number. Received alpha='0.1'"),
         (
             lambda: FullyConnect((4,), 2),
@@ -85,7 +91,9 @@ EVERY = [Conv2D(SHAPE, 4), MaxPooling(SHAPE), AvgPooling(SHAPE), Relu(SHAPE), Le
         ([[1, 2], [3]], ValueError, "`x` must be an array of numbers"),
         (np.zeros(SHAPE, complex), TypeError, "`x` must hold real numbers. Received an array of dtype complex128"),
         (np.full(SHAPE, "a"), TypeError, "Received an array of dtype <U1"),
-        (None, TypeError, "Received an array of dtype object"),
+        (None, TypeError, "`x` must hold real numbers. Received x=None"),
+        ([None, {}], TypeError, r"`x` must hold real numbers. Received x=\[None, {}\]"),
+        (np.array([None]), TypeError, "Received an array of dtype object"),
     ],
 )
 def test_forward(layer, x, error, message):
@@ -124,6 +132,14 @@ def test_backward(arguments, message):
     with pytest.raises(ValueError, match=message):
         fc.backward(*arguments)
     assert (fc.weights == before).all()
+
+
+def test_shapes_of_one_axis_are_written_as_python_does():
+    fc = FullyConnect((2, 3), 12)
+    with pytest.raises(ValueError, match=r"`bias` must have the shape \(12,\). Received the shape \(3,\)"):
+        fc.bias = np.zeros(3)
+    with pytest.raises(ValueError, match=r"`x` must have the shape \(batch,\). Received the shape \(2, 1\)"):
+        Relu((4,)).forward(np.zeros((2, 1)))
 
 
 def test_softmax_predictions():

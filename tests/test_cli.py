@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, run_fastcnn
-from fastcnn import Sequential, datasets, zoo
+from conftest import ROOT, run_fastcnn, run_python
+from fastcnn import Sequential, backend, cli, datasets, runtime, storage, zoo
 from fastcnn.layers import FullyConnect
 
 SPLITS = ("train", "test")
@@ -52,13 +55,89 @@ def test_train_with_every_option(tmp_path, rng):
     for done in runs:
         assert done.returncode == 0 and done.stderr == ""
         lines = done.stdout.splitlines()
-        assert len(lines) == 2 and lines[0].endswith("model saved to my.model")
-        results.append(json.loads(lines[1]))
+        assert len(lines) == 1
+        results.append(json.loads(lines[0]))
     first, second = results
     facts = {"model": "lenet", "data": "own", "backend": "check", "dtype": "float64", "threads": 1, "seed": 4}
     assert facts.items() <= first.items() and first["out"] == "my.model"
     assert first["history"]["loss"] == second["history"]["loss"]
     assert sorted(os.listdir(tmp_path)) == ["my.model", "own.npz"]
+    quiet = run_fastcnn("train", "--data", "own.npz", "--epochs", "1", "--quiet", cwd=tmp_path, **FAST)
+    assert quiet.stdout.count("\n") == 1 and quiet.stdout.endswith("model saved to lenet-own.npz\n")
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """The command line in this process, which keeps none of the switches that a command sets."""
+    monkeypatch.setattr(backend, "_process_choice", None)
+    monkeypatch.setattr(runtime, "_threads", None)
+    monkeypatch.setattr(runtime, "_dtype", None)
+    return cli.main
+
+
+@pytest.mark.parametrize("anywhere", [False, True])
+def test_a_disk_that_fills_up_during_the_training(main, tmp_path, monkeypatch, capsys, anywhere):
+    """The model is saved elsewhere, and the error says where; where nothing can be written, it says that."""
+    write = storage.write_whole
+
+    def write_to_a_full_disk(path, content):
+        if anywhere or Path(path).parent == tmp_path:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    monkeypatch.setattr(storage, "write_whole", write_to_a_full_disk)
+    out = str(tmp_path / "m.npz")
+    assert main(["train", "--epochs", "1", "--batch-size", "64", "--quiet", "--backend", "numpy", "--out", out]) == 1
+    output, error = capsys.readouterr()
+    assert output == "" and error.count("\n") == 1
+    start = f"fastcnn train: error: cannot save the trained model to {out!r} (No space left on device); it "
+    left = os.listdir(tmp_path / "temp")
+    if anywhere:
+        assert error == f"{start}could not be saved in a folder for temporary files either (No space left on device)\n"
+        assert left == []
+    else:
+        path = tmp_path / "temp" / left[0]
+        assert error == f"{start}was saved to {str(path)!r} instead\n"
+        assert Sequential.load(path).metadata["data"] == "digits"
+    assert os.listdir(tmp_path) == ["temp"]
+
+
+def test_more_threads_than_the_pool_of_this_process(main, capsys, monkeypatch):
+    """Its size is fixed when numba is imported."""
+    pytest.importorskip("numba")
+    assert main(["info", "--threads", "1000"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fastcnn info: error: argument --threads must be at most ") and "set_num" not in error
+    monkeypatch.setenv("FASTCNN_NUM_THREADS", "1000")
+    assert main(["info"]) == 2
+    assert capsys.readouterr().err.startswith("fastcnn info: error: FASTCNN_NUM_THREADS must be at most ")
+
+
+INTERRUPT = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(name, path=None, target=None):
+        if name == {!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt)
+"""
+
+
+@pytest.mark.parametrize("during", ["fastcnn.interrupt", "fastcnn.cli", "numpy.linalg", "fastcnn.layers"])
+@pytest.mark.skipif(os.name != "posix", reason="POSIX")
+def test_ctrl_c_while_modules_are_imported(tmp_path, during):
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPT.format(during))
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    script = re.search(r'^fastcnn = "(.+):(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    module, function = script.groups()
+    as_script = f"import sys; from {module} import {function}; sys.argv[0] = 'fastcnn'; sys.exit({function}())"
+    for how in (("-m", "fastcnn"), ("-c", as_script)):
+        done = run_python(*how, "train", cwd=tmp_path, PYTHONPATH=path, **FAST)
+        assert_fails(done, 130, ": interrupted")
 
 
 def test_evaluate_and_predict(model, tmp_path, digits):
@@ -130,7 +209,7 @@ def test_info():
     facts = json.loads(last)
     assert facts["backend"] == "numba" and facts["threads"] == 1 and facts["dtype"] == "float64"
     assert facts["threading_layer"] in ("tbb", "omp", "workqueue")
-    assert facts["simd_width"] in ("128 bits", "256 bits") and os.path.isdir(facts["cache_folder"])
+    assert facts["simd_width"] in ("128 bits", "256 bits", "512 bits") and os.path.isdir(facts["cache_folder"])
     assert len(lines) == len(facts) and lines[3].startswith("numba ")
     plain = run_fastcnn("info", **FAST).stdout
     assert "backend          numpy" in plain and "SIMD" not in plain
@@ -156,9 +235,9 @@ def test_bench_without_numba(tmp_path):
 
 def test_results_that_are_no_numbers_are_null_in_json(model, tmp_path):
     broken = Sequential.load(model)
-    broken.layers[1].weights = np.full_like(broken.layers[1].weights, np.nan)
-    broken.save(tmp_path / "nan.npz")
-    done = run_fastcnn("evaluate", "nan.npz", "--json", cwd=tmp_path, **FAST)
+    broken.layers[1].weights = np.full_like(broken.layers[1].weights, 3e38)  # their products are infinite
+    broken.save(tmp_path / "inf.npz")
+    done = run_fastcnn("evaluate", "inf.npz", "--json", cwd=tmp_path)
     assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["loss"] is None
 
 
@@ -212,12 +291,16 @@ def assert_fails(done, status, message):
         ("train --lr 0", "received '0'"),
         ("train --weight-decay inf", "argument --weight-decay: expected a number of at least 0, received 'inf'"),
         ("train --seed -1", "received '-1'"),
-        ("train --threads 0", "argument --threads: expected an integer of at least 1, received '0'"),
+        ("train --epochs " + "9" * 400, "argument --epochs"),
+        ("train --threads 0", "argument --threads: expected an integer from 1 to 1024, received '0'"),
+        ("info --threads 100000", "argument --threads: expected an integer from 1 to 1024, received '100000'"),
         ("train --backend cuda", "argument --backend: invalid choice: 'cuda'"),
         ("train --dtype half", "argument --dtype: invalid choice: 'half'"),
         ("train --model resnet", "argument --model: expected one of lenet, vgg_small, received 'resnet'"),
         ("train --data imagenet", "argument --data: unknown data set: expected one of digits, mnist"),
-        ("train --speed 3", "unrecognized arguments: --speed 3"),
+        ("train --speed 3", "fastcnn train: error: unrecognized arguments: --speed 3 (see fastcnn train --help)"),
+        ("info extra", "fastcnn info: error: unrecognized arguments: extra (see fastcnn info --help)"),
+        ("--speed 3 info", "(see fastcnn --help)"),
         ("evaluate", "the following arguments are required: MODEL"),
         ("predict model.npz", "the following arguments are required: IMAGE"),
         ("bench resnet", "argument WORKLOAD: expected any of lenet, received 'resnet'"),
@@ -233,8 +316,9 @@ def test_usage_errors(tmp_path, arguments, message):
     ("variable", "value", "message"),
     [
         ("FASTCNN_BACKEND", "cuda", "`FASTCNN_BACKEND` must be one of 'numba', 'numpy', 'check'. Received"),
-        ("FASTCNN_DTYPE", "half", "FASTCNN_DTYPE must be one of 'float32', 'float64'. Received dtype='half'"),
-        ("FASTCNN_NUM_THREADS", "x", "FASTCNN_NUM_THREADS must be an integer of at least 1. Received"),
+        ("FASTCNN_DTYPE", "half", "`FASTCNN_DTYPE` must be one of 'float32', 'float64'. Received FASTCNN_DTYPE='half'"),
+        ("FASTCNN_NUM_THREADS", "x", "`FASTCNN_NUM_THREADS` must be an integer from 1 to 1024. Received"),
+        ("FASTCNN_NUM_THREADS", "100000", "must be an integer from 1 to 1024. Received FASTCNN_NUM_THREADS='100000'"),
     ],
 )
 def test_bad_environment(variable, value, message):
@@ -249,12 +333,15 @@ def test_bad_environment(variable, value, message):
         ("train --data text.npz", "text.npz: not an .npz data set, or a truncated or corrupt one"),
         ("train --data nan.npz", "fit: `x` must be finite. Received x[0, 0, 0, 0]=nan"),
         ("train --data tiny.npz", "Conv2D: `ksize` must not be larger than the image, 4 x 4. Received ksize=5"),
-        ("train --data negative.npz", "fit: `y` must lie in 0 to 0 for 1 classes. Received y[0]=-1"),
+        ("train --data negative.npz", "data set negative: the labels lie in -1 to 0; expected 0 to 3 at most"),
+        ("train --data wild.npz", "data set wild: the labels lie in 0 to 9000000000; expected 0 to 3 at most"),
         ("train --out none/model.npz", "cannot write 'none/model.npz': there is no folder '/"),
         ("train --out empty", "cannot write 'empty': it is a folder"),
         ("train --out=", "cannot write '.': it is a folder"),
         ("train --out /proc/model.npz", "cannot write '/proc/model.npz': No such file or directory in '/proc'"),
         ("evaluate none.npz", "No such file or directory: 'none.npz'"),
+        ("evaluate empty", "cannot read 'empty': it is a folder, and not a fastcnn model file"),
+        ("evaluate text.npz/model.npz", "cannot read 'text.npz/model.npz': 'text.npz' is a file, and no folder"),
         ("evaluate text.npz", "text.npz: not a fastcnn model file, or a truncated or corrupt one"),
         ("evaluate cut.npz", "cut.npz: not a fastcnn model file, or a truncated or corrupt one"),
         ("evaluate model.npz --data tiny.npz", "evaluate: `x` must have the shape (images, 28, 28, 1)"),
@@ -279,6 +366,7 @@ def test_failures(tmp_path, model, arguments, message):
         ("nan.npz", np.full((2, 28, 28), np.nan), y),
         ("tiny.npz", np.zeros((2, 4, 4)), y),
         ("negative.npz", np.zeros((2, 28, 28)), y - 1 + np.arange(2)),
+        ("wild.npz", np.zeros((2, 28, 28)), y + 9 * 10**9 * np.arange(2)),
     ):
         np.savez(tmp_path / name, x_train=x, y_train=labels, x_test=x, y_test=labels)
     (tmp_path / "zip.npy").write_bytes(model.read_bytes())

@@ -67,7 +67,8 @@ IDX_NAMES = (
 def write_mnist(folder, rng, separator="-", compress=False):
     folder.mkdir(parents=True, exist_ok=True)
     suffix = ".gz" if compress else ""
-    arrays = [rng.integers(0, 256, (20, 8, 8)), rng.integers(0, 10, 20), rng.integers(0, 256, (6, 8, 8)), np.arange(6)]
+    images = [rng.integers(0, 256, (count, 8, 8)) for count in (20, 6)]
+    arrays = [images[0], rng.permutation(20) % 10, images[1], np.arange(6)]
     for name, array in zip(IDX_NAMES, arrays, strict=True):
         write_idx(folder / (name.format(separator) + suffix), array.astype(np.uint8), compress)
     return arrays
@@ -259,7 +260,24 @@ def test_scale(tmp_path, dtype, high, scale):
         (lambda a: a.pop("y_test"), "needs the arrays x_train, y_train, x_test, y_test; this file holds x_test"),
         (lambda a: a.update(x_test=a["x_test"][:, :5]), r"the test images have the shape \(5, 5, 8, 1\)"),
         (lambda a: a.update(y_train=a["y_train"][:3]), r"their labels \(3,\)"),
-        (lambda a: a.update(y_train=a["y_train"] * 0.5), "their labels float64; expected numbers and integers"),
+        (
+            lambda a: a.update(y_train=a["y_train"] * 0.5),
+            "their labels float64; expected .* integers for labels: a label is the",
+        ),
+        (
+            lambda a: a.update(y_train=np.eye(12, 4, dtype=int)),
+            r"labels \(12, 4\); expected .* one integer for each image",
+        ),
+        (
+            lambda a: a.update(x_train=a["x_train"][..., None, None]),
+            r"expected \(N, height, width, channels\) and \(N,\)",
+        ),
+        (lambda a: a.update(y_test=a["y_test"] + 9 * 10**9), "labels lie in 0 to 9000000003; expected 0 to 16 at most"),
+        (lambda a: a.update(y_train=a["y_train"].astype("u8") + 2**63), "labels lie in 0 to 9223372036854775811; exp"),
+        (lambda a: a.update(y_train=a["y_train"] * 17), "there are 17 images, and no more classes than images"),
+        (lambda a: a.update(y_train=a["y_train"] - 1), "the labels lie in -1 to 3; expected 0 to 16 at most"),
+        (lambda a: a.update(y_test=a["y_test"] + 2), r"the class 4 is in the test labels and .* \(2 such classes\)"),
+        (lambda a: a.update(y_test=a["y_test"] * 0 + 5), "the class 5 is in the test labels and in no training label$"),
         (lambda a: a.update(x_train=a["x_train"][:0]), "the array x_train is empty"),
         (lambda a: a.update(x_train=np.array([Evil()], object)), "not an .npz data set, or a truncated or corrupt one"),
     ],
@@ -279,6 +297,11 @@ def test_unknown_names_and_folders(tmp_path):
         datasets.load("imagenet")
     with pytest.raises(FileNotFoundError, match="no data set in this folder"):
         datasets.load(tmp_path)
+    with pytest.raises(TypeError, match=r"load: `name` must be one of digits, .* that exists. Received name=None"):
+        datasets.load(None)
+    for name in ("", "a\0b"):
+        with pytest.raises(ValueError, match=r"load: `name` must be .*not empty and without a NUL character. Received"):
+            datasets.load(name)
     (tmp_path / "a.npz").write_text("text")
     with pytest.raises(FileFormatError, match=r"a\.npz: not an \.npz data set"):
         datasets.load(tmp_path / "a.npz")

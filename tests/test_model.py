@@ -74,6 +74,22 @@ def test_learning_rate_may_be_a_schedule(data):
     assert training.cosine(0.2)(0) == 0.2 and abs(training.cosine(0.2)(0.5) - 0.1) < 1e-12
 
 
+@pytest.mark.parametrize("make", [training.cosine, training.constant])
+@pytest.mark.parametrize("rate", ["a", -1, np.nan, None])
+def test_bad_rates_of_a_schedule(make, rate):
+    """Said where the schedule is made."""
+    with pytest.raises(
+        ValueError, match=f"{make.__name__}: `learning_rate` must be a finite number of at least 0. Rec"
+    ):
+        make(rate)
+
+
+def test_flags_may_be_numpy_booleans_and_bits(data, capsys):
+    for shuffle, verbose in ((np.bool_(True), np.bool_(False)), (1, 0), (np.int64(0), False)):
+        small().fit(*data, shuffle=shuffle, verbose=verbose)
+    assert capsys.readouterr().out == ""
+
+
 def test_the_first_layers_input_gradient_is_not_computed(monkeypatch, data):
     called = []
 
@@ -161,6 +177,10 @@ def test_summary(capsys):
         ({"learning_rate": lambda done: np.nan}, ValueError, "`learning_rate` must be a finite number"),
         ({"weight_decay": np.inf}, ValueError, "`weight_decay` must be a finite number"),
         ({"seed": -1}, ValueError, "`seed` must be an integer of at least 0"),
+        ({"shuffle": "maybe"}, ValueError, "fit: `shuffle` must be True or False. Received shuffle='maybe'"),
+        ({"shuffle": 0.0}, ValueError, "fit: `shuffle` must be True or False. Received shuffle=0.0"),
+        ({"verbose": "no"}, ValueError, "fit: `verbose` must be True or False. Received verbose='no'"),
+        ({"verbose": 2}, ValueError, "fit: `verbose` must be True or False. Received verbose=2"),
         ({"validation_data": np.zeros(3)}, ValueError, r"`validation_data` must be a pair \(x, y\)"),
         ({"validation_data": (np.zeros((1, 2, 2, 1)), [0])}, ValueError, "fit, validation_data: `x` must have"),
     ],
@@ -197,8 +217,38 @@ def test_a_last_step_that_diverges_is_noticed(data):
 def test_bad_arguments_of_one_step(data, options, message):
     with pytest.raises(ValueError, match=message):
         small().train_on_batch(data[0], data[1], **options)
-    with pytest.raises(ValueError, match="train_on_batch: `x` must hold one image at least"):
-        small().train_on_batch(data[0][:0], data[1][:0])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (np.zeros((0, 28, 28, 1)), [], ValueError, r"train_on_batch: `x` must have the shape .*, one image at least"),
+        (np.full((2, 28, 28, 1), np.nan), [0, 1], ValueError, r"train_on_batch: `x` must be finite. Received x\[0"),
+        (np.full((2, 28, 28, 1), np.inf), [0, 1], ValueError, r"train_on_batch: `x` must be finite. Received x\[0"),
+        (np.zeros((2, 28, 28, 1)), [0, 10], ValueError, "train_on_batch: `y` must lie in 0 to 9"),
+        (
+            np.zeros((2, 28, 28, 1)),
+            [0.0, 1.0],
+            TypeError,
+            "`y` must hold integers: a label is the number of a class. R",
+        ),
+        (np.zeros((2, 28, 28, 1)), np.eye(2, 10, dtype=int), ValueError, r"y.argmax\(axis=1\) turns one-hot rows into"),
+        (None, [0, 1], TypeError, "train_on_batch: `x` must hold real numbers. Received x=None"),
+        (np.zeros((2, 28, 28, 1)), None, TypeError, "train_on_batch: `y` must hold real numbers. Received y=None"),
+    ],
+)
+def test_bad_data_of_one_step(x, y, error, message):
+    """What `fit` refuses; nothing has been trained then."""
+    model = small()
+    before = model.layers[0].weights.copy()
+    with pytest.raises(error, match=message):
+        model.train_on_batch(x, y)
+    assert (model.layers[0].weights == before).all()
+
+
+def test_data_without_images_for_a_model_that_does_not_say_its_shape():
+    with pytest.raises(ValueError, match=r"predict: `x` must have the shape \(images,\), one image at least"):
+        Sequential([Scale()]).predict(5.0)
 
 
 def test_bad_lists_of_layers():
@@ -211,8 +261,43 @@ def test_bad_lists_of_layers():
         Sequential([relu, "relu"])
     with pytest.raises(ValueError, match=r"`layers\[1\]` takes the shape \(batch, 5\), but `layers\[0\]` returns"):
         Sequential([relu, Relu((1, 5))])
+    with pytest.raises(ValueError, match=r"`layers\[1\]` takes the shape \(batch, 5, 4\), but .* returns \(batch,\)"):
+        Sequential([Relu((1,)), Relu((1, 5, 4))])
     with pytest.raises(ValueError, match=r"`layers\[0\]` is a Softmax, which can only be the last layer"):
         Sequential([Softmax((1, 4)), relu])
+    with pytest.raises(
+        TypeError, match=r"`layers\[0\]` must be a layer, and not a class: call it .*=<class '.*Conv2D'>"
+    ):
+        Sequential([Conv2D])
+    with pytest.raises(
+        ValueError, match=r"`layers\[2\]` must be another object than `layers\[0\]`. Received .*=Relu\("
+    ):
+        Sequential([relu, Relu((1, 4)), relu])
+
+
+def test_layers_of_two_dtypes():
+    message = r"`layers\[2\]` must be of the dtype of `layers\[1\]`, a Relu of float32. Received .*=Softmax\(.*float64"
+    with pytest.raises(ValueError, match=message):
+        Sequential([Scale(), Relu((1, 4)), Softmax((1, 4), dtype="float64")])
+    Sequential([Scale(), Relu((1, 4), dtype="float64"), Scale(), Softmax((1, 4), dtype="float64")])
+
+
+class Forgetful(Layer):
+    """It lacks super().__init__, and with it its shape and dtype."""
+
+    def __init__(self, shape):
+        self.factor = 2
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def test_a_layer_whose_base_was_not_initialised():
+    message = (
+        r"Sequential: `layers\[0\]` must be a layer whose __init__ calls super\(\).__init__\(shape\). Received layers"
+    )
+    with pytest.raises(TypeError, match=message):
+        Sequential([Forgetful((1, 4)), Softmax((1, 4))])
 
 
 def test_vgg_small():

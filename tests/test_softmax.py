@@ -83,7 +83,11 @@ def test_predicting_between_loss_and_gradient_does_no_harm(rng):
         ([0, -1], ValueError, r"Received label\[1\]=-1"),
         ([0], ValueError, r"shape \(2,\) or \(2, 1\), one label for each image. Received the shape \(1,\)"),
         ([[0, 1]], ValueError, r"Received the shape \(1, 2\)"),
-        ([0.0, 1.0], TypeError, r"`label` must hold integers. Received an array of dtype float64"),
+        (
+            [0.0, 1.0],
+            TypeError,
+            r"`label` must hold integers: a label is the number of a class. Received an array of dtype float64",
+        ),
         (["a", "b"], TypeError, r"`label` must hold real numbers. Received an array of dtype <U1"),
     ],
 )

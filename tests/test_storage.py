@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import small
-from fastcnn import FileFormatError, Sequential, storage
+from fastcnn import FileFormatError, Sequential, plotting, storage
 from fastcnn.layers import FullyConnect, Relu
 
 
@@ -68,6 +68,100 @@ def test_unwritable_paths(tmp_path):
         model.save(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         model.save(tmp_path / "none" / "model.npz")
+    (tmp_path / "file").write_text("text")
+    for path in (tmp_path / "file" / "model.npz", tmp_path / "file" / "deeper" / "model.npz"):
+        with pytest.raises(NotADirectoryError, match=r"cannot write '.*model.npz': '.*file' is a file, and no folder"):
+            model.save(path)
+
+
+def test_unreadable_paths(tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(IsADirectoryError, match=r"cannot read '.*': it is a folder, and not a fastcnn model file"):
+        Sequential.load(tmp_path)
+    with pytest.raises(NotADirectoryError, match=r"cannot read '.*model.npz': '.*file' is a file, and no folder"):
+        Sequential.load(tmp_path / "file" / "model.npz")
+
+
+@pytest.mark.parametrize("use", ["save", "load"])
+@pytest.mark.parametrize(
+    ("path", "error", "shown"),
+    [
+        (None, TypeError, "path=None"),
+        (7, TypeError, "path=7"),
+        (b"m.npz", TypeError, "path=b'm.npz'"),
+        ("", ValueError, "path=''"),
+        ("a\0b", ValueError, r"path='a\\x00b'"),
+    ],
+)
+def test_what_is_no_path(use, path, error, shown):
+    with pytest.raises(error, match=rf"{use}: `path` must be a path, text or a pathlib.Path.*. Received {shown}"):
+        getattr(small(), use)(path)
+
+
+def test_learning_curves_need_a_path_too():
+    with pytest.raises(TypeError, match=r"learning_curves: `path` must be a path.*. Received path=None"):
+        plotting.learning_curves({"loss": [1.0], "accuracy": [0.5]}, None)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_parameters_that_are_not_finite(tmp_path, value):
+    """Neither written, over what is there, nor read."""
+    path, model = tmp_path / "model.npz", small()
+    model.save(path)
+    before = path.read_bytes()
+    model.layers[3].weights[1, 2] = value
+    message = rf"save: `layers\[3\].weights` must be finite. Received layers\[3\].weights\[1, 2\]={value} \(1 of"
+    with pytest.raises(ValueError, match=message):
+        model.save(path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.npz"]
+    rewrite(path, lambda _, arrays: arrays["3.weights"].fill(value))
+    message = r"model.npz: parameter `weights` of layer 3, a FullyConnect, is wrong: .*`weights` must be finite"
+    with pytest.raises(FileFormatError, match=message):
+        Sequential.load(path)
+
+
+def test_numbers_that_the_layers_dtype_cannot_hold(tmp_path):
+    path = tmp_path / "model.npz"
+    small().save(path)
+    rewrite(path, lambda _, arrays: arrays.update({"3.bias": np.full(10, 1e300)}))
+    with pytest.raises(FileFormatError, match=r"parameter `bias` of layer 3, a FullyConnect, is wrong: .*finite"):
+        Sequential.load(path)
+
+
+def test_a_missing_parameter_is_named(tmp_path):
+    path = tmp_path / "model.npz"
+    small().save(path)
+    rewrite(path, lambda _, arrays: arrays.pop("0.weights"))
+    with pytest.raises(FileFormatError, match=r"model.npz: parameter `weights` of layer 0, a Conv2D, is missing$"):
+        Sequential.load(path)
+
+
+class Constant:
+    """A layer of no base class, whose one parameter is a plain number."""
+
+    factor = 2.0
+
+    def forward(self, x):
+        return x * self.factor
+
+    def gradient(self, eta):
+        return eta * self.factor
+
+    def config(self):
+        return {}
+
+    def parameters(self):
+        return {"factor": self.factor}
+
+
+def test_foreign_layers(tmp_path):
+    model = Sequential([Constant()])
+    model.layers[0].factor = 3.0
+    model.save(tmp_path / "m.npz")
+    assert Sequential.load(tmp_path / "m.npz", {"Constant": Constant}).forward(2.0) == 6
+    model.layers[0].factor = np.nan
+    with pytest.raises(ValueError, match=r"save: `layers\[0\].factor` must be finite. Received layers\[0\].factor=nan"):
+        model.save(tmp_path / "m.npz")
 
 
 def rewrite(path, change):

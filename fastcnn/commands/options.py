@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,20 @@ class UsageError(ValueError):
     """The arguments or the environment are wrong: exit status 2."""
 
 
-def number(kind: type, minimum: float, above: bool = False) -> Callable[[str], Any]:
-    """An argparse type: a finite int or float of at least (or above) `minimum`."""
-    wanted = f"{'an integer' if kind is int else 'a number'} {'above' if above else 'of at least'} {minimum:g}"
+def number(kind: type, minimum: float, above: bool = False, maximum: float | None = None) -> Callable[[str], Any]:
+    """An argparse type: a finite int or float of at least (or above) `minimum`, and at most `maximum`."""
+    bounds = f"{'above' if above else 'of at least'} {minimum:g}"
+    if maximum is not None:
+        bounds = f"from {minimum:g} to {maximum:g}"
+    largest = maximum or (sys.maxsize if kind is int else sys.float_info.max)
+    wanted = f"{'an integer' if kind is int else 'a number'} {bounds}"
 
     def parse(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or value < minimum or (above and value == minimum):
+        if not (minimum < value <= largest or (value == minimum and not above)):  # NaN is neither
             raise argparse.ArgumentTypeError(f"expected {wanted}, received {text!r}")
         return value
 
@@ -36,12 +41,16 @@ def number(kind: type, minimum: float, above: bool = False) -> Callable[[str], A
 def add_runtime_options(parser: argparse.ArgumentParser, dtype: bool = True) -> None:
     """--backend, --dtype, --threads: the three switches."""
     from fastcnn.backend import BACKENDS
+    from fastcnn.runtime import MAX_THREADS
 
     parser.add_argument("--backend", choices=BACKENDS, help="default: $FASTCNN_BACKEND, else numba")
     if dtype:
         parser.add_argument("--dtype", choices=("float32", "float64"), help="default: $FASTCNN_DTYPE, else float32")
     parser.add_argument(
-        "--threads", type=number(int, 1), metavar="N", help="default: $FASTCNN_NUM_THREADS, else all cores"
+        "--threads",
+        type=number(int, 1, maximum=MAX_THREADS),
+        metavar="N",
+        help="default: $FASTCNN_NUM_THREADS, else all cores",
     )
 
 

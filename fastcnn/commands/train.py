@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastcnn.commands.options import (
     DATA_HELP,
@@ -14,6 +17,9 @@ from fastcnn.commands.options import (
     number,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from fastcnn.model import Sequential
 
 HELP = "train a model (LeNet on the digits in the package, without any option)"
 
@@ -48,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FILE", help="the model file; default: MODEL-DATA.npz in this folder")
     parser.add_argument("--plot", metavar="FILE", help="draw the learning curves (.png, .svg, .pdf); needs matplotlib")
-    parser.add_argument("--quiet", action="store_true", help="print the result alone")
+    parser.add_argument("--quiet", action="store_true", help="print the result alone, in one line")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -88,11 +94,12 @@ def run(arguments: argparse.Namespace) -> None:
         verbose=not arguments.quiet,
     )
     seconds = time.perf_counter() - start
-    model.save(out)
+    save(model, out)
     if arguments.plot is not None:
         plotting.learning_curves(history, arguments.plot)
     accuracy = history["val_accuracy"][-1]
-    print(f"test accuracy {accuracy:.2%} after {arguments.epochs} epochs in {seconds:.1f} s; model saved to {out}")
+    if not (arguments.quiet and arguments.json):
+        print(f"test accuracy {accuracy:.2%} after {arguments.epochs} epochs in {seconds:.1f} s; model saved to {out}")
     if arguments.json:
         print_json(
             {
@@ -109,3 +116,28 @@ def run(arguments: argparse.Namespace) -> None:
                 "history": history,
             }
         )
+
+
+def save(model: Sequential, out: Path) -> None:
+    """Save the trained model. Where `out` cannot be written any more (the disk is full), hours of training must not be
+    lost: the model goes to the system's folder for temporary files, and the OSError says where."""
+    try:
+        model.save(out)
+    except OSError as error:
+        try:
+            kept = f"it was saved to {save_elsewhere(model, out)!r} instead"
+        except OSError as second:
+            kept = f"it could not be saved in a folder for temporary files either ({second.strerror or second})"
+        raise OSError(f"cannot save the trained model to {str(out)!r} ({error.strerror or error}); {kept}") from error
+
+
+def save_elsewhere(model: Sequential, out: Path) -> str:
+    """Save under a name that nobody has, and return it."""
+    handle, path = tempfile.mkstemp(".npz", f"{out.stem[:50]}-")
+    os.close(handle)
+    try:
+        model.save(path)
+    except OSError:
+        os.unlink(path)
+        raise
+    return path

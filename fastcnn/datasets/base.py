@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastcnn.errors import FileFormatError
+from fastcnn.shapes import IMAGE_AXES, shape_text
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,38 @@ class Dataset:
     def __post_init__(self) -> None:
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+            wanted = ("N", *self.image_shape) if self.train_images.ndim == 4 else ("N", *IMAGE_AXES)
             if images.ndim != 4 or images.shape[1:] != self.image_shape or labels.shape != images.shape[:1]:
-                raise FileFormatError(
-                    f"data set {self.name}: the {split} images have the shape {images.shape} and their labels "
-                    f"{labels.shape}; expected (N, {', '.join(map(str, self.image_shape))}) and (N,)"
+                raise self.error(
+                    f"the {split} images have the shape {images.shape} and their labels {labels.shape}; expected "
+                    f"{shape_text(*wanted)} and (N,), one integer for each image"
                 )
             if labels.dtype.kind not in "iu" or images.dtype.kind not in "buif":
-                raise FileFormatError(
-                    f"data set {self.name}: the {split} images are {images.dtype} and their labels {labels.dtype}; "
-                    "expected numbers and integers"
+                raise self.error(
+                    f"the {split} images are {images.dtype} and their labels {labels.dtype}; expected real numbers for "
+                    "images, and integers for labels: a label is the number of a class"
                 )
+            if not images.size:
+                raise self.error(f"there are no {split} images: their shape is {images.shape}")
+        self.check_classes()
+
+    def check_classes(self) -> None:
+        """Raise where labels name no classes: a wrong column may hold millions, and a model would make room for all."""
+        both = (self.train_labels, self.test_labels)
+        low, high = min(int(labels.min()) for labels in both), max(int(labels.max()) for labels in both)
+        limit = len(self.class_names) or sum(map(len, both))
+        if low < 0 or high >= limit:
+            why = f"{limit} class names" if self.class_names else f"{limit} images, and no more classes than images"
+            raise self.error(f"the labels lie in {low} to {high}; expected 0 to {limit - 1} at most: there are {why}")
+        unseen = np.setdiff1d(self.test_labels, self.train_labels)
+        if unseen.size and not self.class_names:  # a part of a known set may lack some of its classes
+            raise self.error(
+                f"the class {unseen[0]} is in the test labels and in no training label"
+                f"{f' ({unseen.size} such classes)' if unseen.size > 1 else ''}"
+            )
+
+    def error(self, what: str) -> FileFormatError:
+        return FileFormatError(f"data set {self.name}: {what}")
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from fastcnn.datasets.cifar import cifar_suffix, read_cifar10
 from fastcnn.datasets.idx import is_idx_folder, read_idx_folder
 from fastcnn.datasets.npz import read_npz_dataset
 from fastcnn.errors import DatasetNotFoundError, FileFormatError
-from fastcnn.shapes import received
+from fastcnn.shapes import check_path, received
 
 BUNDLED = Path(__file__).parent / "data" / "mnist_5k.npz"
 DEBIAN = "/usr/share/datasets"
@@ -75,14 +75,15 @@ def load(name: str | os.PathLike = "digits") -> Dataset:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Neither a known name nor a path that exists.
     DatasetNotFoundError
         A known name whose files are nowhere; the message says where it was looked and how to get them.
     FileFormatError
         A file is truncated, corrupt or not what it should be.
     """
-    text = os.fspath(name)
+    expected = f"one of {', '.join(NAMES)}, a folder, or an .npz file that exists"
+    text = check_path("load", "name", name, expected)
     if text == "digits":
         return load_digits()
     if text in SOURCES:
@@ -99,10 +100,7 @@ def load(name: str | os.PathLike = "digits") -> Dataset:
         return read_folder(text)
     if os.path.isfile(text):
         return read_npz_dataset(text)
-    raise ValueError(
-        f"unknown data set: expected one of {', '.join(NAMES)}, a folder, or an .npz file that exists. "
-        f"{received('data', text)}"
-    )
+    raise ValueError(f"unknown data set: expected {expected}. {received('data', text)}")
 
 
 def load_digits() -> Dataset:

@@ -14,7 +14,7 @@ import numpy as np
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.attributes import Parameter
 from fastcnn.runtime import layer_dtype
-from fastcnn.shapes import check_array, check_number, check_shape, real_array, received
+from fastcnn.shapes import check_array, check_number, check_shape, real_array, received, shape_text
 
 
 class Layer:
@@ -49,7 +49,7 @@ class Layer:
         made = self.__dict__.get("_input_shape", shape)
         if shape[1:] != made[1:]:
             raise ValueError(
-                f"{self.name}: `input_shape` must be (batch, {', '.join(map(str, made[1:]))}) in a layer that was made "
+                f"{self.name}: `input_shape` must be {shape_text('batch', *made[1:])} in a layer that was made "
                 f"for it; make a new layer for another. {received('input_shape', value)}"
             )
         self._input_shape = shape

@@ -1,0 +1,29 @@
+"""Ctrl-C while modules are imported: one line and exit status 130, at once.
+
+Python would raise KeyboardInterrupt in the midst of an import, and an extension module, NumPy's for one, may print it
+with its traceback and go on with an ImportError. There is nothing to clean up yet, so the process simply ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+
+def leave(*_: object) -> NoReturn:
+    """A signal handler."""
+    os.write(2, b"fastcnn: interrupted\n")
+    os._exit(130)
+
+
+def leave_at_once() -> None:
+    """From now on; not where Ctrl-C was meant to be ignored, or is somebody else's."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave)
+
+
+def raise_again() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt: there may be files to clean up."""
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
