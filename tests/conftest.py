@@ -97,6 +97,17 @@ def conv_algorithm(name):
         runtime._conv = before
 
 
+@contextlib.contextmanager
+def tile_side(side):
+    """Winograd's algorithm with tiles of this side inside a ``with`` block, whatever the image."""
+    from fastcnn.backends.numba import winograd, winograd_weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (winograd, winograd_weights):
+            patch.setattr(module, "choose_side", lambda rows, columns: side)
+        yield
+
+
 def run_python(*arguments, cwd=None, timeout=300, **environment):
     """Run this Python with `arguments`; FASTCNN_* and other variables by keyword."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | environment

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import naive
-from conftest import BACKENDS, conv_algorithm, run_python
+from conftest import BACKENDS, conv_algorithm, run_python, tile_side
 from fastcnn.backends import KERNELS, pool_index_dtype
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
@@ -218,13 +218,13 @@ def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
 CONVOLUTIONS = ("conv_forward", "conv_input_gradient", "conv_weight_gradient")
 
 
-@pytest.mark.parametrize("algorithm", ["winograd", "direct", "im2col"])
+@pytest.mark.parametrize(("algorithm", "side"), [("winograd", 2), ("winograd", 4), ("direct", 0), ("im2col", 0)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_convolution_by_every_algorithm(name, dtype, algorithm, data):
-    with conv_algorithm(algorithm):
+def test_convolution_by_every_algorithm(name, dtype, algorithm, side, data):
+    with conv_algorithm(algorithm), tile_side(side):
         case = WideCase(data, dtype, 3 if algorithm == "winograd" else None)
         assert_agrees(name, MODULES["numba"], globals()[name](case), dtype, algorithm == "winograd")
 

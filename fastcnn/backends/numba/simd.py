@@ -80,6 +80,13 @@ def _lanes(array):
     return lambda array: count
 
 
+def multiply_add_of(builder, vector):
+    """LLVM's a * b + c: fmuladd, not fma, as a processor without that instruction would call libm for each lane."""
+    name = f"llvm.fmuladd.v{vector.lanes}f{vector.scalar.bitwidth}"
+    function_type = ir.FunctionType(vector.llvm_type, [vector.llvm_type] * 3)
+    return cgutils.get_or_insert_function(builder.module, function_type, name)
+
+
 def address(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
@@ -241,6 +248,27 @@ def multiply(typingctx, a, b):
         return builder.fmul(*args)
 
     return a(a, b), codegen
+
+
+@intrinsic
+def multiply_add(typingctx, a, b, c):
+    """a * b + c, rounded once where the processor has that instruction."""
+
+    def codegen(context, builder, signature, args):
+        return builder.call(multiply_add_of(builder, a), args)
+
+    return a(a, b, c), codegen
+
+
+@intrinsic
+def fill_like(typingctx, vector, value):
+    """The number `value` in every lane."""
+
+    def codegen(context, builder, signature, args):
+        scalar = context.cast(builder, args[1], signature.args[1], vector.scalar)
+        return repeat(builder, vector.llvm_type, scalar)
+
+    return vector(vector, value), codegen
 
 
 @intrinsic

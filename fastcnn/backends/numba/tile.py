@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from fastcnn.backends.numba.simd import Vector, address, mask, masked, repeat, whole_or_part
+from fastcnn.backends.numba.simd import Vector, address, mask, masked, multiply_add_of, repeat, whole_or_part
 
 INDEX = ir.IntType(64)
 
@@ -120,10 +120,7 @@ def outer_add(typingctx, tile, a, rows, p, b, q):
 
     def codegen(context, builder, signature, args):
         value, a_, rows_, p_, _, _ = args
-        # fmuladd, not fma: a processor without the instruction multiplies and adds instead of calling libm.
-        name = f"llvm.fmuladd.v{vector.lanes}f{vector.scalar.bitwidth}"
-        function_type = ir.FunctionType(vector.llvm_type, [vector.llvm_type] * 3)
-        multiply_add = cgutils.get_or_insert_function(builder.module, function_type, name)
+        multiply_add = multiply_add_of(builder, vector)
         row = _row_of_vectors(context, builder, signature, args, 4, tile)
         for r, v, position in tile.places():
             if v == 0:
