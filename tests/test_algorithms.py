@@ -7,7 +7,7 @@ import fastcnn
 from conftest import conv_algorithm, run_python, tile_side
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import columns, conv, direct, winograd
+from fastcnn.backends.numba import columns, direct, winograd
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 
 EVERYTHING = """
@@ -67,9 +67,9 @@ def test_the_rule_by_shape(monkeypatch):
             watched = lambda *args, f=function, m=module: algorithms.setdefault(m.__name__.split(".")[-1]) or f(*args)  # noqa: E731
             monkeypatch.setattr(module, name, watched)
 
-    def used(channels, outputs, ksize, stride, direction):
+    def used(channels, outputs, ksize, stride, direction, batch=8):
         algorithms.clear()
-        x, w = np.ones((1, 8, 8, channels), np.float32), np.ones((ksize, ksize, channels, outputs), np.float32)
+        x, w = np.ones((batch, 8, 8, channels), np.float32), np.ones((ksize, ksize, channels, outputs), np.float32)
         eta = kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))
         if direction == "input":
             algorithms.clear()
@@ -78,6 +78,7 @@ def test_the_rule_by_shape(monkeypatch):
 
     assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["winograd"]
     assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == used(32, 64, 5, 1, "input") == ["direct"]
+    assert used(32, 64, 3, 1, "forward", batch=7) == ["direct"]
     assert used(1, 64, 3, 1, "input") == ["columns"]
     for name, expected in (("direct", "direct"), ("im2col", "columns"), ("winograd", "winograd")):
         with conv_algorithm(name):
@@ -188,4 +189,3 @@ def test_derived_layers_are_not_fused(rng):
     relu, pool = Louder((1, 4, 4, 1)), MaxPooling((1, 4, 4, 1))
     x = rng.standard_normal((1, 4, 4, 1))
     np.testing.assert_array_equal(Sequential([relu, pool]).forward(x), pool.forward(relu.forward(x)))
-    assert conv.choose(3, 1, 32, 32) == "winograd"

@@ -8,6 +8,7 @@ nearly zero is held to the size of what was added, and a single copied value to 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,11 +63,18 @@ def local(name: str, args: tuple, terms: Any) -> Any:
     return (spread(terms[0]), *terms[1:]) if isinstance(terms, tuple) else spread(terms)
 
 
-# For each convolution: kernel size, stride and channels from its arguments, and the axes that a tile covers.
+def pixels(images: np.ndarray) -> int:
+    return math.prod(images.shape[:3])
+
+
+# For each convolution: the arguments of `choose` from its own, and the axes that a tile covers.
 AXES: dict[str, tuple[Callable, tuple[int, int]]] = {
-    "conv_forward": (lambda args: (args[1].shape[0], args[3], *args[1].shape[2:]), (1, 2)),
-    "conv_input_gradient": (lambda args: (args[1].shape[0], args[3], *args[1].shape[2:]), (1, 2)),
-    "conv_weight_gradient": (lambda args: (args[2], args[3], args[0].shape[3], args[1].shape[3]), (0, 1)),
+    "conv_forward": (lambda args: (args[1].shape[0], args[3], *args[1].shape[2:], pixels(args[0])), (1, 2)),
+    "conv_input_gradient": (lambda args: (args[1].shape[0], args[3], *args[1].shape[2:], pixels(args[0])), (1, 2)),
+    "conv_weight_gradient": (
+        lambda args: (args[2], args[3], args[0].shape[3], args[1].shape[3], pixels(args[1])),
+        (0, 1),
+    ),
 }
 
 

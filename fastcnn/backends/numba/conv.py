@@ -10,6 +10,8 @@ for bit.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastcnn.backends.numba import columns, direct, direct_weights, winograd, winograd_weights
@@ -17,16 +19,18 @@ from fastcnn.backends.numba.activation import relu_backward, relu_forward
 from fastcnn.backends.numba.simd import VECTOR_BYTES
 from fastcnn.runtime import get_conv_algorithm
 
+WINOGRAD_PIXELS = 512  # of the whole batch; for fewer, transforming the weights costs more than it saves
 WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
 THIN = VECTOR_BYTES // 8  # input channels that fill half a vector of float32 or less: most of a tile would be empty
 
 
-def choose(ksize: int, stride: int, inputs: int, outputs: int) -> str:
-    """'winograd' or 'direct' or 'im2col', for the forward pass and the weight gradient."""
+def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int) -> str:
+    """'winograd' or 'direct' or 'im2col', for the forward pass and the weight gradient of so many output pixels."""
     name = get_conv_algorithm()
     fits = ksize == 3 and stride == 1
     if name == "auto":
-        return "winograd" if fits and min(inputs, outputs) >= WINOGRAD_CHANNELS else "direct"
+        pays = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= WINOGRAD_PIXELS
+        return "winograd" if fits and pays else "direct"
     return "direct" if name == "winograd" and not fits else name
 
 
@@ -38,7 +42,7 @@ def conv_forward(
     padding: tuple[int, int],
     rectify: bool = False,
 ) -> np.ndarray:
-    algorithm = choose(weights.shape[0], stride, *weights.shape[2:])
+    algorithm = choose(weights.shape[0], stride, *weights.shape[2:], math.prod(x.shape[:3]))
     if algorithm == "winograd":
         return winograd.conv_forward(x, weights, bias, padding, rectify)
     if algorithm == "direct":
@@ -54,7 +58,7 @@ def conv_input_gradient(
     padding: tuple[int, int],
     gate: np.ndarray | None = None,
 ) -> np.ndarray:
-    algorithm = choose(weights.shape[0], stride, *weights.shape[2:])
+    algorithm = choose(weights.shape[0], stride, *weights.shape[2:], math.prod(eta.shape[:3]))
     if algorithm == "direct" and image_shape[3] <= THIN and get_conv_algorithm() == "auto":
         algorithm = "im2col"
     if algorithm == "winograd":
@@ -68,7 +72,7 @@ def conv_input_gradient(
 def conv_weight_gradient(
     x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    algorithm = choose(ksize, stride, x.shape[3], eta.shape[3])
+    algorithm = choose(ksize, stride, x.shape[3], eta.shape[3], math.prod(eta.shape[:3]))
     if algorithm == "winograd":
         return winograd_weights.conv_weight_gradient(x, eta, padding, rectify)
     if algorithm == "direct":

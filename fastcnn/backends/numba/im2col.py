@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.jit import inline, kernel, prange, serial
+from fastcnn.backends.numba.copying import clear
+from fastcnn.backends.numba.gemm import even_share
+from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes, load, store
+from fastcnn.backends.numba.tasks import next_task
 from fastcnn.shapes import conv_output_size
+
+BLOCK_BYTES = 256 << 10  # of the image rows that a task of col2im adds to: they stay in the L2 cache
 
 
 @inline
@@ -64,36 +69,41 @@ def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int])
     b, h, w, c = image.shape
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
     cols = empty((b * oh * ow, ksize * ksize * c), image.dtype)
-    im2col_rows(image, ksize, stride, padding[0], oh, ow, cols)
+    im2col_rows(image, ksize, stride, padding[0], oh, ow, cols, work=MOVE * cols.size)
     return cols
 
 
 @serial
-def collect_row(cols, n, ih, stride, before, ksize, oh_n, ow_n, image):
-    """One image row as the sum of all column entries copied from it: one writer, in a fixed order."""
+def collect_rows(cols, n, first, last, stride, before, ksize, oh_n, ow_n, image):
+    """Image rows first:last as the sum of all column entries copied from them: one writer, in a fixed order.
+
+    Columns are read one after another, and the few rows that they add to stay in the cache.
+    """
     _, h, w, c = image.shape
-    source, target = cols.reshape(-1), image.reshape(-1)
-    to = (n * h + ih) * w * c
-    for t in range(w * c):
-        target[np.uintp(to + t)] = 0
-    for i in range(ksize):
-        down = ih + before - i
-        if down < 0 or down % stride or down // stride >= oh_n:
-            continue
+    source, target, length = cols.reshape(-1), image.reshape(-1), ksize * c
+    clear(target, (n * h + first) * w * c, (n * h + last) * w * c)
+    oh0, oh1 = max(0, (first + before - ksize) // stride + 1), min(oh_n, (last - 1 + before) // stride + 1)
+    for oh in range(oh0, oh1):
+        top = oh * stride - before
         for ow in range(ow_n):
             left = ow * stride - before
-            first, last = run_of(left, ksize, w, c)
-            at = (((n * oh_n + down // stride) * ow_n + ow) * ksize + i) * ksize * c
-            for t in range(first, last):
-                target[np.uintp(to + left * c + t)] += source[np.uintp(at + t)]
+            begin, end = run_of(left, ksize, w, c)
+            at, to = ((n * oh_n + oh) * ow_n + ow) * ksize * length, ((n * h + top) * w + left) * c
+            for i in range(max(0, first - top), min(ksize, last - top)):
+                for t in range(begin, end):
+                    target[np.uintp(to + i * w * c + t)] += source[np.uintp(at + i * length + t)]
 
 
 @kernel
-def col2im_rows(cols, ksize, stride, before, oh_n, ow_n, image):
-    h = image.shape[1]
-    for it in prange(image.shape[0] * h):
-        row = np.int64(it)
-        collect_row(cols, row // h, row % h, stride, before, ksize, oh_n, ow_n, image)
+def col2im_rows(cols, ksize, stride, before, oh_n, ow_n, block, image, threads):
+    h, counter = image.shape[1], np.zeros(1, np.int64)
+    blocks = (h + block - 1) // block
+    for _ in prange(threads):
+        task = next_task(counter)
+        while task < image.shape[0] * blocks:
+            n, first = task // blocks, task % blocks * block
+            collect_rows(cols, n, first, min(h, first + block), stride, before, ksize, oh_n, ow_n, image)
+            task = next_task(counter)
 
 
 def col2im(
@@ -101,5 +111,7 @@ def col2im(
 ) -> np.ndarray:
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in image_shape[1:3])
     image = empty(image_shape, cols.dtype)
-    col2im_rows(cols, ksize, stride, padding[0], oh, ow, image)
+    _, h, w, c = image_shape
+    block, threads = even_share(h, max(ksize, BLOCK_BYTES // (w * c * image.itemsize))), threads_for(MOVE * cols.size)
+    col2im_rows(cols, ksize, stride, padding[0], oh, ow, block, image, threads, threads=threads)
     return image
