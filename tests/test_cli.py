@@ -219,10 +219,38 @@ def test_bench():
     done = run_fastcnn("bench", "lenet", "--rounds", "1", "--contestants", "numba,original,numba", "--json")
     assert done.returncode == 0, done.stderr
     *lines, last = done.stdout.splitlines()
-    assert [line.split()[:2] for line in lines[1:]] == [["lenet", "numba"], ["lenet", "original"]]
-    result = json.loads(last)["workloads"]["lenet"]
-    assert len(result["seconds"]["numba"]) == 20 and len(result["seconds"]["original"]) == 1
-    assert result["ratios"]["numba"] == 1
+    assert [line.split()[:2] for line in lines[1:3]] == [["lenet", "numba"], ["lenet", "original"]]
+    found = json.loads(last)
+    assert found["workloads"]["lenet"]["original"]["runs"] == 1 == found["workloads"]["lenet"]["numba"]["ratio"]
+    assert found["summary"]["steps: times faster than original"]["lenet"] > 1
+    assert found["threads"] >= 1 and found["machine"]["cores"] >= 1 and found["versions"]["numba"]
+
+
+def test_bench_names_its_workloads():
+    done = run_fastcnn("bench", "--list")
+    assert done.returncode == 0 and done.stdout.startswith("training: lenet lenet5 vgg_small vgg_small_b8\n")
+
+
+def test_warmup_fills_the_cache():
+    """Twice: whatever other tests have compiled already, there is nothing left to do after the first time."""
+    for _ in range(2):
+        done = run_fastcnn("warmup", "--dtype", "float32", "--json")
+        assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert lines[0].startswith("all kernels were compiled already")
+    assert json.loads(last)["compiled"] == {} and json.loads(last)["cache_folder"]
+    done = run_fastcnn("warmup", "--backend", "numpy")
+    assert_fails(done, 2, "argument --backend: the NumPy backend has nothing to compile")
+
+
+def test_compiling_is_announced_once(tmp_path):
+    for count in (1, 0):
+        done = run_fastcnn("info", NUMBA_CACHE_DIR=str(tmp_path))
+        assert done.returncode == 0
+        assert done.stderr.count("fastcnn: compiling kernels for this processor") == count
+    (tmp_path / "file").touch()  # no folder can be made below it
+    done = run_fastcnn("info", NUMBA_CACHE_DIR=str(tmp_path / "file"), XDG_CACHE_HOME=str(tmp_path / "file"))
+    assert "there is no writable folder to keep them in" in done.stderr
 
 
 def test_bench_without_numba(tmp_path):
@@ -303,8 +331,8 @@ def assert_fails(done, status, message):
         ("--speed 3 info", "(see fastcnn --help)"),
         ("evaluate", "the following arguments are required: MODEL"),
         ("predict model.npz", "the following arguments are required: IMAGE"),
-        ("bench resnet", "argument WORKLOAD: expected any of lenet, received 'resnet'"),
-        ("bench --contestants jax", "argument --contestants: expected any of numba, numpy, original, received 'jax'"),
+        ("bench resnet", "or a workload (see --list), received 'resnet'"),
+        ("bench --contestants jax", "argument --contestants: expected any of numba, torch, numpy, original, "),
     ],
 )
 def test_usage_errors(tmp_path, arguments, message):
@@ -386,7 +414,7 @@ def test_debug_shows_the_traceback(tmp_path):
     assert done.returncode == 1 and done.stderr.startswith("Traceback")
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "bench", "info"])
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "bench", "warmup", "info"])
 def test_help(command):
     done = run_fastcnn(*command.split(), "--help")
     assert done.returncode == 0 and "usage: fastcnn" in done.stdout.replace("python -m ", "")

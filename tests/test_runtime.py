@@ -256,3 +256,48 @@ def test_both_backends_learn_the_same(digits):
 def test_works_without_docstrings_and_asserts():
     done = subprocess.run([sys.executable, "-OO", "-c", "import fastcnn.layers, fastcnn.cli"], cwd=ROOT, check=False)
     assert done.returncode == 0
+
+
+WARM = """
+import sys
+import numpy as np
+from numba.core import event
+from fastcnn import Sequential, zoo
+from fastcnn.backends.numba.compilation import Compilations, warm_up
+from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, Softmax
+
+warm_up("float32")
+compilations = Compilations()
+with event.install_listener("numba:compile", compilations):
+    for batch in (1, 3, 40):
+        shape, y = (batch, 16, 16, 3), np.zeros(batch, int)
+        odd = [Conv2D(shape, 5, 4, 2), LeakyRelu((batch, 7, 7, 5)), AvgPooling((batch, 7, 7, 5), 3, 2)]
+        odd += [FullyConnect((batch, 3, 3, 5), 10), Softmax((batch, 10))]
+        for model in (zoo.lenet(shape), zoo.vgg_small(shape), Sequential(odd)):
+            model.fit(np.ones(shape), y, verbose=False)
+            model.gradient(np.ones_like(model.logits(np.ones(shape))))
+            model.predict(np.ones(shape))
+print(compilations.seconds)
+"""
+
+
+def test_nothing_is_left_to_compile_after_warm_up():
+    done = run_python("-c", WARM)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "{}\n"
+
+
+def test_fit_says_that_it_compiles(tmp_path):
+    script = """
+import sys
+import numpy as np
+from fastcnn import Sequential
+from fastcnn.layers import FullyConnect, Softmax
+model = Sequential([FullyConnect((4, 3), 2), Softmax((4, 2))])
+model.fit(np.ones((4, 3)), np.zeros(4, int), verbose=sys.argv[1] == "aloud")
+"""
+    silent = run_python("-c", script, "silent", NUMBA_CACHE_DIR=str(tmp_path / "one"))
+    assert silent.returncode == 0 and silent.stderr == ""
+    for count in (1, 0):
+        aloud = run_python("-c", script, "aloud", NUMBA_CACHE_DIR=str(tmp_path / "two"))
+        assert aloud.stderr.count("fastcnn: compiling kernels") == count

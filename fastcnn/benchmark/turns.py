@@ -7,6 +7,7 @@ whoever is next: the numba step came out at 2 to 3 times what it takes alone.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import statistics
 import time
@@ -106,8 +107,13 @@ class Contest:
             connection.close()
 
     def ask(self, contestant: str, request: Any) -> Any:
-        self.connections[contestant].send(request)
-        answer = self.connections[contestant].recv()
+        connection = self.connections[contestant]
+        with contextlib.suppress(BrokenPipeError):  # it is gone, and has left its error, or nothing
+            connection.send(request)
+        try:
+            answer = connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(f"the process of the contestant {contestant!r} has died") from error
         if isinstance(answer, Exception):
             raise answer
         return answer

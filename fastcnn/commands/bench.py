@@ -89,7 +89,7 @@ def chosen(text: str | None, turns: Any) -> list[str]:
             )
         if not turns.installed(name):
             raise UsageError(f"argument --contestants: {name} is not installed: `pip install {name}`")
-    return text.split(",")
+    return list(dict.fromkeys(text.split(",")))
 
 
 def machine() -> dict[str, Any]:

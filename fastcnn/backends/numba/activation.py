@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.jit import kernel, prange, serial
+from fastcnn.backends.numba.jit import MOVE, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 
 CHUNK = 16384  # elements of one task: 64 KiB of float32, long enough to hide the launch
@@ -57,13 +57,13 @@ def scale_chunks(x, eta, alpha, out):
 
 def relu_forward(x: np.ndarray) -> np.ndarray:
     out = empty(x.shape, x.dtype)
-    relu_chunks(x.reshape(-1), out.reshape(-1))
+    relu_chunks(x.reshape(-1), out.reshape(-1), work=MOVE * x.size)
     return out
 
 
 def relu_backward(x: np.ndarray, eta: np.ndarray) -> np.ndarray:
     out = empty(x.shape, x.dtype)
-    select_chunks(x.reshape(-1), eta.reshape(-1), out.reshape(-1))
+    select_chunks(x.reshape(-1), eta.reshape(-1), out.reshape(-1), work=MOVE * x.size)
     return out
 
 
@@ -73,5 +73,5 @@ def leaky_relu_forward(x: np.ndarray, alpha: float) -> np.ndarray:
 
 def leaky_relu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
     out = empty(x.shape, x.dtype)
-    scale_chunks(x.reshape(-1), eta.reshape(-1), x.dtype.type(alpha), out.reshape(-1))
+    scale_chunks(x.reshape(-1), eta.reshape(-1), x.dtype.type(alpha), out.reshape(-1), work=MOVE * x.size)
     return out

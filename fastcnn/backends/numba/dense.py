@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.gemm import product
-from fastcnn.backends.numba.jit import kernel, prange, serial
+from fastcnn.backends.numba.jit import MOVE, kernel, prange, serial
 
 SUM_ROWS = 1024  # rows of one partial sum of a bias gradient; fixed, so that threads do not change the result
 
@@ -41,5 +41,5 @@ def partial_sums(matrix, parts):
 def sum_rows(matrix: np.ndarray) -> np.ndarray:
     """The sum over the first axis."""
     parts = np.empty((-(-len(matrix) // SUM_ROWS), matrix.shape[1]), matrix.dtype)
-    partial_sums(matrix, parts)
+    partial_sums(matrix, parts, work=MOVE * matrix.size)
     return parts.sum(axis=0)
