@@ -142,36 +142,51 @@ def mask(builder, vector, count, first=0):
     return builder.icmp_signed("<", numbers, repeat(builder, lanes, count))
 
 
-def whole_or_part(builder, vector, count, vectors=1):
-    """Two branches: whether `count` elements fill `vectors` vectors. Masked stores are slow without AVX-512."""
+def whole_or_part(builder, vector, count, emit, vectors=1):
+    """Emit code for `count` elements of `vectors` vectors, ``emit(whole)``: in two branches, one for whole vectors.
+
+    Masked stores are slow without AVX-512. With it, masks have registers and cost less than a branch: pooling's
+    gradient took 1.6 times as long.
+    """
+    if VECTOR_BYTES == 64:
+        emit(False)
+        return
     whole = ir.Constant(ir.IntType(64), vector.lanes * vectors)
-    return builder.if_else(builder.icmp_signed(">=", count, whole), likely=True)
+    with builder.if_else(builder.icmp_signed(">=", count, whole), likely=True) as branches:
+        for branch, is_whole in zip(branches, (True, False), strict=True):
+            with branch:
+                emit(is_whole)
 
 
 def read(builder, vector, llvm_type, place, count):
     """Load `count` elements of a vector of `llvm_type`, as long as `vector`; 0 in the other lanes."""
     align, value = element_bytes(llvm_type), cgutils.alloca_once(builder, llvm_type)
-    with whole_or_part(builder, vector, count) as (whole, part):
-        with whole:
-            loaded = builder.load(place)
-            loaded.align = align
-            builder.store(loaded, value)
-        with part:
-            zero, lanes = ir.Constant(llvm_type, None), mask(builder, vector, count)
-            size = ir.Constant(ir.IntType(32), align)
-            builder.store(masked(builder, "load", llvm_type, place, size, lanes, zero), value)
+
+    def emit(whole):
+        if whole:
+            part = builder.load(place)
+            part.align = align
+        else:
+            size, zero = ir.Constant(ir.IntType(32), align), ir.Constant(llvm_type, None)
+            part = masked(builder, "load", llvm_type, place, size, mask(builder, vector, count), zero)
+        builder.store(part, value)
+
+    whole_or_part(builder, vector, count, emit)
     return builder.load(value)
 
 
 def write(builder, vector, value, place, count):
     """Store the first `count` elements of `value`, a vector as long as `vector`."""
     align = element_bytes(value.type)
-    with whole_or_part(builder, vector, count) as (whole, part):
-        with whole:
+
+    def emit(whole):
+        if whole:
             builder.store(value, place).align = align
-        with part:
+        else:
             size = ir.Constant(ir.IntType(32), align)
             masked(builder, "store", ir.VoidType(), value, place, size, mask(builder, vector, count))
+
+    whole_or_part(builder, vector, count, emit)
 
 
 def element_bytes(llvm_type):

@@ -142,19 +142,20 @@ def tile_load(typingctx, c, index, rows, columns):
     def codegen(context, builder, signature, args):
         value = cgutils.alloca_once(builder, tile.llvm_type)
         align, zero = ir.Constant(ir.IntType(32), vector.scalar.bitwidth // 8), ir.Constant(vector.llvm_type, None)
-        with whole_or_part(builder, vector, args[3], tile.vectors) as branches:
-            for branch in branches:
-                with branch:
-                    for r, v, position in tile.places():
-                        row, offset = builder.extract_value(args[2], r), ir.Constant(INDEX, v * vector.lanes)
-                        place = _vector_at(context, builder, signature, args, 0, vector, row, offset)
-                        if branch is branches[0]:
-                            part = builder.load(place)
-                            part.align = align.constant
-                        else:
-                            lanes = mask(builder, vector, args[3], v * vector.lanes)
-                            part = masked(builder, "load", vector.llvm_type, place, align, lanes, zero)
-                        builder.store(part, cgutils.gep_inbounds(builder, value, 0, position))
+
+        def emit(whole):
+            for r, v, position in tile.places():
+                row, offset = builder.extract_value(args[2], r), ir.Constant(INDEX, v * vector.lanes)
+                place = _vector_at(context, builder, signature, args, 0, vector, row, offset)
+                if whole:
+                    part = builder.load(place)
+                    part.align = align.constant
+                else:
+                    lanes = mask(builder, vector, args[3], v * vector.lanes)
+                    part = masked(builder, "load", vector.llvm_type, place, align, lanes, zero)
+                builder.store(part, cgutils.gep_inbounds(builder, value, 0, position))
+
+        whole_or_part(builder, vector, args[3], emit, tile.vectors)
         return builder.load(value)
 
     return tile(c, types.intp, rows, types.intp), codegen
@@ -167,18 +168,19 @@ def tile_store(typingctx, tile, c, index, rows, columns):
 
     def codegen(context, builder, signature, args):
         align = ir.Constant(ir.IntType(32), vector.scalar.bitwidth // 8)
-        with whole_or_part(builder, vector, args[4], tile.vectors) as branches:
-            for branch in branches:
-                with branch:
-                    for r, v, position in tile.places():
-                        row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, v * vector.lanes)
-                        place = _vector_at(context, builder, signature, args, 1, vector, row, offset)
-                        part = builder.extract_value(args[0], position)
-                        if branch is branches[0]:
-                            builder.store(part, place).align = align.constant
-                        else:
-                            lanes = mask(builder, vector, args[4], v * vector.lanes)
-                            masked(builder, "store", ir.VoidType(), part, place, align, lanes)
+
+        def emit(whole):
+            for r, v, position in tile.places():
+                row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, v * vector.lanes)
+                place = _vector_at(context, builder, signature, args, 1, vector, row, offset)
+                part = builder.extract_value(args[0], position)
+                if whole:
+                    builder.store(part, place).align = align.constant
+                else:
+                    lanes = mask(builder, vector, args[4], v * vector.lanes)
+                    masked(builder, "store", ir.VoidType(), part, place, align, lanes)
+
+        whole_or_part(builder, vector, args[4], emit, tile.vectors)
         return context.get_dummy_value()
 
     return types.void(tile, c, types.intp, rows, types.intp), codegen
