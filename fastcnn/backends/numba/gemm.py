@@ -16,10 +16,10 @@ from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_f
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, load_part, multiply, store, store_part
 from fastcnn.backends.numba.tasks import next_task
-from fastcnn.backends.numba.tile import outer_add, row_offsets, tile_load, tile_of, tile_store
+from fastcnn.backends.numba.tile import NARROW, WIDE, outer_add, row_offsets, tile_load, tile_of, tile_store
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
-CHUNK = 12  # rows of C
+CHUNK = 12  # rows of C that all columns of such a B are multiplied with at a time; a multiple of both tiles'
 BLOCK_ROWS = 192  # rows of C in one task
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
@@ -29,20 +29,8 @@ THIN_COLUMNS = 64  # of one task
 
 
 @inline
-def tile_product(tile, a, rows, a_outer, a_inner, outer, inner, b, q, step):
-    """tile + A @ B: the sum runs over `outer` runs of `inner` elements of A; rows of B are `step` apart."""
-    for i in range(outer):
-        p = i * a_outer
-        for _ in range(inner):
-            tile = outer_add(tile, a, rows, p, b, q)
-            p += a_inner
-            q += step
-    return tile
-
-
-@inline
 def panel_product(count, a, a_rows, first, last, sum_over, b, q, step, c, c0, c_rows, columns, bias, j, accumulate):
-    """Rows first:last of one panel of C, in tiles of `count` rows."""
+    """Rows first:last of one panel of C, in tiles of `count` rows; columns and bias begin at c0 and j."""
     a_outer, outer, a_inner, inner = sum_over
     for i in range(first, last, count):
         rows, to = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
@@ -75,12 +63,12 @@ def multiply_rows(a, a_rows, sum_over, b, b0, ldb, c, c0, c_rows, n, bias, accum
             if left > v:
                 columns, step = min(2 * v, left), ldb if ldb else 2 * v
                 panel_product(
-                    6, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, columns, bias, j, accumulate
+                    WIDE, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, columns, bias, j, accumulate
                 )
             else:
                 step = ldb if ldb else v
                 panel_product(
-                    12, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, left, bias, j, accumulate
+                    NARROW, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, left, bias, j, accumulate
                 )
 
 

@@ -20,15 +20,15 @@ from fastcnn.backends.numba.simd import Vector, address, mask, masked, multiply_
 
 INDEX = ir.IntType(64)
 
-WIDE = (6, 2)  # rows and vectors of a tile: 12 of the 16 registers of AVX2. With AVX-512's 32, 12 rows were no faster
-NARROW = (12, 1)  # where one vector holds the columns that are left
+WIDE = 6  # rows of a tile of 2 vectors: 12 of the 16 registers of AVX2. With AVX-512's 32, 12 rows were no faster
+NARROW = 12  # of a tile of 1 vector, where that holds the columns that are left
 
 
 class Tile(types.Type):
     """`rows` x `vectors` vectors."""
 
     def __init__(self, scalar: types.Float, rows: int):
-        self.vector, self.rows, self.vectors = Vector(scalar), rows, dict((WIDE, NARROW))[rows]
+        self.vector, self.rows, self.vectors = Vector(scalar), rows, {WIDE: 2, NARROW: 1}[rows]
         self.llvm_type = ir.ArrayType(self.vector.llvm_type, self.rows * self.vectors)
         super().__init__(name=f"Tile({self.vector}, {self.rows} x {self.vectors})")
 
