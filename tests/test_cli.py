@@ -118,6 +118,8 @@ def test_more_threads_than_the_pool_of_this_process(main, capsys, monkeypatch):
 INTERRUPT = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits that it is ignored
+
 class Interrupt:
     def find_spec(name, path=None, target=None):
         if name == {!r}:
