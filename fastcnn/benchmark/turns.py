@@ -19,8 +19,8 @@ from fastcnn import runtime
 from fastcnn.benchmark.workloads import WORKLOADS
 from fastcnn.shapes import check_choice
 
-TURN = 0.2  # seconds of one turn, about; `RUNS` runs at most and one at least
-RUNS = 20
+TURN = 0.2  # seconds of one turn, about; `RUNS` runs at most and one at least. Of 20 short runs, most were still slow
+RUNS = 200
 PAUSE = 0.05  # seconds between turns, in which threads that still spin go to sleep
 
 # What each contestant's process is set to, beyond dtype and threads.
