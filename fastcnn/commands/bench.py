@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="name the workloads of each group and do nothing")
     parser.add_argument(
-        "--rounds", type=number(int, 1), default=10, metavar="N", help="turns of each contestant, of 0.2 s or so; default: 10"
+        "--rounds", type=number(int, 1), default=10, metavar="N", help="turns of 0.2 s for each contestant; default: 10"
     )
     parser.add_argument(
         "--contestants",
