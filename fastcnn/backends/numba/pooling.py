@@ -13,6 +13,7 @@ from fastcnn.backends import pool_index_dtype, pool_no_index
 from fastcnn.backends.numba.copying import clear, lowest, streams
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.select import load_integers, store_integers, where_equal, where_larger, where_passes
 from fastcnn.backends.numba.simd import (
     add,
     at_least,
@@ -20,15 +21,10 @@ from fastcnn.backends.numba.simd import (
     fill,
     lanes,
     load,
-    load_integers,
     load_part,
     multiply,
-    store_integers,
     store_part,
     stream,
-    where_equal,
-    where_larger,
-    where_passes,
 )
 from fastcnn.backends.numba.tasks import next_task
 

@@ -54,16 +54,7 @@ class Vector(types.Type):
         return ir.VectorType(ir.FloatType() if self.scalar.bitwidth == 32 else ir.DoubleType(), self.lanes)
 
 
-class Integers(types.Type):
-    """The numba type of as many integers as a vector has lanes."""
-
-    def __init__(self, integer: types.Integer, lanes: int):
-        self.llvm_type = ir.VectorType(ir.IntType(integer.bitwidth), lanes)
-        super().__init__(name=f"Integers({integer}, {lanes})")
-
-
 @register_model(Vector)
-@register_model(Integers)
 class VectorModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, fe_type.llvm_type)
@@ -315,70 +306,3 @@ def fill(typingctx, array, value):
         return repeat(builder, vector.llvm_type, args[1])
 
     return vector(array, array.dtype), codegen
-
-
-@intrinsic
-def where_larger(typingctx, value, best, a, b):
-    """Lane by lane `a` where `value` is larger than `best`, or NaN and `best` is not; else `b`."""
-
-    def codegen(context, builder, signature, args):
-        larger_or_nan = builder.fcmp_unordered(">", args[0], args[1])
-        return builder.select(builder.and_(larger_or_nan, builder.fcmp_ordered("ord", args[1], args[1])), *args[2:])
-
-    return a(value, best, a, b), codegen
-
-
-@intrinsic
-def where_passes(typingctx, largest, first, a, b):
-    """Lane by lane `a` where a ReLU before a maximum lets the gradient pass, else `b`.
-
-    `largest` is the maximum of max(x, 0) over a window, `first` the first x: the maximum is above 0, or 0 and x too.
-    """
-
-    def codegen(context, builder, signature, args):
-        zero = ir.Constant(largest.llvm_type, None)
-        at_zero = builder.and_(builder.fcmp_ordered(">=", args[0], zero), builder.fcmp_ordered(">=", args[1], zero))
-        return builder.select(builder.or_(builder.fcmp_ordered(">", args[0], zero), at_zero), *args[2:])
-
-    return a(largest, first, a, b), codegen
-
-
-@intrinsic
-def store_integers(typingctx, array, index, vector, count):
-    """Write the first `count` lanes, whole numbers, to array[index : index + count] of integers."""
-    integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
-
-    def codegen(context, builder, signature, args):
-        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), integers.as_pointer())
-        convert = builder.fptosi if array.dtype.signed else builder.fptoui
-        write(builder, vector, convert(args[2], integers), place, args[3])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector, types.intp), codegen
-
-
-@intrinsic
-def load_integers(typingctx, array, index, vector, count):
-    """array[index : index + count] of integers, as many lanes as `vector` has."""
-    integers = Integers(array.dtype, vector.lanes)
-
-    def codegen(context, builder, signature, args):
-        place = builder.bitcast(
-            address(context, builder, signature.args[0], *args[:2]), integers.llvm_type.as_pointer()
-        )
-        return read(builder, vector, integers.llvm_type, place, args[3])
-
-    return integers(array, types.intp, vector, types.intp), codegen
-
-
-@intrinsic
-def where_equal(typingctx, integers, number, vector):
-    """Lane by lane `vector` where `integers` equal `number`, else 0."""
-
-    def codegen(context, builder, signature, args):
-        lanes = signature.args[0].llvm_type
-        number = builder.trunc(args[1], lanes.element)
-        equal = builder.icmp_unsigned("==", args[0], repeat(builder, lanes, number))
-        return builder.select(equal, args[2], ir.Constant(vector.llvm_type, None))
-
-    return vector(integers, types.int64, vector), codegen
