@@ -16,7 +16,7 @@ from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_f
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, load_part, multiply, store, store_part
 from fastcnn.backends.numba.tasks import next_task
-from fastcnn.backends.numba.tile import NARROW, WIDE, outer_add, row_offsets, tile_load, tile_of, tile_store
+from fastcnn.backends.numba.tile import HALVES, NARROW, WIDE, outer_add, row_offsets, tile_load, tile_of, tile_store
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
 CHUNK = 12  # rows of C that all columns of such a B are multiplied with at a time; a multiple of both tiles'
@@ -29,20 +29,25 @@ THIN_COLUMNS = 64  # of one task
 
 
 @inline
-def panel_product(count, a, a_rows, first, last, sum_over, b, q, step, c, c0, c_rows, columns, bias, j, accumulate):
-    """Rows first:last of one panel of C, in tiles of `count` rows; columns and bias begin at c0 and j."""
+def panel_product(count, halves, rows, a, sum_over, b, c, start):
+    """Some rows of one panel of C, in tiles of `count` rows of `halves` half vectors.
+
+    `rows` is (first, last), `a` (array, offsets of rows), `b` (array, first element, distance of rows), `c` (array,
+    first element, offsets of rows, columns), and `start` (bias, its first element, whether to add to C instead).
+    """
+    (first, last), (a_, a_rows), (b_, q, step), (c_, at, c_rows, columns), (bias, j, accumulate) = rows, a, b, c, start
     a_outer, outer, a_inner, inner = sum_over
     for i in range(first, last, count):
-        rows, to = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
-        tile = tile_load(c, c0, to, columns) if accumulate else tile_of(bias, j, count)
+        a_tile, c_tile = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
+        tile = tile_load(c_, at, c_tile, columns, halves) if accumulate else tile_of(bias, j, count, halves)
         k = q
         for s in range(outer):
             p = s * a_outer
             for _ in range(inner):
-                tile = outer_add(tile, a, rows, p, b, k)
+                tile = outer_add(tile, a_, a_tile, p, b_, k)
                 p += a_inner
                 k += step
-        tile_store(tile, c, c0, to, columns)
+        tile_store(tile, c_, at, c_tile, columns)
 
 
 @serial
@@ -56,20 +61,21 @@ def multiply_rows(a, a_rows, sum_over, b, b0, ldb, c, c0, c_rows, n, bias, accum
     v, depth, rows = lanes(b), sum_over[1] * sum_over[3], a_rows.size
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
     chunk = CHUNK if 2 * v < n and depth * n * b.itemsize <= SMALL_BYTES else rows
-    for first in range(0, rows, chunk):
-        last = min(rows, first + chunk)
+    for i in range(0, rows, chunk):
+        some, a_all = (i, min(rows, i + chunk)), (a, a_rows)
         for j in range(0, n, 2 * v):
-            q, at, left = b0 + (j if ldb else j * depth), c0 + j, n - j
+            left, half = n - j, HALVES and 0 < (n - j) % v <= v // 2
+            panel = b, b0 + (j if ldb else j * depth), ldb if ldb else panel_width(n, j, v)
+            to, start = (c, c0 + j, c_rows, min(2 * v, left)), (bias, j, accumulate)
             if left > v:
-                columns, step = min(2 * v, left), ldb if ldb else 2 * v
-                panel_product(
-                    WIDE, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, columns, bias, j, accumulate
-                )
+                if half and left < 2 * v:
+                    panel_product(WIDE, 3, some, a_all, sum_over, panel, to, start)
+                else:
+                    panel_product(WIDE, 4, some, a_all, sum_over, panel, to, start)
+            elif half:
+                panel_product(NARROW, 1, some, a_all, sum_over, panel, to, start)
             else:
-                step = ldb if ldb else v
-                panel_product(
-                    NARROW, a, a_rows, first, last, sum_over, b, q, step, c, at, c_rows, left, bias, j, accumulate
-                )
+                panel_product(NARROW, 2, some, a_all, sum_over, panel, to, start)
 
 
 @inline

@@ -42,11 +42,11 @@ VECTOR_BYTES = vector_bytes()
 
 
 class Vector(types.Type):
-    """The numba type of a SIMD vector of float32 or float64."""
+    """The numba type of a SIMD vector of float32 or float64, as wide as the processor's, or a `part`-th of that."""
 
-    def __init__(self, scalar: types.Float):
+    def __init__(self, scalar: types.Float, part: int = 1):
         self.scalar = scalar
-        self.lanes = max(1, VECTOR_BYTES * 8 // scalar.bitwidth)
+        self.lanes = max(1, VECTOR_BYTES * 8 // scalar.bitwidth // part)
         super().__init__(name=f"Vector({scalar}, {self.lanes})")
 
     @property
@@ -133,8 +133,8 @@ def mask(builder, vector, count, first=0):
     return builder.icmp_signed("<", numbers, repeat(builder, lanes, count))
 
 
-def whole_or_part(builder, vector, count, emit, vectors=1):
-    """Emit code for `count` elements of `vectors` vectors, ``emit(whole)``: in two branches, one for whole vectors.
+def whole_or_part(builder, vectors, count, emit):
+    """Emit code for `count` elements of some `vectors`, ``emit(whole)``: in two branches, one for whole vectors.
 
     Masked stores are slow without AVX-512. With it, masks have registers and cost less than a branch: pooling's
     gradient took 1.6 times as long.
@@ -142,7 +142,7 @@ def whole_or_part(builder, vector, count, emit, vectors=1):
     if VECTOR_BYTES == 64:
         emit(False)
         return
-    whole = ir.Constant(ir.IntType(64), vector.lanes * vectors)
+    whole = ir.Constant(ir.IntType(64), sum(vector.lanes for vector in vectors))
     with builder.if_else(builder.icmp_signed(">=", count, whole), likely=True) as branches:
         for branch, is_whole in zip(branches, (True, False), strict=True):
             with branch:
@@ -162,7 +162,7 @@ def read(builder, vector, llvm_type, place, count):
             part = masked(builder, "load", llvm_type, place, size, mask(builder, vector, count), zero)
         builder.store(part, value)
 
-    whole_or_part(builder, vector, count, emit)
+    whole_or_part(builder, [vector], count, emit)
     return builder.load(value)
 
 
@@ -177,7 +177,7 @@ def write(builder, vector, value, place, count):
             size = ir.Constant(ir.IntType(32), align)
             masked(builder, "store", ir.VoidType(), value, place, size, mask(builder, vector, count))
 
-    whole_or_part(builder, vector, count, emit)
+    whole_or_part(builder, [vector], count, emit)
 
 
 def element_bytes(llvm_type):

@@ -16,25 +16,42 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from fastcnn.backends.numba.simd import Vector, address, mask, masked, multiply_add_of, repeat, whole_or_part
+from fastcnn.backends.numba.simd import (
+    VECTOR_BYTES,
+    Vector,
+    address,
+    mask,
+    masked,
+    multiply_add_of,
+    repeat,
+    whole_or_part,
+)
 
 INDEX = ir.IntType(64)
 
-WIDE = 6  # rows of a tile of 2 vectors: 12 of the 16 registers of AVX2. With AVX-512's 32, 12 rows were no faster
-NARROW = 12  # of a tile of 1 vector, where that holds the columns that are left
+WIDE = 6  # rows of a tile of 1.5 or 2 vectors: 12 of AVX2's 16 registers. With AVX-512's 32, 12 rows were no faster
+NARROW = 12  # of a tile of 0.5 or 1 vector, where that holds the columns that are left
+
+# Where a vector is AVX-512's, half of one is used where it holds the columns: it costs half on processors that take
+# two cycles for a whole one (AMD Zen 4), and no more than a whole one on others.
+HALVES = VECTOR_BYTES == 64
 
 
 class Tile(types.Type):
-    """`rows` x `vectors` vectors."""
+    """`rows` rows of `halves` half vectors: whole ones first, and a half one at the end where `halves` is odd."""
 
-    def __init__(self, scalar: types.Float, rows: int):
-        self.vector, self.rows, self.vectors = Vector(scalar), rows, {WIDE: 2, NARROW: 1}[rows]
-        self.llvm_type = ir.ArrayType(self.vector.llvm_type, self.rows * self.vectors)
-        super().__init__(name=f"Tile({self.vector}, {self.rows} x {self.vectors})")
+    def __init__(self, scalar: types.Float, rows: int, halves: int):
+        self.scalar, self.rows, self.halves = scalar, rows, halves
+        self.row = [Vector(scalar)] * (halves // 2) + [Vector(scalar, 2)] * (halves % 2)
+        self.llvm_type = ir.LiteralStructType([vector.llvm_type for vector in self.row * rows])
+        super().__init__(name=f"Tile({scalar}, {rows} x {halves} / 2)")
 
     def places(self):
-        """(row, vector, position) of each vector."""
-        return [(r, v, r * self.vectors + v) for r in range(self.rows) for v in range(self.vectors)]
+        """(row, vector, its first column, position) of each vector."""
+        whole = Vector(self.scalar).lanes
+        return [
+            (r, vector, v * whole, r * len(self.row) + v) for r in range(self.rows) for v, vector in enumerate(self.row)
+        ]
 
 
 class Rows(types.Type):
@@ -62,13 +79,13 @@ def _vector_at(context, builder, signature, args, position, vector, *offsets):
 
 
 def _row_of_vectors(context, builder, signature, args, position, tile):
-    """The `tile.vectors` vectors that begin at ``array[index]``."""
-    row = []
-    for v in range(tile.vectors):
-        offset = ir.Constant(INDEX, v * tile.vector.lanes)
-        part = builder.load(_vector_at(context, builder, signature, args, position, tile.vector, offset))
-        part.align = tile.vector.scalar.bitwidth // 8  # any element may start a vector
-        row.append(part)
+    """The vectors of a row of `tile`, from ``array[index]`` on, by their first column."""
+    row = {}
+    for _, vector, column, _ in tile.places()[: len(tile.row)]:
+        offset = ir.Constant(INDEX, column)
+        part = builder.load(_vector_at(context, builder, signature, args, position, vector, offset))
+        part.align = vector.scalar.bitwidth // 8  # any element may start a vector
+        row[column] = part
     return row
 
 
@@ -99,88 +116,84 @@ def row_offsets(typingctx, table, first, last, count):
 
 
 @intrinsic(prefer_literal=True)
-def tile_of(typingctx, array, index, count):
-    """A tile of `count` rows, each of them array[index : index + width]."""
-    tile = Tile(array.dtype, count.literal_value)
+def tile_of(typingctx, array, index, count, halves):
+    """A tile of `count` rows of `halves` half vectors, each of them array[index : index + width]."""
+    tile = Tile(array.dtype, count.literal_value, halves.literal_value)
 
     def codegen(context, builder, signature, args):
         row = _row_of_vectors(context, builder, signature, args, 0, tile)
         value = ir.Constant(tile.llvm_type, ir.Undefined)
-        for _, v, position in tile.places():
-            value = builder.insert_value(value, row[v], position)
+        for _, _, column, position in tile.places():
+            value = builder.insert_value(value, row[column], position)
         return value
 
-    return tile(array, types.intp, count), codegen
+    return tile(array, types.intp, count, halves), codegen
 
 
 @intrinsic
 def outer_add(typingctx, tile, a, rows, p, b, q):
     """tile[r, :] + a[rows[r] + p] * b[q : q + width]."""
-    vector = tile.vector
 
     def codegen(context, builder, signature, args):
         value, a_, rows_, p_, _, _ = args
-        multiply_add = multiply_add_of(builder, vector)
         row = _row_of_vectors(context, builder, signature, args, 4, tile)
-        for r, v, position in tile.places():
-            if v == 0:
+        for r, vector, column, position in tile.places():
+            if column == 0:
                 start = address(context, builder, signature.args[1], a_, builder.extract_value(rows_, r))
-                element = repeat(builder, vector.llvm_type, builder.load(builder.gep(start, [p_])))
-            total = builder.call(multiply_add, [element, row[v], builder.extract_value(value, position)])
-            value = builder.insert_value(value, total, position)
+                element = builder.load(builder.gep(start, [p_]))
+            terms = [repeat(builder, vector.llvm_type, element), row[column], builder.extract_value(value, position)]
+            value = builder.insert_value(value, builder.call(multiply_add_of(builder, vector), terms), position)
         return value
 
     return tile(tile, a, rows, types.intp, b, types.intp), codegen
 
 
-@intrinsic
-def tile_load(typingctx, c, index, rows, columns):
+@intrinsic(prefer_literal=True)
+def tile_load(typingctx, c, index, rows, columns, halves):
     """The tile whose row r is c[index + rows[r] : ... + columns], with zeros beyond."""
-    tile = Tile(c.dtype, rows.rows)
-    vector = tile.vector
+    tile = Tile(c.dtype, rows.rows, halves.literal_value)
 
     def codegen(context, builder, signature, args):
         value = cgutils.alloca_once(builder, tile.llvm_type)
-        align, zero = ir.Constant(ir.IntType(32), vector.scalar.bitwidth // 8), ir.Constant(vector.llvm_type, None)
+        align = ir.Constant(ir.IntType(32), tile.scalar.bitwidth // 8)
 
         def emit(whole):
-            for r, v, position in tile.places():
-                row, offset = builder.extract_value(args[2], r), ir.Constant(INDEX, v * vector.lanes)
+            for r, vector, column, position in tile.places():
+                row, offset = builder.extract_value(args[2], r), ir.Constant(INDEX, column)
                 place = _vector_at(context, builder, signature, args, 0, vector, row, offset)
                 if whole:
                     part = builder.load(place)
                     part.align = align.constant
                 else:
-                    lanes = mask(builder, vector, args[3], v * vector.lanes)
+                    lanes, zero = mask(builder, vector, args[3], column), ir.Constant(vector.llvm_type, None)
                     part = masked(builder, "load", vector.llvm_type, place, align, lanes, zero)
                 builder.store(part, cgutils.gep_inbounds(builder, value, 0, position))
 
-        whole_or_part(builder, vector, args[3], emit, tile.vectors)
+        whole_or_part(builder, tile.row, args[3], emit)
         return builder.load(value)
 
-    return tile(c, types.intp, rows, types.intp), codegen
+    return tile(c, types.intp, rows, types.intp, halves), codegen
 
 
 @intrinsic
 def tile_store(typingctx, tile, c, index, rows, columns):
     """Write row r of the tile to c[index + rows[r] : ... + columns]."""
-    vector = tile.vector
 
     def codegen(context, builder, signature, args):
-        align = ir.Constant(ir.IntType(32), vector.scalar.bitwidth // 8)
+        align = ir.Constant(ir.IntType(32), tile.scalar.bitwidth // 8)
 
         def emit(whole):
-            for r, v, position in tile.places():
-                row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, v * vector.lanes)
+            for r, vector, column, position in tile.places():
+                row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, column)
                 place = _vector_at(context, builder, signature, args, 1, vector, row, offset)
                 part = builder.extract_value(args[0], position)
                 if whole:
                     builder.store(part, place).align = align.constant
                 else:
-                    lanes = mask(builder, vector, args[4], v * vector.lanes)
+                    lanes = mask(builder, vector, args[4], column)
                     masked(builder, "store", ir.VoidType(), part, place, align, lanes)
 
-        whole_or_part(builder, vector, args[4], emit, tile.vectors)
+        whole_or_part(builder, tile.row, args[4], emit)
         return context.get_dummy_value()
 
     return types.void(tile, c, types.intp, rows, types.intp), codegen
