@@ -14,14 +14,12 @@ import math
 
 import numpy as np
 
-from fastcnn.backends.numba import columns, direct, direct_weights, winograd, winograd_weights
+from fastcnn.backends.numba import columns, direct, direct_input, direct_weights, winograd, winograd_weights
 from fastcnn.backends.numba.activation import relu_backward, relu_forward
-from fastcnn.backends.numba.simd import VECTOR_BYTES
 from fastcnn.runtime import get_conv_algorithm
 
 WINOGRAD_PIXELS = 512  # of the whole batch; for fewer, transforming the weights costs more than it saves
 WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
-THIN = VECTOR_BYTES // 8  # input channels that fill half a vector of float32 or less: most of a tile would be empty
 
 
 def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int) -> str:
@@ -59,12 +57,10 @@ def conv_input_gradient(
     gate: np.ndarray | None = None,
 ) -> np.ndarray:
     algorithm = choose(weights.shape[0], stride, *weights.shape[2:], math.prod(eta.shape[:3]))
-    if algorithm == "direct" and image_shape[3] <= THIN and get_conv_algorithm() == "auto":
-        algorithm = "im2col"
     if algorithm == "winograd":
         return winograd.conv_input_gradient(eta, weights, image_shape, padding, gate)
     if algorithm == "direct":
-        return direct.conv_input_gradient(eta, weights, image_shape, stride, padding, gate)
+        return direct_input.conv_input_gradient(eta, weights, image_shape, stride, padding, gate)
     image = columns.conv_input_gradient(eta, weights, image_shape, stride, padding)
     return image if gate is None else relu_backward(gate, image)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.jit import inline, serial
+from fastcnn.backends.numba.jit import serial
 from fastcnn.backends.numba.memory import ALIGNMENT
 
 STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
@@ -48,11 +48,12 @@ def crop(image, n, top, left, rows, columns, floor, target):
             target[np.uintp(to + t)] = 0
 
 
-@inline
-def windows(image, n, top, left, rows, columns, floor, scratch):
-    """(flat array, length of a row) of a rectangle of image n: in place, or copied to `scratch` if need be."""
-    _, h, w, c = image.shape
-    if top >= 0 and left >= 0 and top + rows <= h and left + columns <= w and floor == -np.inf:
-        return image.reshape(-1)[((n * h + top) * w + left) * c :], w * c
-    crop(image, n, top, left, rows, columns, floor, scratch)
-    return scratch, columns * c
+@serial
+def close_gate(out, gate, to, rows, columns, row, column, channels):
+    """Set a grid of pixels to 0 wherever `gate`, an array like `out`, is not 0 or larger."""
+    for r in range(rows):
+        for c in range(columns):
+            at = to + r * row + c * column
+            for t in range(channels):
+                if not gate[np.uintp(at + t)] >= 0:
+                    out[np.uintp(at + t)] = 0

@@ -3,30 +3,19 @@
 A convolution is a matrix product whose rows of A are the windows of the output pixels. In an NHWC image a window of k
 rows is k runs of ``k * channels`` neighbours, so the product reads it where it lies (see `gemm.multiply_rows`). Where
 windows reach over the border, a task first copies the part of the image under its windows, with zeros around it.
-
-The input gradient is a convolution too: of `eta` with the weights turned round. With a stride s, the image pixels
-fall into s x s classes, each of which sees its own weights (every s-th row and column of them) under stride 1.
 """
 
 from __future__ import annotations
 
-import itertools
+import functools
 
 import numpy as np
 
-from fastcnn.backends.numba.copying import lowest, windows
-from fastcnn.backends.numba.gemm import (
-    bias_row,
-    even_share,
-    multiply_rows,
-    pack_panel,
-    padded,
-    panel_width,
-    row_tables,
-    vector_lanes,
-)
-from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.copying import crop, lowest
+from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
+from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import lanes
 from fastcnn.backends.numba.tasks import next_task
 from fastcnn.shapes import conv_output_size
@@ -36,134 +25,88 @@ MIN_TASKS = 16  # fewer than that, and tasks are cut by output channels as well
 FEW_PIXELS = 1024  # with so few output pixels, packing the weights costs more than it saves
 
 
-@serial
-def grid_offsets(rows, columns, row_step, column_step, table):
-    """Offsets of a grid of pixels."""
-    i = 0
-    for r in range(rows):
-        for c in range(columns):
-            table[i] = r * row_step + c * column_step
-            i += 1
+@functools.lru_cache(maxsize=1024)
+def plan(shape, k, outputs, stride, padding, in_place):
+    """(rows, columns) of the output, rows of one block, elements under its windows, and its tables of offsets: of
+    pixels in the image, of the elements of a window, and of rows of `outputs` elements."""
+    (_, h, w, channels), v = shape, (k, stride, padding)
+    rows, columns = (conv_output_size(size, *v) for size in (h, w))
+    block = even_share(rows, max(1, PIXELS // max(1, columns)))
+    length = (w if in_place else (columns - 1) * stride + k) * channels
+    tables = offset_tables(
+        (block, columns, stride * length, stride * channels),
+        (k, k * channels, length, 1),
+        (max(block * columns, k * k * channels), 1, outputs, 0),
+    )
+    return (rows, columns), block, 0 if in_place else ((block - 1) * stride + k) * length, tables
 
 
-@serial
-def close_gate(out, gate, to, rows, columns, row, column, channels):
-    """Set a grid of pixels to 0 wherever `gate`, an array like `out`, is not 0 or larger."""
-    for r in range(rows):
-        for c in range(columns):
-            at = to + r * row + c * column
-            for t in range(channels):
-                if not gate[np.uintp(at + t)] >= 0:
-                    out[np.uintp(at + t)] = 0
+@inline
+def windows(image, n, r0, rows, columns, window, in_place, floor, scratch):
+    """The part of image n under `rows` rows of windows from r0 on, where it lies or copied to `scratch`.
 
-
-@serial
-def rows_of_windows(image, n, r0, rows, columns, window, floor, weights, panel, bias, out, gate, grid, scratch, tables):
-    """`rows` rows of output pixels from r0 on, `columns` each, written grid[1] and grid[2] elements apart from grid[0].
-
-    `window` is (top, left) of the first window, the stride, and the height and width of a window; `panel` the first of
-    the output channels, their number, and the distance of rows of the weights, 0 if they are packed.
+    `window` is (ksize, stride, zeros before the image).
     """
-    (top, left, stride, kh, kw), (first, outputs, ldb), (to, row, column) = window, panel, grid
-    channels, pixels = image.shape[3], rows * columns
-    a_rows, c_rows = tables[0, :pixels], tables[1, :pixels]
-    height, width = (rows - 1) * stride + kh, (columns - 1) * stride + kw
-    a, length = windows(image, n, r0 * stride + top, left, height, width, floor, scratch)
-    grid_offsets(rows, columns, stride * length, stride * channels, a_rows)
-    grid_offsets(rows, columns, row, column, c_rows)
-    target, q = out.reshape(-1), first if ldb else first * kh * kw * channels
-    run, to = (length, kh, 1, kw * channels), to + first
-    multiply_rows(a, a_rows, run, weights, q, ldb, target, to, c_rows, outputs, bias[first:], False)
-    if gate.size:
-        close_gate(target, gate.reshape(-1), to, rows, columns, row, column, outputs)
+    (_, h, w, c), (k, stride, before) = image.shape, window
+    if in_place:
+        return image.reshape(-1)[(n * h + r0 * stride) * w * c :]
+    top, height, width = r0 * stride - before, (rows - 1) * stride + k, (columns - 1) * stride + k
+    crop(image, n, top, -before, height, width, floor, scratch)
+    return scratch
+
+
+@serial
+def rows_of_windows(
+    image, n, r0, rows, first, width, window, in_place, floor, weights, ldb, bias, out, scratch, tables
+):
+    """`rows` rows of output pixels from r0 on, and `width` of their channels from `first` on."""
+    channels, (_, oh, columns, outputs) = image.shape[3], out.shape
+    pixels, depth = rows * columns, window[0] * window[0] * channels
+    a = windows(image, n, r0, rows, columns, window, in_place, floor, scratch)
+    q, to = first if ldb else first * depth, (n * oh + r0) * columns * outputs + first
+    a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :depth], tables[2, :pixels]
+    multiply_rows(a, a_rows, a_columns, weights, q, ldb, out.reshape(-1), to, c_rows, width, bias[first:], False)
 
 
 @kernel
-def convolve(image, size, window, floor, weights, ldb, bias, out, gate, place, cut, scratch, tables):
-    """size[0] x size[1] windows of each image, written to out[:, place[0] :: place[2], place[1] :: place[2]].
+def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cut, scratch, tables):
+    """Convolve, in tasks of cut[0] rows of windows and cut[1] output channels.
 
-    A task is cut[0] rows of windows and cut[1] output channels.
+    `weights` are flat and so is `packed`: memory for them where `ldb` is 0, else the weights themselves.
     """
-    (rows, columns), (y, x, step), (block, width) = size, place, cut
-    _, oh, ow, outputs = out.shape
-    blocks, parts = (rows + block - 1) // block, (outputs + width - 1) // width
-    count, counter = image.shape[0] * blocks * parts, np.zeros(1, np.int64)
+    block, width = cut
+    _, oh, _, outputs = out.shape
+    blocks, parts, counter = (oh + block - 1) // block, (outputs + width - 1) // width, np.zeros(1, np.int64)
+    if not ldb:
+        depth, v = weights.size // outputs, lanes(weights)
+        for it in prange((outputs + 2 * v - 1) // (2 * v)):
+            j = np.int64(it) * 2 * v
+            wide = panel_width(outputs, j, v)
+            pack_panel(weights, j, outputs, 1, depth, min(wide, outputs - j), wide, packed, j * depth)
     for it in prange(scratch.shape[0]):
-        memory, table, task = scratch[np.int64(it)], tables[np.int64(it)], next_task(counter)
-        while task < count:
+        memory, task = scratch[np.int64(it)], next_task(counter)
+        while task < image.shape[0] * blocks * parts:
             n, r0, first = task // (blocks * parts), task // parts % blocks * block, task % parts * width
-            some, panel = min(block, rows - r0), (first, min(width, outputs - first), ldb)
-            grid = ((n * oh + y + r0 * step) * ow + x) * outputs, step * ow * outputs, step * outputs
+            some, channels = min(block, oh - r0), min(width, outputs - first)
             rows_of_windows(
-                image, n, r0, some, columns, window, floor, weights, panel, bias, out, gate, grid, memory, table
+                image, n, r0, some, first, channels, window, in_place, floor, packed, ldb, bias, out, memory, tables
             )
             task = next_task(counter)
 
 
-@kernel
-def pack_weights(weights, turned, first, step, taps, panels):
-    """Pack the weights of a convolution as `gemm.multiply_rows` reads them.
-
-    Rows run over taps[0] x taps[1] taps and input channels, columns over output channels. `turned`: taps first[i],
-    first[i] + step, ... in reverse order, and the channels exchanged.
-    """
-    k, _, inputs, outputs = weights.shape
-    b, v = weights.reshape(-1), lanes(panels)
-    rows, n = (outputs, inputs) if turned else (inputs, outputs)
-    count, depth = (n + 2 * v - 1) // (2 * v), taps[0] * taps[1] * rows
-    for it in prange(taps[0] * taps[1] * count):
-        tap, j = np.int64(it) // count, np.int64(it) % count * 2 * v
-        i0, i1 = tap // taps[1], tap % taps[1]
-        if turned:
-            i0, i1 = first[0] + step * (taps[0] - 1 - i0), first[1] + step * (taps[1] - 1 - i1)
-        at = (i0 * k + i1) * inputs * outputs
-        b_row, b_col = (1, outputs) if turned else (outputs, 1)
-        width = panel_width(n, j, v)
-        to = j * depth + tap * rows * width
-        pack_panel(b, at + j * b_col, b_row, b_col, rows, min(width, n - j), width, panels, to)
-
-
-def run(image, size, window, floor, weights, ldb, bias, out, gate, place):
-    """Launch `convolve` with its scratch memory."""
-    (rows, columns), (_, _, stride, kh, kw), (batch, _, _, channels) = size, window, image.shape
-    work = batch * rows * columns * kh * kw * channels * out.shape[3]
-    threads, block = threads_for(work), even_share(rows, max(1, PIXELS // columns))
-    few = batch * -(-rows // block) < MIN_TASKS
-    cut = block, 2 * vector_lanes(image.dtype) if few and work >= SMALL_WORK else max(1, out.shape[3])
-    area = ((block - 1) * stride + kh) * ((columns - 1) * stride + kw)
-    scratch = empty((threads, area * channels), image.dtype)
-    tables = row_tables(block * columns, threads)
-    convolve(image, size, window, floor, weights, ldb, bias, out, gate, place, cut, scratch, tables, threads=threads)
-
-
 def conv_forward(x, weights, bias, stride, padding, rectify=False):
     k, _, inputs, outputs = weights.shape
-    size = tuple(conv_output_size(length, k, stride, padding) for length in x.shape[1:3])
-    out = empty((len(x), *size, outputs), x.dtype)
-    if outputs % (2 * vector_lanes(x.dtype)) == 0 and len(x) * size[0] * size[1] <= FEW_PIXELS:
-        panels, ldb, start = weights.reshape(-1), outputs, bias
+    in_place, dtype = padding == (0, 0) and not rectify, x.dtype
+    size, block, area, tables = plan(x.shape, k, outputs, stride, padding, in_place)
+    out = empty((len(x), *size, outputs), dtype)
+    work, few = out.size * k * k * inputs, len(x) * -(-size[0] // block) < MIN_TASKS
+    cut = block, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else max(1, outputs)
+    threads, flat = threads_for(work), weights.reshape(-1)
+    if outputs % (2 * vector_lanes(dtype)) == 0 and len(x) * size[0] * size[1] <= FEW_PIXELS:
+        packed, ldb, start = flat, outputs, bias
     else:
-        panels, ldb, start = empty((k * k * inputs * padded(outputs, x.dtype),), x.dtype), 0, bias_row(bias, outputs)
-        pack_weights(weights, False, (0, 0), 1, (k, k), panels, work=MOVE * weights.size)
-    window = -padding[0], -padding[0], stride, k, k
-    run(x, size, window, lowest(x, rectify), panels, ldb, start, out, out[:0], (0, 0, 1))
+        packed, ldb = empty((k * k * inputs * padded(outputs, dtype),), dtype), 0
+        start = bias_row(bias, outputs)
+    scratch, window, floor = empty((threads, area), dtype), (k, stride, padding[0]), lowest(x, rectify)
+    convolve(x, window, in_place, floor, flat, packed, ldb, start, out, cut, scratch, tables, threads=threads)
     return out
-
-
-def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
-    k, _, inputs, outputs = weights.shape
-    image = empty(image_shape, eta.dtype)
-    gate = image[:0] if gate is None else gate
-    bias = np.zeros(padded(inputs, eta.dtype), eta.dtype)
-    panels = empty((k * k * outputs * padded(inputs, eta.dtype),), eta.dtype)
-    for phase in itertools.product(range(stride), repeat=2):
-        # The pixels of this class are first, first + stride, ...; they see the taps phase, phase + stride, ...
-        first = tuple((f - padding[0]) % stride for f in phase)
-        size = tuple(max(0, -(-(length - f) // stride)) for length, f in zip(image_shape[1:3], first, strict=True))
-        taps = tuple(max(0, -(-(k - f) // stride)) for f in phase)
-        top, left = ((o + padding[0] - f) // stride - t + 1 for o, f, t in zip(first, phase, taps, strict=True))
-        if 0 in size:
-            continue
-        pack_weights(weights, True, phase, stride, taps, panels, work=MOVE * weights.size)
-        run(eta, size, (top, left, 1, *taps), lowest(eta, False), panels, 0, bias, image, gate, (*first, stride))
-    return image

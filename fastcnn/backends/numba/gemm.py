@@ -10,11 +10,14 @@ task in a fixed order, and where the sum itself is long enough to be cut, the pa
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, load_part, multiply, store, store_part
+from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width
+from fastcnn.backends.numba.simd import add, fill, lanes, load_part, multiply, store_part
 from fastcnn.backends.numba.tasks import next_task
 from fastcnn.backends.numba.tile import HALVES, NARROW, WIDE, outer_add, row_offsets, tile_load, tile_of, tile_store
 
@@ -29,116 +32,61 @@ THIN_COLUMNS = 64  # of one task
 
 
 @inline
-def panel_product(count, halves, rows, a, sum_over, b, c, start):
+def panel_product(count, halves, rows, a, b, c, start):
     """Some rows of one panel of C, in tiles of `count` rows of `halves` half vectors.
 
-    `rows` is (first, last), `a` (array, offsets of rows), `b` (array, first element, distance of rows), `c` (array,
-    first element, offsets of rows, columns), and `start` (bias, its first element, whether to add to C instead).
+    `rows` is (first, last), `a` (array, offsets of rows, of columns), `b` (array, first element, distance of rows), `c`
+    (array, first element, offsets of rows, columns), `start` (bias, its first element, whether to add to C instead).
     """
-    (first, last), (a_, a_rows), (b_, q, step), (c_, at, c_rows, columns), (bias, j, accumulate) = rows, a, b, c, start
-    a_outer, outer, a_inner, inner = sum_over
+    (first, last), (a_, a_rows, a_columns), (b_, q, step), (c_, at, c_rows, columns) = rows, a, b, c
+    bias, j, accumulate = start
     for i in range(first, last, count):
         a_tile, c_tile = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
         tile = tile_load(c_, at, c_tile, columns, halves) if accumulate else tile_of(bias, j, count, halves)
         k = q
-        for s in range(outer):
-            p = s * a_outer
-            for _ in range(inner):
-                tile = outer_add(tile, a_, a_tile, p, b_, k)
-                p += a_inner
-                k += step
+        for p in a_columns:
+            tile = outer_add(tile, a_, a_tile, p, b_, k)
+            k += step
         tile_store(tile, c_, at, c_tile, columns)
 
 
 @serial
-def multiply_rows(a, a_rows, sum_over, b, b0, ldb, c, c0, c_rows, n, bias, accumulate):
+def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias, accumulate):
     """C = A @ B + bias, or C += A @ B, for n columns and for the rows of A and C that begin at the offsets given.
 
-    `sum_over` is (a_outer, outer, a_inner, inner): the elements of a row of A are `outer` runs, a_outer apart, of
-    `inner` elements, a_inner apart. B lies in rows of `ldb` elements, n whole panels wide, or is packed (see
-    `pack_rows`) where `ldb` is 0. `bias` is as long as a packed row.
+    The elements of a row of A lie `a_columns` from its beginning. B lies in rows of `ldb` elements, n whole panels
+    wide, or is packed where `ldb` is 0. `bias` is as long as a packed row.
     """
-    v, depth, rows = lanes(b), sum_over[1] * sum_over[3], a_rows.size
+    v, depth, rows = lanes(b), a_columns.size, a_rows.size
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
     chunk = CHUNK if 2 * v < n and depth * n * b.itemsize <= SMALL_BYTES else rows
     for i in range(0, rows, chunk):
-        some, a_all = (i, min(rows, i + chunk)), (a, a_rows)
+        some, a_all = (i, min(rows, i + chunk)), (a, a_rows, a_columns)
         for j in range(0, n, 2 * v):
             left, half = n - j, HALVES and 0 < (n - j) % v <= v // 2
             panel = b, b0 + (j if ldb else j * depth), ldb if ldb else panel_width(n, j, v)
             to, start = (c, c0 + j, c_rows, min(2 * v, left)), (bias, j, accumulate)
             if left > v:
                 if half and left < 2 * v:
-                    panel_product(WIDE, 3, some, a_all, sum_over, panel, to, start)
+                    panel_product(WIDE, 3, some, a_all, panel, to, start)
                 else:
-                    panel_product(WIDE, 4, some, a_all, sum_over, panel, to, start)
+                    panel_product(WIDE, 4, some, a_all, panel, to, start)
             elif half:
-                panel_product(NARROW, 1, some, a_all, sum_over, panel, to, start)
+                panel_product(NARROW, 1, some, a_all, panel, to, start)
             else:
-                panel_product(NARROW, 2, some, a_all, sum_over, panel, to, start)
+                panel_product(NARROW, 2, some, a_all, panel, to, start)
 
 
-@inline
-def panel_width(n, j, v):
-    """Columns of the packed panel that begins at column j: two vectors, or one where that holds what is left."""
-    return 2 * v if n - j > v else v
+@functools.lru_cache(maxsize=1024)
+def offset_tables(*grids: tuple[int, int, int, int]) -> np.ndarray:
+    """Tables of offsets for `multiply_rows`, one for each grid (rows, columns, distance of rows, of columns).
 
-
-@serial
-def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
-    """Copy B[depth, columns], with any strides, into rows of `width`; zeros fill them up."""
-    for k in range(depth):
-        source, target = b0 + k * b_row, q + k * width
-        for i in range(columns):
-            panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
-        for i in range(columns, width):
-            panels[np.uintp(target + i)] = 0
-
-
-@serial
-def pack_rows(b, b0, ldb, depth, n, panels, sums):
-    """Pack B[depth, n], whose rows are contiguous, from panels[0] on, and add its rows to `sums`.
-
-    Whole vectors are copied: what a row of a panel holds beyond column n is multiplied, but never stored.
+    They follow from shapes alone and are kept: making them anew took a tenth of a small convolution.
     """
-    v = lanes(b)
-    for j in range(0, n, 2 * v):
-        width = panel_width(n, j, v)
-        for t in range(j, min(n, j + width), v):
-            target, at, total = j * depth + t - j, b0 + t, load(sums, t)
-            for _ in range(depth):
-                if at + v <= b.size:
-                    row = load(b, at)
-                    store(panels, target, row)
-                    total = add(total, row)
-                else:  # the end of the array
-                    store(sums, t, total)
-                    for i in range(n - t):
-                        panels[np.uintp(target + i)] = b[np.uintp(at + i)]
-                        sums[np.uintp(t + i)] += b[np.uintp(at + i)]
-                    total = load(sums, t)
-                target += width
-                at += ldb
-            store(sums, t, total)
-
-
-def vector_lanes(dtype: np.dtype) -> int:
-    return max(1, VECTOR_BYTES // dtype.itemsize)
-
-
-def padded(n: int, dtype: np.dtype) -> int:
-    """n rounded up to whole tiles: the length of a bias, and of a packed row."""
-    width = 2 * vector_lanes(dtype)
-    return -(-n // width) * width
-
-
-def bias_row(bias: np.ndarray, n: int) -> np.ndarray:
-    """`bias`, as long as a packed row."""
-    if n == padded(n, bias.dtype):
-        return bias
-    row = np.zeros(padded(n, bias.dtype), bias.dtype)
-    row[:n] = bias
-    return row
+    tables = np.zeros((len(grids), max(rows * columns for rows, columns, _, _ in grids)), np.int64)
+    for table, (rows, columns, row, column) in zip(tables, grids, strict=True):
+        table[: rows * columns] = np.add.outer(np.arange(rows) * row, np.arange(columns) * column).reshape(-1)
+    return tables
 
 
 def even_share(total: int, largest: int, multiple: int = 1) -> int:
@@ -161,30 +109,27 @@ def pack_chunks(b, b_row, b_col, k, n, panels):
 
 
 @serial
-def block(a, a_row, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
+def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
     """C[rows, n] = A[rows, k0:k1] @ B[k0:k1, n] + bias, chunk by chunk."""
-    a_rows, c_rows = tables[0, :rows], tables[1, :rows]
-    for i in range(rows):
-        a_rows[i], c_rows[i] = i * a_row, i * n
+    a_rows, c_rows, a_columns = tables[0, :rows], tables[1, :rows], tables[2]
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
-        run = 0, 1, a_col, depth
-        multiply_rows(a[k * a_col :], a_rows, run, b, k * packed_row, 0, c, c0, c_rows, n, bias, k > k0)
+        multiply_rows(a[k * a_col :], a_rows, a_columns[:depth], b, k * packed_row, 0, c, c0, c_rows, n, bias, k > k0)
 
 
 @kernel
-def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables):
+def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables, threads):
     """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and block of rows."""
     c, pieces = parts.reshape(-1), parts.shape[0]
     row_blocks, chunks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS, (k + DEPTH - 1) // DEPTH
     counter = np.zeros(1, np.int64)
-    for it in prange(tables.shape[0]):
-        table, task = tables[np.int64(it)], next_task(counter)
+    for _ in prange(threads):
+        task = next_task(counter)
         while task < pieces * row_blocks:
             s, i0 = task // row_blocks, task % row_blocks * BLOCK_ROWS
             k0, k1 = s * chunks // pieces * DEPTH, (s + 1) * chunks // pieces * DEPTH
             start, to, rows = a[i0 * a_row :], (s * m + i0) * n, min(BLOCK_ROWS, m - i0)
-            block(start, a_row, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, table)
+            block(start, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, tables)
             task = next_task(counter)
 
 
@@ -231,11 +176,6 @@ def thin(a, a_row, a_col, b, ldb, n, k, bias, out):
         thin_columns(a[i * a_row :], a_col, b, ldb, j, min(n, j + THIN_COLUMNS), k, bias, c[i * n : i * n + n])
 
 
-def row_tables(rows: int, threads: int) -> np.ndarray:
-    """Two tables of row offsets for each thread."""
-    return empty((threads, 2, rows), np.int64)
-
-
 def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
     """A C-contiguous matrix or the transpose of one, as a flat array and its row and column strides."""
     if matrix.flags.c_contiguous:
@@ -258,8 +198,9 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     panels = empty((k * padded(n, dtype),), dtype)
     pack_chunks(*flat(b), k, n, panels, threads=threads)
     start = np.zeros(padded(n, dtype), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
-    tables = row_tables(min(m, BLOCK_ROWS), threads)
-    blocks(*flat(a), panels, padded(n, dtype), parts, m, n, k, start, tables, threads=threads)
+    rows, (a_flat, a_row, a_col) = min(m, BLOCK_ROWS), flat(a)
+    tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
+    blocks(a_flat, a_row, a_col, panels, padded(n, dtype), parts, m, n, k, start, tables, threads, threads=threads)
     if pieces > 1:
         sum_parts(parts.reshape(pieces, -1), out.reshape(-1), threads=threads)
         if bias is not None:

@@ -17,19 +17,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
-from fastcnn.backends.numba.copying import lowest
-from fastcnn.backends.numba.direct import close_gate, pack_weights
-from fastcnn.backends.numba.gemm import (
-    bias_row,
-    even_share,
-    multiply_rows,
-    padded,
-    panel_width,
-    row_tables,
-    vector_lanes,
-)
+from fastcnn.backends.numba.copying import close_gate, lowest
+from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import lanes
 from fastcnn.backends.numba.tasks import next_task
 from fastcnn.shapes import conv_output_size
@@ -88,23 +80,22 @@ def input_tiles(image, corner, grid, first, count, floor, channels, v, step, wid
 
 
 @serial
-def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v, m, edge, table):
+def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v, m, edge, tables):
     """Convolve `count` tiles from number `first` on; `grid` is (side, tiles in a row, tiles of an image)."""
     channels, (_, oh, ow, outputs), lane, (side, columns, tiles) = image.shape[3], out.shape, lanes(v), grid
     elements, width = (side + 2) ** 2, (channels + lane - 1) // lane * lane
     step, work = v.size // elements, edge[elements * width :]
     input_tiles(image, corner, grid, first, count, floor, (0, channels), v, step, width, edge)
     result, gates = out.reshape(-1), gate.reshape(-1)
-    a_rows, c_rows, zeros = table[0, :count], table[1, :count], np.zeros(2 * lane, v.dtype)
+    a_rows, a_columns, zeros = tables[0, :count], tables[1, :channels], np.zeros(2 * lane, v.dtype)
     for j in range(0, outputs, 2 * lane):
         panel = panel_width(outputs, j, lane)
         n = min(panel, outputs - j)
-        for i in range(count):
-            a_rows[i], c_rows[i] = i * width, i * panel
+        c_rows = tables[2 if panel > lane else 3, :count]
         for g in range(elements):
             q = (j * elements + g * panel) * channels
             a, to = v[g * step :], g * count * panel
-            multiply_rows(a, a_rows, (0, 1, 1, channels), u, q, 0, m, to, c_rows, n, zeros, False)
+            multiply_rows(a, a_rows, a_columns, u, q, 0, m, to, c_rows, n, zeros, False)
         for t in range(count):
             i, q = (first + t) // tiles, (first + t) % tiles
             y, x = side * (q // columns), side * (q % columns)
@@ -124,8 +115,28 @@ def convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, 
         i, first = np.int64(it), next_task(counter) * block
         while first < total:
             count = min(block, total - first)
-            tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables[i])
+            tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables)
             first = next_task(counter) * block
+
+
+@kernel
+def pack_weights(weights, turned, panels):
+    """Pack 3x3 weights as `gemm.multiply_rows` reads them.
+
+    Rows run over taps and input channels, columns over output channels. `turned`: the taps in reverse order, and the
+    channels exchanged.
+    """
+    _, _, inputs, outputs = weights.shape
+    b, v = weights.reshape(-1), lanes(panels)
+    rows, n = (outputs, inputs) if turned else (inputs, outputs)
+    b_row, b_col = (1, outputs) if turned else (outputs, 1)
+    count = (n + 2 * v - 1) // (2 * v)
+    for it in prange(9 * count):
+        tap, j = np.int64(it) // count, np.int64(it) % count * 2 * v
+        at, width = (8 - tap if turned else tap) * inputs * outputs, panel_width(n, j, v)
+        pack_panel(
+            b, at + j * b_col, b_row, b_col, rows, min(width, n - j), width, panels, (j * 9 + tap * width) * rows
+        )
 
 
 @kernel
@@ -151,13 +162,17 @@ def convolve(image, weights, turned, bias, out, padding, floor, gate):
     total, lane, elements = len(out) * rows * columns, vector_lanes(dtype), (side + 2) ** 2
     threads = threads_for(total * elements * channels * outputs)
     packed = empty((9 * channels * padded(outputs, dtype),), dtype)
-    pack_weights(weights, turned, (0, 0), 1, (3, 3), packed, threads=threads)
+    pack_weights(weights, turned, packed, threads=threads)
     u = empty((elements * channels * padded(outputs, dtype),), dtype)
     transform_weights(packed, channels, outputs, side, u, threads=threads)
     block, width = even_share(total, TILES[side], 4), -(-channels // lane) * lane
     v = empty((threads, elements * (block * width + lane)), dtype)  # strides of 4096 bytes would evict each other
     m, edge = empty((threads, elements * block * 2 * lane), dtype), empty((threads, elements * (width + lane)), dtype)
-    corner, grid, tables = (-padding, -padding), (side, columns, rows * columns), row_tables(block, threads)
+    corner, grid, tables = (
+        (-padding, -padding),
+        (side, columns, rows * columns),
+        offset_tables(block, channels, threads),
+    )
     convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables, threads=threads)
 
 

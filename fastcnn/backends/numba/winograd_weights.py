@@ -14,9 +14,10 @@ import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import clear, lowest
-from fastcnn.backends.numba.gemm import multiply_rows, padded, panel_width, vector_lanes
+from fastcnn.backends.numba.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import add, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task
 from fastcnn.backends.numba.winograd import choose_side, input_tiles
@@ -50,22 +51,20 @@ def gradient_tiles(eta, grid, first, count, e, step, sums, work):
 
 
 @serial
-def add_tiles(x, eta, corner, floor, grid, first, count, channels, part, sums, v, e, edge, table):
+def add_tiles(x, eta, corner, floor, grid, first, count, channels, part, sums, v, width, e, edge, tables):
     """Add what `count` tiles from number `first` on contribute to the weights of some input `channels`."""
-    inputs, outputs, lane = x.shape[3], eta.shape[3], lanes(v)
-    width = (channels[1] + lane - 1) // lane * lane
-    elements = (grid[0] + 2) ** 2
+    inputs, outputs, elements = x.shape[3], eta.shape[3], (grid[0] + 2) ** 2
     v_step, e_step, work = v.size // elements, e.size // elements, edge[elements * width :]
     input_tiles(x, corner, grid, first, count, floor, channels, v, v_step, width, edge)
     gradient_tiles(eta, grid, first, count, e, e_step, sums, work)
-    a_rows, c_rows, run = table[0, : channels[1]], table[1, : channels[1]], (0, 1, width, count)
+    a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
     for g in range(elements):
         a, to = v[g * v_step :], (g * inputs + channels[0]) * outputs
-        multiply_rows(a, a_rows, run, e, g * e_step, 0, part, to, c_rows, outputs, sums, True)
+        multiply_rows(a, a_rows, a_columns, e, g * e_step, 0, part, to, c_rows, outputs, sums, True)
 
 
 @kernel
-def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, edge, table):
+def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width, e, edge, tables):
     """parts[s], sums[s] = the transformed weight gradient, and the bias gradient, of share s of all blocks of tiles.
 
     A task is a share and `cut` input channels.
@@ -76,15 +75,17 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, ed
         i, task = np.int64(it), next_task(counter)
         while task < shares * cuts:
             s, c = task // cuts, task % cuts * cut
-            channels, db = (c, min(cut, inputs - c)), sums[task]
+            channels, part, db = (c, min(cut, inputs - c)), parts[s], sums[task]
             clear(db, 0, db.size)
             for g in range((grid[0] + 2) ** 2):
                 at = (g * inputs + c) * outputs
-                clear(parts[s], at, at + channels[1] * outputs)
+                clear(part, at, at + channels[1] * outputs)
             for k in range(s * blocks // shares, (s + 1) * blocks // shares):
                 first = k * block
                 count = min(block, total - first)
-                add_tiles(x, eta, corner, floor, grid, first, count, channels, parts[s], db, v[i], e[i], edge[i], table)
+                add_tiles(
+                    x, eta, corner, floor, grid, first, count, channels, part, db, v[i], width, e[i], edge[i], tables
+                )
             task = next_task(counter)
 
 
@@ -124,9 +125,10 @@ def conv_weight_gradient(x, eta, padding, rectify=False):
     shares = max(1, min(-(-total // block), MAX_TASKS // cuts))
     parts, sums = empty((shares, elements * size), dtype), empty((shares * cuts, packed), dtype)
     v, e = (empty((threads, elements * (block * channels + lane)), dtype) for channels in (width, packed))
-    edge, table = empty((threads, elements * (width + lane)), dtype), np.arange(cut) * np.array([[1], [outputs]])
+    edge = empty((threads, elements * (width + lane)), dtype)
+    tables = offset_tables((1, cut, 0, 1), (cut, 1, outputs, 0), (block, 1, width, 0))
     corner, grid, floor = (-padding[0], -padding[0]), (side, columns, rows * columns), lowest(x, rectify)
-    add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, e, edge, table, threads=threads)
+    add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width, e, edge, tables, threads=threads)
     dw, memory = empty((9 * size,), dtype), empty((threads, elements * lane), dtype)
     all_weights_back(parts.reshape(-1), size, side, dw, memory, threads=threads)
     return dw.reshape(3, 3, inputs, outputs), sums[::cuts].sum(axis=0)[:outputs]

@@ -1,0 +1,156 @@
+"""Input gradient of a convolution without a column matrix. Requires numba. Definition: `backends.numpy.conv`.
+
+The column matrix of the gradient is ``eta @ weights'``: a few rows of pixels at a time it is computed into the cache,
+and added from there to the windows that it belongs to. Any stride, no multiplication by zeros, and no more of the
+weights' columns than there are, where a convolution of `eta` with the weights turned round has all of these.
+
+A task is an image, or a band of its rows, and some of its channels: each element has one writer and a fixed order of
+summation. Bands that share windows compute them twice.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastcnn.backends.numba.activation import relu_backward
+from fastcnn.backends.numba.copying import clear, close_gate
+from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, product
+from fastcnn.backends.numba.im2col import run_of
+from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
+from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.packing import panel_width, vector_lanes
+from fastcnn.backends.numba.simd import add, lanes, load_part, store_part
+from fastcnn.backends.numba.tasks import next_task
+
+COLUMNS = 640  # of a task's product, as nearly as whole vectors of channels allow
+BLOCK_BYTES = 192 << 10  # of its column matrix, which stays in the L2 cache
+PIXELS = 192  # rows of that matrix at most
+MIN_TASKS = 16  # fewer images than that are cut into bands
+BAND = 16  # rows of the image at least
+
+
+@serial
+def add_run(target, to, source, at, count):
+    """target[to : to + count] += source[at : at + count]."""
+    for t in range(0, count, lanes(target)):
+        total = add(load_part(target, to + t, count - t), load_part(source, at + t, count - t))
+        store_part(target, to + t, total, count - t)
+
+
+@serial
+def add_windows(cols, length, n, r0, rows, ow, window, band, channels, image):
+    """Add the rows of `cols`, `length` apart, to the rows `band` of image n: of `rows` rows of pixels from r0 on."""
+    (_, h, w, c), (k, stride, before), (low, high), (first, width) = image.shape, window, band, channels
+    target, at = image.reshape(-1), 0
+    for r in range(r0, r0 + rows):
+        top = r * stride - before
+        for q in range(ow):
+            left = q * stride - before
+            for i in range(max(0, low - top), min(k, high - top)):
+                to, line = ((n * h + top + i) * w + left) * c + first, at + i * k * width
+                if width == c:
+                    begin, end = run_of(left, k, w, c)
+                    add_run(target, to + begin, cols, line + begin, end - begin)
+                else:
+                    for j in range(max(0, -left), min(k, w - left)):
+                        add_run(target, to + j * c, cols, line + j * width, width)
+            at += length
+
+
+@serial
+def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate, cols, length, zeros, tables):
+    """The rows `band` of image n, and its `channels` (first, number), whose weights begin at panels[q]."""
+    (_, oh, ow, outputs), (_, h, w, c), (k, stride, before) = eta.shape, image.shape, window
+    (low, high), (first, width) = band, channels
+    source, target, corner = eta.reshape(-1), image.reshape(-1), (n * h + low) * w * c + first
+    for at in range(corner, corner + (high - low) * w * c, c):
+        clear(target, at, at + width)
+    r0, last = max(0, (low + before - k) // stride + 1), min(oh, (high - 1 + before) // stride + 1)
+    while r0 < last:
+        rows = min(block, last - r0)
+        a, pixels = source[(n * oh + r0) * ow * outputs :], rows * ow
+        a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :outputs], tables[2, :pixels]
+        multiply_rows(a, a_rows, a_columns, panels, q, 0, cols, 0, c_rows, k * k * width, zeros, False)
+        add_windows(cols, length, n, r0, rows, ow, window, band, channels, image)
+        r0 += rows
+    if gate.size:
+        close_gate(target, gate.reshape(-1), corner, high - low, w, w * c, c, width)
+
+
+@serial
+def pack_columns(weights, first, width, j, panels, q):
+    """Pack columns j, j + 1, ... of those of ``weights'`` that belong to `width` channels from `first` on."""
+    k, _, channels, outputs = weights.shape
+    source, v = weights.reshape(-1), lanes(panels)
+    wide = panel_width(k * k * width, j, v)
+    for i in range(wide):
+        column = j + i
+        at = (column // width * channels + first + column % width) * outputs
+        for o in range(outputs if column < k * k * width else 0):
+            panels[np.uintp(q + o * wide + i)] = source[np.uintp(at + o)]
+
+
+@kernel
+def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, zeros, tables):
+    """The gradient, in tasks of cut[0] rows of an image and cut[1] of its channels."""
+    height, part = cut
+    count, h, _, c = image.shape
+    outputs, v, length, counter = eta.shape[3], lanes(panels), zeros.size, np.zeros(1, np.int64)
+    bands, parts, columns = (h + height - 1) // height, (c + part - 1) // part, (length + 2 * v - 1) // (2 * v)
+    step = panels.size // parts
+    for it in prange(parts * columns):
+        p, j = np.int64(it) // columns, np.int64(it) % columns * 2 * v
+        width = min(part, c - p * part)
+        if j < weights.shape[0] * weights.shape[1] * width:
+            pack_columns(weights, p * part, width, j, panels, p * step + j * outputs)
+    for it in prange(cols.shape[0]):
+        memory, task = cols[np.int64(it)], next_task(counter)
+        while task < count * bands * parts:
+            n, low, first = task // (bands * parts), task // parts % bands * height, task % parts * part
+            band, channels = (low, min(h, low + height)), (first, min(part, c - first))
+            band_of_image(
+                eta,
+                n,
+                window,
+                band,
+                channels,
+                panels,
+                task % parts * step,
+                block,
+                image,
+                gate,
+                memory,
+                length,
+                zeros,
+                tables,
+            )
+            task = next_task(counter)
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(eta_shape, image_shape, k, lane, itemsize):
+    """Channels of a task, rows of the image in a band, rows of pixels in a block, and the tables of offsets."""
+    (batch, oh, ow, outputs), (_, h, _, c) = eta_shape, image_shape
+    part = min(c, max(1, COLUMNS // (k * k * lane)) * lane)
+    tasks, length = batch * -(-c // part), -(-k * k * part // (2 * lane)) * 2 * lane
+    band = even_share(h, max(BAND, -(-h * tasks // MIN_TASKS)))
+    block = even_share(oh, max(1, min(PIXELS, BLOCK_BYTES // (length * itemsize)) // max(1, ow)))
+    pixels = (block * ow, 1)
+    return part, length, band, block, offset_tables((*pixels, outputs, 0), (1, outputs, 0, 1), (*pixels, length, 0))
+
+
+def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
+    k, _, inputs, outputs = weights.shape
+    image, dtype = empty(image_shape, eta.dtype), eta.dtype
+    if k == stride == 1:
+        product(eta.reshape(-1, outputs), weights.reshape(inputs, outputs).T, None, image.reshape(-1, inputs))
+        return image if gate is None else relu_backward(gate, image)
+    part, length, band, block, tables = plan(eta.shape, image_shape, k, vector_lanes(dtype), dtype.itemsize)
+    threads = threads_for(eta.size * k * k * inputs)
+    panels = empty((-(-inputs // part) * length * outputs,), dtype)
+    cols, zeros = empty((threads, block * eta.shape[2] * length), dtype), np.zeros(length, dtype)
+    window, cut, gate = (k, stride, padding[0]), (band, part), image[:0] if gate is None else gate
+    input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, zeros, tables, threads=threads)
+    return image

@@ -1,0 +1,74 @@
+"""Matrices as the register tiles of a product read them: in panels, and rows filled up to whole tiles. Requires numba.
+
+A panel is the columns of one tile, row after row, so that a product reads it from one end to the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastcnn.backends.numba.jit import inline, serial
+from fastcnn.backends.numba.simd import VECTOR_BYTES, add, lanes, load, store
+
+
+@inline
+def panel_width(n, j, v):
+    """Columns of the packed panel that begins at column j: two vectors, or one where that holds what is left."""
+    return 2 * v if n - j > v else v
+
+
+@serial
+def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
+    """Copy B[depth, columns], with any strides, into rows of `width`; zeros fill them up."""
+    for k in range(depth):
+        source, target = b0 + k * b_row, q + k * width
+        for i in range(columns):
+            panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
+        for i in range(columns, width):
+            panels[np.uintp(target + i)] = 0
+
+
+@serial
+def pack_rows(b, b0, ldb, depth, n, panels, sums):
+    """Pack B[depth, n], whose rows are contiguous, from panels[0] on, and add its rows to `sums`.
+
+    Whole vectors are copied: what a row of a panel holds beyond column n is multiplied, but never stored.
+    """
+    v = lanes(b)
+    for j in range(0, n, 2 * v):
+        width = panel_width(n, j, v)
+        for t in range(j, min(n, j + width), v):
+            target, at, total = j * depth + t - j, b0 + t, load(sums, t)
+            for _ in range(depth):
+                if at + v <= b.size:
+                    row = load(b, at)
+                    store(panels, target, row)
+                    total = add(total, row)
+                else:  # the end of the array
+                    store(sums, t, total)
+                    for i in range(n - t):
+                        panels[np.uintp(target + i)] = b[np.uintp(at + i)]
+                        sums[np.uintp(t + i)] += b[np.uintp(at + i)]
+                    total = load(sums, t)
+                target += width
+                at += ldb
+            store(sums, t, total)
+
+
+def vector_lanes(dtype: np.dtype) -> int:
+    return max(1, VECTOR_BYTES // dtype.itemsize)
+
+
+def padded(n: int, dtype: np.dtype) -> int:
+    """n rounded up to whole tiles: the length of a bias, and of a packed row."""
+    width = 2 * vector_lanes(dtype)
+    return -(-n // width) * width
+
+
+def bias_row(bias: np.ndarray, n: int) -> np.ndarray:
+    """`bias`, as long as a packed row."""
+    if n == padded(n, bias.dtype):
+        return bias
+    row = np.zeros(padded(n, bias.dtype), bias.dtype)
+    row[:n] = bias
+    return row
