@@ -2,7 +2,7 @@
 
 A matrix product again: a row of A is a weight, and the sum runs over output pixels. For one weight, the pixels that it
 meets lie `stride` apart in the image, so `gemm.multiply_rows` reads them where they are; `eta` is packed, a few rows of
-pixels at a time, and summed for the bias on the way.
+pixels at a time, unless one panel holds its channels, and summed for the bias on the way.
 
 Tasks are cut by shape alone. Each adds up its own share of the pixels, and the shares are added in order.
 """
@@ -16,7 +16,8 @@ from fastcnn.backends.numba.direct import plan, windows
 from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.packing import pack_rows, padded
+from fastcnn.backends.numba.packing import pack_rows, padded, sum_rows
+from fastcnn.backends.numba.simd import lanes
 from fastcnn.backends.numba.tasks import next_task
 
 MAX_TASKS = 16
@@ -28,10 +29,14 @@ def add_block(x, eta, n, r0, rows, window, in_place, floor, part, sums, scratch,
     """Add what `rows` rows of eta from r0 on, of image n, contribute to the gradients."""
     _, oh, ow, outputs = eta.shape
     a = windows(x, n, r0, rows, ow, window, in_place, floor, scratch)
-    pack_rows(eta.reshape(-1), (n * oh + r0) * ow * outputs, outputs, rows * ow, outputs, panels, sums)
-    size = part.size // outputs
-    a_rows, a_columns, c_rows = tables[1, :size], tables[0, : rows * ow], tables[2, :size]
-    multiply_rows(a, a_rows, a_columns, panels, 0, 0, part, 0, c_rows, outputs, sums, True)
+    b, at, pixels, size = eta.reshape(-1), (n * oh + r0) * ow * outputs, rows * ow, part.size // outputs
+    a_rows, a_columns, c_rows = tables[1, :size], tables[0, :pixels], tables[2, :size]
+    if outputs <= 2 * lanes(b) and at + (pixels - 1) * outputs + 2 * lanes(b) <= eta.size:
+        sum_rows(b, at, outputs, pixels, sums)
+        multiply_rows(a, a_rows, a_columns, b, at, outputs, part, 0, c_rows, outputs, sums, True)
+    else:
+        pack_rows(b, at, outputs, pixels, outputs, panels, sums)
+        multiply_rows(a, a_rows, a_columns, panels, 0, 0, part, 0, c_rows, outputs, sums, True)
 
 
 @kernel

@@ -19,10 +19,20 @@ from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width
 from fastcnn.backends.numba.simd import add, fill, lanes, load_part, multiply, store_part
 from fastcnn.backends.numba.tasks import next_task
-from fastcnn.backends.numba.tile import HALVES, NARROW, WIDE, outer_add, row_offsets, tile_load, tile_of, tile_store
+from fastcnn.backends.numba.tile import (
+    HALF,
+    HALVES,
+    NARROW,
+    WIDE,
+    outer_add,
+    row_offsets,
+    tile_load,
+    tile_of,
+    tile_store,
+)
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
-CHUNK = 12  # rows of C that all columns of such a B are multiplied with at a time; a multiple of both tiles'
+CHUNK = 168  # rows of C that all columns of such a B are multiplied with at a time; a multiple of all tiles'
 BLOCK_ROWS = 192  # rows of C in one task
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
@@ -72,7 +82,7 @@ def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias, accu
                 else:
                     panel_product(WIDE, 4, some, a_all, panel, to, start)
             elif half:
-                panel_product(NARROW, 1, some, a_all, panel, to, start)
+                panel_product(HALF, 1, some, a_all, panel, to, start)
             else:
                 panel_product(NARROW, 2, some, a_all, panel, to, start)
 

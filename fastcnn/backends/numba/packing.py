@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.jit import inline, serial
-from fastcnn.backends.numba.simd import VECTOR_BYTES, add, lanes, load, store
+from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, store
 
 
 @inline
@@ -53,6 +53,20 @@ def pack_rows(b, b0, ldb, depth, n, panels, sums):
                 target += width
                 at += ldb
             store(sums, t, total)
+
+
+@serial
+def sum_rows(b, b0, n, depth, sums):
+    """Add B[depth, n], whose rows follow each other and are followed by a tile's width of something, to `sums`."""
+    v = lanes(b)
+    for t in range(0, n, v):
+        even, odd, at = load(sums, t), fill(b, 0), b0 + t  # two sums, as each waits for its last addition
+        for _ in range(depth // 2):
+            even, odd = add(even, load(b, at)), add(odd, load(b, at + n))
+            at += 2 * n
+        if depth % 2:
+            even = add(even, load(b, at))
+        store(sums, t, add(even, odd))
 
 
 def vector_lanes(dtype: np.dtype) -> int:

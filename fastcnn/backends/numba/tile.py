@@ -29,12 +29,14 @@ from fastcnn.backends.numba.simd import (
 
 INDEX = ir.IntType(64)
 
-WIDE = 6  # rows of a tile of 1.5 or 2 vectors: 12 of AVX2's 16 registers. With AVX-512's 32, 12 rows were no faster
-NARROW = 12  # of a tile of 0.5 or 1 vector, where that holds the columns that are left
-
 # Where a vector is AVX-512's, half of one is used where it holds the columns: it costs half on processors that take
 # two cycles for a whole one (AMD Zen 4), and no more than a whole one on others.
 HALVES = VECTOR_BYTES == 64
+
+# Rows of a tile. A few columns have many rows, as each load of B then serves more of them.
+WIDE = 6  # of 1.5 or 2 vectors: 12 of AVX2's 16 registers. With AVX-512's 32, 12 rows were no faster
+NARROW = 14 if HALVES else 12  # of 1 vector. 14 rows take 2 tiles for the 25 and 27 weights of small convolutions
+HALF = 8  # of 0.5 vectors: with 12, the offsets of rows no longer fit in registers
 
 
 class Tile(types.Type):
