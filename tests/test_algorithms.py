@@ -7,7 +7,7 @@ import fastcnn
 from conftest import conv_algorithm, run_python, tile_side
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import columns, direct, winograd
+from fastcnn.backends.numba import columns, direct, direct_input, winograd
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 
 EVERYTHING = """
@@ -61,8 +61,14 @@ def test_no_kernel_depends_on_the_number_of_threads():
 
 def test_the_rule_by_shape(monkeypatch):
     algorithms = {}
-    for module in (columns, direct, winograd):
-        for name in ("conv_forward", "conv_input_gradient"):
+    forward, gradient = "conv_forward", "conv_input_gradient"
+    for module, names in (
+        (columns, [forward, gradient]),
+        (direct, [forward]),
+        (direct_input, [gradient]),
+        (winograd, [forward, gradient]),
+    ):
+        for name in names:
             function = getattr(module, name)
             watched = lambda *args, f=function, m=module: algorithms.setdefault(m.__name__.split(".")[-1]) or f(*args)  # noqa: E731
             monkeypatch.setattr(module, name, watched)
@@ -77,12 +83,16 @@ def test_the_rule_by_shape(monkeypatch):
         return list(algorithms)
 
     assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["winograd"]
-    assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == used(32, 64, 5, 1, "input") == ["direct"]
+    assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == ["direct"]
     assert used(32, 64, 3, 1, "forward", batch=7) == ["direct"]
-    assert used(1, 64, 3, 1, "input") == ["columns"]
-    for name, expected in (("direct", "direct"), ("im2col", "columns"), ("winograd", "winograd")):
+    assert used(1, 64, 3, 1, "input") == used(32, 64, 5, 1, "input") == ["direct_input"]
+    for name, module, other in (
+        ("direct", "direct", "direct_input"),
+        ("im2col", "columns", "columns"),
+        ("winograd", "winograd", "winograd"),
+    ):
         with conv_algorithm(name):
-            assert used(1, 3, 3, 1, "forward") == used(1, 3, 3, 1, "input") == [expected]
+            assert [used(1, 3, 3, 1, "forward"), used(1, 3, 3, 1, "input")] == [[module], [other]]
     with conv_algorithm("winograd"):
         assert used(32, 32, 5, 1, "forward") == ["direct"]
 

@@ -168,11 +168,8 @@ def convolve(image, weights, turned, bias, out, padding, floor, gate):
     block, width = even_share(total, TILES[side], 4), -(-channels // lane) * lane
     v = empty((threads, elements * (block * width + lane)), dtype)  # strides of 4096 bytes would evict each other
     m, edge = empty((threads, elements * block * 2 * lane), dtype), empty((threads, elements * (width + lane)), dtype)
-    corner, grid, tables = (
-        (-padding, -padding),
-        (side, columns, rows * columns),
-        offset_tables(block, channels, threads),
-    )
+    corner, grid = (-padding, -padding), (side, columns, rows * columns)
+    tables = offset_tables((block, 1, width, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
     convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables, threads=threads)
 
 
