@@ -115,7 +115,7 @@ def test_the_documented_error_of_winograd(side, dtype, bound, rng):
     """Relative to the largest value; docs/guide.md says so."""
     x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (3, 3, 64, 48)))
     exact = [direct.conv_forward(x, w, w[0, 0, 0], 1, (1, 1))]
-    exact += [direct.conv_input_gradient(exact[0], w, x.shape, 1, (1, 1))]
+    exact += [direct_input.conv_input_gradient(exact[0], w, x.shape, 1, (1, 1))]
     with conv_algorithm("direct"):
         exact += [kernels.conv_weight_gradient(x, exact[0], 3, 1, (1, 1))[0]]
     eta, x, w = (array.astype(dtype) for array in (exact[0], x, w))

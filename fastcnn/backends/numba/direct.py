@@ -17,7 +17,7 @@ from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, seria
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import lanes
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
@@ -76,7 +76,8 @@ def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cu
     """
     block, width = cut
     _, oh, _, outputs = out.shape
-    blocks, parts, counter = (oh + block - 1) // block, (outputs + width - 1) // width, np.zeros(1, np.int64)
+    blocks, parts = (oh + block - 1) // block, (outputs + width - 1) // width
+    count, counters = image.shape[0] * blocks * parts, task_counters(scratch.shape[0])
     if not ldb:
         depth, v = weights.size // outputs, lanes(weights)
         for it in prange((outputs + 2 * v - 1) // (2 * v)):
@@ -84,14 +85,15 @@ def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cu
             wide = panel_width(outputs, j, v)
             pack_panel(weights, j, outputs, 1, depth, min(wide, outputs - j), wide, packed, j * depth)
     for it in prange(scratch.shape[0]):
-        memory, task = scratch[np.int64(it)], next_task(counter)
-        while task < image.shape[0] * blocks * parts:
+        thread = np.int64(it)
+        memory, task = scratch[thread], next_task(counters, thread, count)
+        while task < count:
             n, r0, first = task // (blocks * parts), task // parts % blocks * block, task % parts * width
             some, channels = min(block, oh - r0), min(width, outputs - first)
             rows_of_windows(
                 image, n, r0, some, first, channels, window, in_place, floor, packed, ldb, bias, out, memory, tables
             )
-            task = next_task(counter)
+            task = next_task(counters, thread, count)
 
 
 def conv_forward(x, weights, bias, stride, padding, rectify=False):

@@ -22,7 +22,7 @@ from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
 from fastcnn.backends.numba.simd import add, lanes, load_part, store_part
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 
 COLUMNS = 640  # of a task's product, as nearly as whole vectors of channels allow
 BLOCK_BYTES = 192 << 10  # of its column matrix, which stays in the L2 cache
@@ -96,18 +96,19 @@ def pack_columns(weights, first, width, j, panels, q):
 def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, zeros, tables):
     """The gradient, in tasks of cut[0] rows of an image and cut[1] of its channels."""
     height, part = cut
-    count, h, _, c = image.shape
-    outputs, v, length, counter = eta.shape[3], lanes(panels), zeros.size, np.zeros(1, np.int64)
+    _, h, _, c = image.shape
+    outputs, v, length = eta.shape[3], lanes(panels), zeros.size
     bands, parts, columns = (h + height - 1) // height, (c + part - 1) // part, (length + 2 * v - 1) // (2 * v)
-    step = panels.size // parts
+    step, count, counters = panels.size // parts, image.shape[0] * bands * parts, task_counters(cols.shape[0])
     for it in prange(parts * columns):
         p, j = np.int64(it) // columns, np.int64(it) % columns * 2 * v
         width = min(part, c - p * part)
         if j < weights.shape[0] * weights.shape[1] * width:
             pack_columns(weights, p * part, width, j, panels, p * step + j * outputs)
     for it in prange(cols.shape[0]):
-        memory, task = cols[np.int64(it)], next_task(counter)
-        while task < count * bands * parts:
+        thread = np.int64(it)
+        memory, task = cols[thread], next_task(counters, thread, count)
+        while task < count:
             n, low, first = task // (bands * parts), task // parts % bands * height, task % parts * part
             band, channels = (low, min(h, low + height)), (first, min(part, c - first))
             band_of_image(
@@ -126,7 +127,7 @@ def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, 
                 zeros,
                 tables,
             )
-            task = next_task(counter)
+            task = next_task(counters, thread, count)
 
 
 @functools.lru_cache(maxsize=1024)

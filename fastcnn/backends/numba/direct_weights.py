@@ -18,7 +18,7 @@ from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import pack_rows, padded, sum_rows
 from fastcnn.backends.numba.simd import lanes
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 
 MAX_TASKS = 16
 PART_BYTES = 32 << 20  # of all shares together
@@ -44,9 +44,10 @@ def add_blocks(x, eta, window, in_place, floor, block, parts, sums, scratch, pan
     """parts[s], sums[s] = the gradients from share s of all blocks of rows."""
     blocks = (eta.shape[1] + block - 1) // block
     count, shares = eta.shape[0] * blocks, parts.shape[0]
-    counter = np.zeros(1, np.int64)
+    counters = task_counters(scratch.shape[0])
     for it in prange(scratch.shape[0]):
-        i, s = np.int64(it), next_task(counter)
+        i = np.int64(it)
+        s = next_task(counters, i, shares)
         while s < shares:
             clear(parts[s], 0, parts.shape[1])
             clear(sums[s], 0, sums.shape[1])
@@ -56,7 +57,7 @@ def add_blocks(x, eta, window, in_place, floor, block, parts, sums, scratch, pan
                 add_block(
                     x, eta, n, r0, rows, window, in_place, floor, parts[s], sums[s], scratch[i], panels[i], tables
                 )
-            s = next_task(counter)
+            s = next_task(counters, i, shares)
 
 
 def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):

@@ -18,7 +18,7 @@ from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_f
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width
 from fastcnn.backends.numba.simd import add, fill, lanes, load_part, multiply, store_part
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.tile import (
     HALF,
     HALVES,
@@ -132,15 +132,16 @@ def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables, threads
     """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and block of rows."""
     c, pieces = parts.reshape(-1), parts.shape[0]
     row_blocks, chunks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS, (k + DEPTH - 1) // DEPTH
-    counter = np.zeros(1, np.int64)
-    for _ in prange(threads):
-        task = next_task(counter)
-        while task < pieces * row_blocks:
+    count, counters = pieces * row_blocks, task_counters(threads)
+    for it in prange(threads):
+        thread = np.int64(it)
+        task = next_task(counters, thread, count)
+        while task < count:
             s, i0 = task // row_blocks, task % row_blocks * BLOCK_ROWS
             k0, k1 = s * chunks // pieces * DEPTH, (s + 1) * chunks // pieces * DEPTH
             start, to, rows = a[i0 * a_row :], (s * m + i0) * n, min(BLOCK_ROWS, m - i0)
             block(start, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, tables)
-            task = next_task(counter)
+            task = next_task(counters, thread, count)
 
 
 @kernel

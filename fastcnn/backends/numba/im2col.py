@@ -9,7 +9,7 @@ from fastcnn.backends.numba.gemm import even_share
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.simd import lanes, load, store
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
 BLOCK_BYTES = 256 << 10  # of the image rows that a task of col2im adds to: they stay in the L2 cache
@@ -96,14 +96,16 @@ def collect_rows(cols, n, first, last, stride, before, ksize, oh_n, ow_n, image)
 
 @kernel
 def col2im_rows(cols, ksize, stride, before, oh_n, ow_n, block, image, threads):
-    h, counter = image.shape[1], np.zeros(1, np.int64)
+    h = image.shape[1]
     blocks = (h + block - 1) // block
-    for _ in prange(threads):
-        task = next_task(counter)
-        while task < image.shape[0] * blocks:
+    count, counters = image.shape[0] * blocks, task_counters(threads)
+    for it in prange(threads):
+        thread = np.int64(it)
+        task = next_task(counters, thread, count)
+        while task < count:
             n, first = task // blocks, task % blocks * block
             collect_rows(cols, n, first, min(h, first + block), stride, before, ksize, oh_n, ow_n, image)
-            task = next_task(counter)
+            task = next_task(counters, thread, count)
 
 
 def col2im(

@@ -16,7 +16,6 @@ from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.select import load_integers, store_integers, where_equal, where_larger, where_passes
 from fastcnn.backends.numba.simd import (
     add,
-    at_least,
     divide,
     fill,
     lanes,
@@ -26,7 +25,7 @@ from fastcnn.backends.numba.simd import (
     store_part,
     stream,
 )
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 
 TASK_BYTES = 32 << 10  # of the image: some 2 us
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
@@ -38,44 +37,62 @@ def rows_of_task(image):
     return max(1, TASK_BYTES // (max(1, image.shape[2] * image.shape[3]) * image.itemsize))
 
 
-@serial
-def max_row(x, n, oh, ksize, stride, floor, nowhere, out, index):
-    _, h, w, c = x.shape
+@inline
+def max_windows(x, n, oh, windows, size, ksize, stride, floor, nowhere, out, index):
+    """Windows first:last of an output row, each `size` (rows, columns) large."""
+    (_, h, w, c), (first, last), (rows, columns) = x.shape, windows, size
     source, target, offsets = x.reshape(-1), out.reshape(-1), index.reshape(-1)
-    top, one, low = oh * stride, fill(source, 1), fill(source, floor)
-    rows = min(ksize, h - top)
-    for ow in range(out.shape[2]):
-        columns = min(ksize, w - ow * stride)
-        corner = ((n * h + top) * w + ow * stride) * c
+    low = fill(source, floor)
+    for ow in range(first, last):
+        corner = ((n * h + oh * stride) * w + ow * stride) * c
         to = ((n * out.shape[1] + oh) * out.shape[2] + ow) * c
         for t in range(0, c, lanes(source)):
-            count = c - t
-            first = load_part(source, corner + t, count)
-            best = at_least(first, low)
-            number, offset = fill(source, 0), fill(source, 0)
+            best, offset, count = low, fill(source, 0), c - t
             for i in range(rows):
                 for j in range(columns):
-                    value = at_least(load_part(source, corner + (i * w + j) * c + t, count), low)
-                    offset = where_larger(value, best, number, offset)
+                    value = load_part(source, corner + (i * w + j) * c + t, count)
+                    offset = where_larger(value, best, fill(source, i * ksize + j), offset)
                     best = where_larger(value, best, value, best)
-                    number = add(number, one)
-                number = add(number, fill(source, ksize - columns))
             if floor == 0:
-                offset = where_passes(best, first, offset, fill(source, nowhere))
+                offset = where_passes(best, load_part(source, corner + t, count), offset, fill(source, nowhere))
             store_part(target, to + t, best, count)
             store_integers(offsets, to + t, offset, count)
+
+
+@inline
+def whole_windows(shape, oh, ksize, stride, last):
+    """Windows of an output row, from the first on, that are not clipped."""
+    return min(last, (shape[2] - ksize) // stride + 1) if oh * stride + ksize <= shape[1] else 0
+
+
+@serial
+def max_row(x, n, oh, ksize, stride, floor, nowhere, out, index):
+    last = out.shape[2]
+    whole = whole_windows(x.shape, oh, ksize, stride, last)
+    # Sizes that the compiler knows become code without loops.
+    if ksize == 2:
+        max_windows(x, n, oh, (0, whole), (2, 2), 2, stride, floor, nowhere, out, index)
+    elif ksize == 3:
+        max_windows(x, n, oh, (0, whole), (3, 3), 3, stride, floor, nowhere, out, index)
+    else:
+        whole = 0
+    for ow in range(whole, last):
+        size = min(ksize, x.shape[1] - oh * stride), min(ksize, x.shape[2] - ow * stride)
+        max_windows(x, n, oh, (ow, ow + 1), size, ksize, stride, floor, nowhere, out, index)
 
 
 @kernel
 def max_rows(x, ksize, stride, floor, nowhere, out, index, threads):
     oh_n = out.shape[1]
-    count, block, counter = out.shape[0] * oh_n, rows_of_task(x), np.zeros(1, np.int64)
-    for _ in prange(threads):
-        first = next_task(counter) * block
-        while first < count:
-            for row in range(first, min(count, first + block)):
+    rows, block = out.shape[0] * oh_n, rows_of_task(x)
+    count, counters = (rows + block - 1) // block, task_counters(threads)
+    for it in prange(threads):
+        thread = np.int64(it)
+        task = next_task(counters, thread, count)
+        while task < count:
+            for row in range(task * block, min(rows, (task + 1) * block)):
                 max_row(x, row // oh_n, row % oh_n, ksize, stride, floor, nowhere, out, index)
-            first = next_task(counter) * block
+            task = next_task(counters, thread, count)
 
 
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +116,8 @@ def apart_row(eta, index, n, ih, ksize, stride, past, image):
     for ow in range(ow_n):
         at, place = ((n * oh_n + oh) * ow_n + ow) * c, row + ow * stride * c
         columns = min(ksize, w - ow * stride)
-        scale = fill(source, 1 / (min(ksize, h - oh * stride) * columns))
+        if not index.size:
+            scale = fill(source, 1 / (min(ksize, h - oh * stride) * columns))
         for t in range(0, c, v):
             slope, count, to = load_part(source, at + t, c - t), c - t, place + t
             if index.size:
@@ -126,7 +144,8 @@ def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
         first, rows = (ih - oh * stride) * ksize, min(ksize, h - oh * stride)
         for ow in range(ow_n):
             at, columns = ((n * oh_n + oh) * ow_n + ow) * c, min(ksize, w - ow * stride)
-            scale = fill(source, 1 / (rows * columns))
+            if not index.size:
+                scale = fill(source, 1 / (rows * columns))
             for t in range(0, c, v):
                 slope, count = load_part(source, at + t, c - t), c - t
                 place = to + ow * stride * c + t
@@ -147,11 +166,13 @@ def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
 def gradient_rows(eta, index, ksize, stride, past, image, lines):
     _, h, w, c = image.shape
     flat, length = image.reshape(-1), w * c
-    count, block, counter = image.shape[0] * h, rows_of_task(image), np.zeros(1, np.int64)
+    rows, block = image.shape[0] * h, rows_of_task(image)
+    count, counters = (rows + block - 1) // block, task_counters(lines.shape[0])
     for it in prange(lines.shape[0]):
-        line, first = lines[np.int64(it)], next_task(counter) * block
-        while first < count:
-            for row in range(first, min(count, first + block)):
+        thread = np.int64(it)
+        line, task = lines[thread], next_task(counters, thread, count)
+        while task < count:
+            for row in range(task * block, min(rows, (task + 1) * block)):
                 if ksize <= stride:
                     apart_row(eta, index, row // h, row % h, ksize, stride, past, image)
                 elif past:
@@ -160,7 +181,7 @@ def gradient_rows(eta, index, ksize, stride, past, image, lines):
                         stream(flat, row * length + t, load(line, t))
                 else:
                     overlapping_row(eta, index, row // h, row % h, ksize, stride, h, w, flat, row * length)
-            first = next_task(counter) * block
+            task = next_task(counters, thread, count)
 
 
 def backward(eta, index, image_shape, ksize, stride):
@@ -179,35 +200,50 @@ def max_pool_backward(
     return backward(eta, index, image_shape, ksize, stride)
 
 
-@serial
-def mean_row(x, n, oh, ksize, stride, out):
-    _, h, w, c = x.shape
+@inline
+def mean_windows(x, n, oh, windows, size, stride, out):
+    """Windows first:last of an output row, each `size` (rows, columns) large."""
+    (_, h, w, c), (first, last), (rows, columns) = x.shape, windows, size
     source, target = x.reshape(-1), out.reshape(-1)
-    top = oh * stride
-    rows = min(ksize, h - top)
-    for ow in range(out.shape[2]):
-        columns = min(ksize, w - ow * stride)
-        corner = ((n * h + top) * w + ow * stride) * c
+    number = fill(source, rows * columns)
+    for ow in range(first, last):
+        corner = ((n * h + oh * stride) * w + ow * stride) * c
         to = ((n * out.shape[1] + oh) * out.shape[2] + ow) * c
-        size = fill(source, rows * columns)
         for t in range(0, c, lanes(source)):
             total = fill(source, 0)
             for i in range(rows):
                 for j in range(columns):
                     total = add(total, load_part(source, corner + (i * w + j) * c + t, c - t))
-            store_part(target, to + t, divide(total, size), c - t)
+            store_part(target, to + t, divide(total, number), c - t)
+
+
+@serial
+def mean_row(x, n, oh, ksize, stride, out):
+    last = out.shape[2]
+    whole = whole_windows(x.shape, oh, ksize, stride, last)
+    if ksize == 2:
+        mean_windows(x, n, oh, (0, whole), (2, 2), stride, out)
+    elif ksize == 3:
+        mean_windows(x, n, oh, (0, whole), (3, 3), stride, out)
+    else:
+        whole = 0
+    for ow in range(whole, last):
+        size = min(ksize, x.shape[1] - oh * stride), min(ksize, x.shape[2] - ow * stride)
+        mean_windows(x, n, oh, (ow, ow + 1), size, stride, out)
 
 
 @kernel
 def mean_rows(x, ksize, stride, out, threads):
     oh_n = out.shape[1]
-    count, block, counter = out.shape[0] * oh_n, rows_of_task(x), np.zeros(1, np.int64)
-    for _ in prange(threads):
-        first = next_task(counter) * block
-        while first < count:
-            for row in range(first, min(count, first + block)):
+    rows, block = out.shape[0] * oh_n, rows_of_task(x)
+    count, counters = (rows + block - 1) // block, task_counters(threads)
+    for it in prange(threads):
+        thread = np.int64(it)
+        task = next_task(counters, thread, count)
+        while task < count:
+            for row in range(task * block, min(rows, (task + 1) * block)):
                 mean_row(x, row // oh_n, row % oh_n, ksize, stride, out)
-            first = next_task(counter) * block
+            task = next_task(counters, thread, count)
 
 
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import lanes
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
@@ -110,13 +110,16 @@ def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v,
 
 @kernel
 def convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables):
-    total, counter = out.shape[0] * grid[2], np.zeros(1, np.int64)
+    total = out.shape[0] * grid[2]
+    tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
-        i, first = np.int64(it), next_task(counter) * block
-        while first < total:
+        i = np.int64(it)
+        task = next_task(counters, i, tasks)
+        while task < tasks:
+            first = task * block
             count = min(block, total - first)
             tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables)
-            first = next_task(counter) * block
+            task = next_task(counters, i, tasks)
 
 
 @kernel

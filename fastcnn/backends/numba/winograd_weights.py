@@ -19,7 +19,7 @@ from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import add, lanes, load_part, store
-from fastcnn.backends.numba.tasks import next_task
+from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd import choose_side, input_tiles
 
 TILES = {2: 64, 4: 48}  # of one block: each element of a sum is loaded and stored once for so many multiply-adds
@@ -70,10 +70,12 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width
     A task is a share and `cut` input channels.
     """
     total, shares, inputs, outputs = eta.shape[0] * grid[2], parts.shape[0], x.shape[3], eta.shape[3]
-    blocks, cuts, counter = (total + block - 1) // block, (inputs + cut - 1) // cut, np.zeros(1, np.int64)
+    blocks, cuts = (total + block - 1) // block, (inputs + cut - 1) // cut
+    tasks, counters = shares * cuts, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
-        i, task = np.int64(it), next_task(counter)
-        while task < shares * cuts:
+        i = np.int64(it)
+        task = next_task(counters, i, tasks)
+        while task < tasks:
             s, c = task // cuts, task % cuts * cut
             channels, part, db = (c, min(cut, inputs - c)), parts[s], sums[task]
             clear(db, 0, db.size)
@@ -86,7 +88,7 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width
                 add_tiles(
                     x, eta, corner, floor, grid, first, count, channels, part, db, v[i], width, e[i], edge[i], tables
                 )
-            task = next_task(counter)
+            task = next_task(counters, i, tasks)
 
 
 @serial
@@ -106,12 +108,14 @@ def weights_back(parts, size, side, t, dw, work):
 
 @kernel
 def all_weights_back(parts, size, side, dw, work):
-    v, counter = lanes(dw), np.zeros(1, np.int64)
+    v = lanes(dw)
+    tasks, counters = (size + v - 1) // v, task_counters(work.shape[0])
     for it in prange(work.shape[0]):
-        memory, t = work[np.int64(it)], next_task(counter) * v
-        while t < size:
-            weights_back(parts, size, side, t, dw, memory)
-            t = next_task(counter) * v
+        i = np.int64(it)
+        task = next_task(counters, i, tasks)
+        while task < tasks:
+            weights_back(parts, size, side, task * v, dw, work[i])
+            task = next_task(counters, i, tasks)
 
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
