@@ -6,6 +6,7 @@ import numpy as np
 
 from fastcnn.backends.numba.jit import serial
 from fastcnn.backends.numba.memory import ALIGNMENT
+from fastcnn.backends.numba.simd import flat
 
 STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
 
@@ -33,7 +34,7 @@ def clear(array, first, last):
 def crop(image, n, top, left, rows, columns, floor, target):
     """Copy a rectangle of image n, with zeros where it lies outside, and no value below `floor`."""
     _, h, w, c = image.shape
-    source = image.reshape(-1)
+    source = flat(image)
     length = columns * c
     first, last = min(columns, max(0, -left)) * c, max(0, min(columns, w - left)) * c
     for r in range(rows):

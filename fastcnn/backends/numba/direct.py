@@ -16,7 +16,7 @@ from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import lanes
+from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
@@ -49,7 +49,7 @@ def windows(image, n, r0, rows, columns, window, in_place, floor, scratch):
     """
     (_, h, w, c), (k, stride, before) = image.shape, window
     if in_place:
-        return image.reshape(-1)[(n * h + r0 * stride) * w * c :]
+        return flat(image)[(n * h + r0 * stride) * w * c :]
     top, height, width = r0 * stride - before, (rows - 1) * stride + k, (columns - 1) * stride + k
     crop(image, n, top, -before, height, width, floor, scratch)
     return scratch
@@ -65,7 +65,7 @@ def rows_of_windows(
     a = windows(image, n, r0, rows, columns, window, in_place, floor, scratch)
     q, to = first if ldb else first * depth, (n * oh + r0) * columns * outputs + first
     a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :depth], tables[2, :pixels]
-    multiply_rows(a, a_rows, a_columns, weights, q, ldb, out.reshape(-1), to, c_rows, width, bias[first:], False)
+    multiply_rows(a, a_rows, a_columns, weights, q, ldb, flat(out), to, c_rows, width, bias[first:], False)
 
 
 @kernel
@@ -103,12 +103,12 @@ def conv_forward(x, weights, bias, stride, padding, rectify=False):
     out = empty((len(x), *size, outputs), dtype)
     work, few = out.size * k * k * inputs, len(x) * -(-size[0] // block) < MIN_TASKS
     cut = block, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else max(1, outputs)
-    threads, flat = threads_for(work), weights.reshape(-1)
+    threads, kernels = threads_for(work), weights.reshape(-1)
     if outputs % (2 * vector_lanes(dtype)) == 0 and len(x) * size[0] * size[1] <= FEW_PIXELS:
-        packed, ldb, start = flat, outputs, bias
+        packed, ldb, start = kernels, outputs, bias
     else:
         packed, ldb = empty((k * k * inputs * padded(outputs, dtype),), dtype), 0
         start = bias_row(bias, outputs)
     scratch, window, floor = empty((threads, area), dtype), (k, stride, padding[0]), lowest(x, rectify)
-    convolve(x, window, in_place, floor, flat, packed, ldb, start, out, cut, scratch, tables, threads=threads)
+    convolve(x, window, in_place, floor, kernels, packed, ldb, start, out, cut, scratch, tables, threads=threads)
     return out

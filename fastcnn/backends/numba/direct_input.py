@@ -21,7 +21,7 @@ from fastcnn.backends.numba.im2col import run_of
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
-from fastcnn.backends.numba.simd import add, lanes, load_part, store_part
+from fastcnn.backends.numba.simd import add, flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 
 COLUMNS = 640  # of a task's product, as nearly as whole vectors of channels allow
@@ -43,7 +43,7 @@ def add_run(target, to, source, at, count):
 def add_windows(cols, length, n, r0, rows, ow, window, band, channels, image):
     """Add the rows of `cols`, `length` apart, to the rows `band` of image n: of `rows` rows of pixels from r0 on."""
     (_, h, w, c), (k, stride, before), (low, high), (first, width) = image.shape, window, band, channels
-    target, at = image.reshape(-1), 0
+    target, at = flat(image), 0
     for r in range(r0, r0 + rows):
         top = r * stride - before
         for q in range(ow):
@@ -64,7 +64,7 @@ def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate,
     """The rows `band` of image n, and its `channels` (first, number), whose weights begin at panels[q]."""
     (_, oh, ow, outputs), (_, h, w, c), (k, stride, before) = eta.shape, image.shape, window
     (low, high), (first, width) = band, channels
-    source, target, corner = eta.reshape(-1), image.reshape(-1), (n * h + low) * w * c + first
+    source, target, corner = flat(eta), flat(image), (n * h + low) * w * c + first
     for at in range(corner, corner + (high - low) * w * c, c):
         clear(target, at, at + width)
     r0, last = max(0, (low + before - k) // stride + 1), min(oh, (high - 1 + before) // stride + 1)
@@ -76,14 +76,14 @@ def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate,
         add_windows(cols, length, n, r0, rows, ow, window, band, channels, image)
         r0 += rows
     if gate.size:
-        close_gate(target, gate.reshape(-1), corner, high - low, w, w * c, c, width)
+        close_gate(target, flat(gate), corner, high - low, w, w * c, c, width)
 
 
 @serial
 def pack_columns(weights, first, width, j, panels, q):
     """Pack columns j, j + 1, ... of those of ``weights'`` that belong to `width` channels from `first` on."""
     k, _, channels, outputs = weights.shape
-    source, v = weights.reshape(-1), lanes(panels)
+    source, v = flat(weights), lanes(panels)
     wide = panel_width(k * k * width, j, v)
     for i in range(wide):
         column = j + i

@@ -17,7 +17,7 @@ from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import pack_rows, padded, sum_rows
-from fastcnn.backends.numba.simd import lanes
+from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 
 MAX_TASKS = 16
@@ -29,7 +29,7 @@ def add_block(x, eta, n, r0, rows, window, in_place, floor, part, sums, scratch,
     """Add what `rows` rows of eta from r0 on, of image n, contribute to the gradients."""
     _, oh, ow, outputs = eta.shape
     a = windows(x, n, r0, rows, ow, window, in_place, floor, scratch)
-    b, at, pixels, size = eta.reshape(-1), (n * oh + r0) * ow * outputs, rows * ow, part.size // outputs
+    b, at, pixels, size = flat(eta), (n * oh + r0) * ow * outputs, rows * ow, part.size // outputs
     a_rows, a_columns, c_rows = tables[1, :size], tables[0, :pixels], tables[2, :size]
     if outputs <= 2 * lanes(b) and at + (pixels - 1) * outputs + 2 * lanes(b) <= eta.size:
         sum_rows(b, at, outputs, pixels, sums)

@@ -17,7 +17,7 @@ import numpy as np
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width
-from fastcnn.backends.numba.simd import add, fill, lanes, load_part, multiply, store_part
+from fastcnn.backends.numba.simd import add, fill, flat, lanes, load_part, multiply, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.tile import (
     HALF,
@@ -130,7 +130,7 @@ def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
 @kernel
 def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables, threads):
     """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and block of rows."""
-    c, pieces = parts.reshape(-1), parts.shape[0]
+    c, pieces = flat(parts), parts.shape[0]
     row_blocks, chunks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS, (k + DEPTH - 1) // DEPTH
     count, counters = pieces * row_blocks, task_counters(threads)
     for it in prange(threads):
@@ -181,13 +181,13 @@ def thin_columns(a, a_col, b, ldb, first, last, k, bias, c):
 @kernel
 def thin(a, a_row, a_col, b, ldb, n, k, bias, out):
     """out = A @ B + bias for few rows: a task is one row and `THIN_COLUMNS` columns."""
-    parts, c = (n + THIN_COLUMNS - 1) // THIN_COLUMNS, out.reshape(-1)
+    parts, c = (n + THIN_COLUMNS - 1) // THIN_COLUMNS, flat(out)
     for it in prange(out.shape[0] * parts):
         i, j = np.int64(it) // parts, np.int64(it) % parts * THIN_COLUMNS
         thin_columns(a[i * a_row :], a_col, b, ldb, j, min(n, j + THIN_COLUMNS), k, bias, c[i * n : i * n + n])
 
 
-def flat(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
+def flat_matrix(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
     """A C-contiguous matrix or the transpose of one, as a flat array and its row and column strides."""
     if matrix.flags.c_contiguous:
         return matrix.reshape(-1), matrix.shape[1], 1
@@ -200,16 +200,16 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     work = m * n * k
     out = empty((m, n), dtype) if out is None else out
     if m <= THIN_ROWS and b.flags.c_contiguous:
-        thin(*flat(a), b.reshape(-1), n, n, k, np.zeros(n, dtype) if bias is None else bias, out, work=work)
+        thin(*flat_matrix(a), b.reshape(-1), n, n, k, np.zeros(n, dtype) if bias is None else bias, out, work=work)
         return out
     row_blocks = max(1, -(-m // BLOCK_ROWS))
     pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
     threads = threads_for(work)
     parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
     panels = empty((k * padded(n, dtype),), dtype)
-    pack_chunks(*flat(b), k, n, panels, threads=threads)
+    pack_chunks(*flat_matrix(b), k, n, panels, threads=threads)
     start = np.zeros(padded(n, dtype), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
-    rows, (a_flat, a_row, a_col) = min(m, BLOCK_ROWS), flat(a)
+    rows, (a_flat, a_row, a_col) = min(m, BLOCK_ROWS), flat_matrix(a)
     tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
     blocks(a_flat, a_row, a_col, panels, padded(n, dtype), parts, m, n, k, start, tables, threads, threads=threads)
     if pieces > 1:

@@ -8,7 +8,7 @@ from fastcnn.backends.numba.copying import clear
 from fastcnn.backends.numba.gemm import even_share
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.simd import lanes, load, store
+from fastcnn.backends.numba.simd import flat, lanes, load, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
@@ -30,7 +30,7 @@ def gather_row(image, n, oh, stride, before, ksize, oh_n, ow_n, cols):
     store where a loop over elements took 3 times as long.
     """
     _, h, w, c = image.shape
-    source, target = image.reshape(-1), cols.reshape(-1)
+    source, target = flat(image), flat(cols)
     v, length = lanes(source), ksize * c
     top = oh * stride - before
     to = (n * oh_n + oh) * ow_n * ksize * length
@@ -80,7 +80,7 @@ def collect_rows(cols, n, first, last, stride, before, ksize, oh_n, ow_n, image)
     Columns are read one after another, and the few rows that they add to stay in the cache.
     """
     _, h, w, c = image.shape
-    source, target, length = cols.reshape(-1), image.reshape(-1), ksize * c
+    source, target, length = flat(cols), flat(image), ksize * c
     clear(target, (n * h + first) * w * c, (n * h + last) * w * c)
     oh0, oh1 = max(0, (first + before - ksize) // stride + 1), min(oh_n, (last - 1 + before) // stride + 1)
     for oh in range(oh0, oh1):

@@ -90,6 +90,28 @@ def repeat(builder, vector_type, scalar):
 
 
 @intrinsic
+def flat(typingctx, array):
+    """``array.reshape(-1)`` of a C-contiguous array, which is a hundred cycles of numba's in every call.
+
+    It does not keep the array alive: not to be returned.
+    """
+    line = types.Array(array.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        source = context.make_array(signature.args[0])(context, builder, args[0])
+        result = context.make_array(line)(context, builder)
+        for name in ("data", "nitems", "itemsize"):
+            setattr(result, name, getattr(source, name))
+        result.shape = cgutils.pack_array(builder, [source.nitems])
+        result.strides = cgutils.pack_array(builder, [source.itemsize])
+        for name in ("meminfo", "parent"):
+            setattr(result, name, ir.Constant(getattr(source, name).type, None))
+        return result._getvalue()
+
+    return line(array), codegen
+
+
+@intrinsic
 def load(typingctx, array, index):
     """The vector array[index : index + lanes]."""
     vector = Vector(array.dtype)

@@ -22,7 +22,7 @@ from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import lanes
+from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
@@ -42,7 +42,7 @@ def patch(image, n, top, left, side, floor, target, channels, width):
     """Copy side x side pixels of image n to rows of `width` elements, with zeros outside the image and the `channels`,
     which are (first, number)."""
     _, h, w, c = image.shape
-    source = image.reshape(-1)
+    source = flat(image)
     for i in range(side):
         for j in range(side):
             y, x, to = top + i, left + j, (i * side + j) * width
@@ -63,7 +63,7 @@ def input_tiles(image, corner, grid, first, count, floor, channels, v, step, wid
     number); `edge` is memory for a tile.
     """
     (_, h, w, c), (top, left), (side, columns, tiles) = image.shape, corner, grid
-    source, size = image.reshape(-1), side + 2
+    source, size = flat(image), side + 2
     whole, work = c % lanes(source) == 0, edge[size * size * width :]
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
@@ -86,7 +86,7 @@ def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v,
     elements, width = (side + 2) ** 2, (channels + lane - 1) // lane * lane
     step, work = v.size // elements, edge[elements * width :]
     input_tiles(image, corner, grid, first, count, floor, (0, channels), v, step, width, edge)
-    result, gates = out.reshape(-1), gate.reshape(-1)
+    result, gates = flat(out), flat(gate)
     a_rows, a_columns, zeros = tables[0, :count], tables[1, :channels], np.zeros(2 * lane, v.dtype)
     for j in range(0, outputs, 2 * lane):
         panel = panel_width(outputs, j, lane)
@@ -130,7 +130,7 @@ def pack_weights(weights, turned, panels):
     channels exchanged.
     """
     _, _, inputs, outputs = weights.shape
-    b, v = weights.reshape(-1), lanes(panels)
+    b, v = flat(weights), lanes(panels)
     rows, n = (outputs, inputs) if turned else (inputs, outputs)
     b_row, b_col = (1, outputs) if turned else (outputs, 1)
     count = (n + 2 * v - 1) // (2 * v)

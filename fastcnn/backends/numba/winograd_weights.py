@@ -18,7 +18,7 @@ from fastcnn.backends.numba.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import add, lanes, load_part, store
+from fastcnn.backends.numba.simd import add, flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd import choose_side, input_tiles
 
@@ -34,7 +34,7 @@ gradient_tile4, weight_tile4 = tiles4.gradient_tile, tiles4.weight_tile
 def gradient_tiles(eta, grid, first, count, e, step, sums, work):
     """The transforms of `count` tiles of eta, packed: panels of `count` rows, those of element g from g * step on."""
     (_, oh, ow, outputs), (side, columns, tiles) = eta.shape, grid
-    source, lane = eta.reshape(-1), lanes(e)
+    source, lane = flat(eta), lanes(e)
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
         y, x = side * (q // columns), side * (q % columns)
