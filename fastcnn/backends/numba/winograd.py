@@ -80,81 +80,123 @@ def input_tiles(image, corner, grid, first, count, floor, channels, v, step, wid
 
 
 @serial
-def tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v, m, edge, tables):
-    """Convolve `count` tiles from number `first` on; `grid` is (side, tiles in a row, tiles of an image)."""
-    channels, (_, oh, ow, outputs), lane, (side, columns, tiles) = image.shape[3], out.shape, lanes(v), grid
-    elements, width = (side + 2) ** 2, (channels + lane - 1) // lane * lane
-    step, work = v.size // elements, edge[elements * width :]
-    input_tiles(image, corner, grid, first, count, floor, (0, channels), v, step, width, edge)
-    result, gates = flat(out), flat(gate)
-    a_rows, a_columns, zeros = tables[0, :count], tables[1, :channels], np.zeros(2 * lane, v.dtype)
-    for j in range(0, outputs, 2 * lane):
-        panel = panel_width(outputs, j, lane)
-        n = min(panel, outputs - j)
-        c_rows = tables[2 if panel > lane else 3, :count]
-        for g in range(elements):
-            q = (j * elements + g * panel) * channels
-            a, to = v[g * step :], g * count * panel
-            multiply_rows(a, a_rows, a_columns, u, q, 0, m, to, c_rows, n, zeros, False)
-        for t in range(count):
-            i, q = (first + t) // tiles, (first + t) % tiles
-            y, x = side * (q // columns), side * (q % columns)
-            to, inside = ((i * oh + y) * ow + x) * outputs + j, (min(side, oh - y), min(side, ow - x))
-            if side == 4:
-                output_tile4(m, t * panel, count * panel, bias, j, n, result, to, ow * outputs, outputs, inside, work)
-            else:
-                output_tile2(m, t * panel, count * panel, bias, j, n, result, to, ow * outputs, outputs, inside)
-            if gate.size:
-                close_gate(result, gates, to, inside[0], inside[1], ow * outputs, outputs, n)
+def panel_weights(weights, turned, j, width, side, packed, u, q, step):
+    """G g G' of the weights of outputs j : j + width, packed as `gemm.multiply_rows` reads them: element g from
+    u[q + g * step] on.
+
+    `turned`: the taps in reverse order, and the channels exchanged.
+    """
+    _, _, inputs, outputs = weights.shape
+    source, v = flat(weights), lanes(u)
+    rows, n = (outputs, inputs) if turned else (inputs, outputs)
+    b_row, b_col = (1, outputs) if turned else (outputs, 1)
+    size = rows * width
+    for tap in range(9):
+        at = (8 - tap if turned else tap) * inputs * outputs + j * b_col
+        pack_panel(source, at, b_row, b_col, rows, min(width, n - j), width, packed, tap * size)
+    for at in range(0, size, v):
+        if side == 4:
+            weight_column4(packed, at, size, u, q + at, step)
+        else:
+            weight_column2(packed, at, size, u, q + at, step)
+
+
+@serial
+def panel_outputs(v, v_step, u, q, u_step, panel, channels, bias, out, gate, grid, some, m, work, tables):
+    """The outputs of `panel` (first, number) of the tiles `some` (first, number), whose transforms begin at v[0] and
+    those of the weights at u[q]; `grid` is (side, tiles in a row, tiles of an image)."""
+    (_, oh, ow, outputs), (side, columns, tiles), (first, count), (j, width) = out.shape, grid, some, panel
+    elements, n, target, gates = (side + 2) ** 2, min(width, outputs - j), flat(out), flat(gate)
+    zeros = np.zeros(2 * lanes(v), v.dtype)
+    a_rows, a_columns, c_rows = tables[0, :count], tables[1, :channels], tables[2 if width > lanes(v) else 3, :count]
+    for g in range(elements):
+        a, b, to = v[g * v_step :], q + g * u_step, g * count * width
+        multiply_rows(a, a_rows, a_columns, u, b, 0, m, to, c_rows, n, zeros, False)
+    for t in range(count):
+        i, at = (first + t) // tiles, (first + t) % tiles
+        y, x = side * (at // columns), side * (at % columns)
+        to, inside = ((i * oh + y) * ow + x) * outputs + j, (min(side, oh - y), min(side, ow - x))
+        if side == 4:
+            output_tile4(m, t * width, count * width, bias, j, n, target, to, ow * outputs, outputs, inside, work)
+        else:
+            output_tile2(m, t * width, count * width, bias, j, n, target, to, ow * outputs, outputs, inside)
+        if gate.size:
+            close_gate(target, gates, to, inside[0], inside[1], ow * outputs, outputs, n)
 
 
 @kernel
-def convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables):
-    total = out.shape[0] * grid[2]
+def convolve_tiles(
+    image, corner, floor, weights, turned, bias, out, gate, grid, block, width, packed, u, v, m, edge, tables
+):
+    """All weights are transformed to u[0], then a task is `block` tiles, transformed to the thread's part of v."""
+    channels, outputs, lane, total = image.shape[3], out.shape[3], lanes(v), out.shape[0] * grid[2]
+    panels, wide, elements = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, (grid[0] + 2) ** 2
+    u_step, v_step = channels * width + lane, block * wide + lane
+    for it in prange(panels):
+        p = np.int64(it)
+        columns = panel_width(outputs, p * width, lane)
+        panel_weights(weights, turned, p * width, columns, grid[0], packed[p], u[0], p * elements * u_step, u_step)
     tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
         i = np.int64(it)
         task = next_task(counters, i, tasks)
         while task < tasks:
-            first = task * block
-            count = min(block, total - first)
-            tiles_block(image, corner, floor, u, bias, out, gate, grid, first, count, v[i], m[i], edge[i], tables)
+            some = task * block, min(block, total - task * block)
+            input_tiles(image, corner, grid, some[0], some[1], floor, (0, channels), v[i], v_step, wide, edge[i])
+            for p in range(panels):
+                panel, q = (p * width, panel_width(outputs, p * width, lane)), p * elements * u_step
+                panel_outputs(
+                    v[i], v_step, u[0], q, u_step, panel, channels, bias, out, gate, grid, some, m[i], edge[i], tables
+                )
             task = next_task(counters, i, tasks)
 
 
 @kernel
-def pack_weights(weights, turned, panels):
-    """Pack 3x3 weights as `gemm.multiply_rows` reads them.
-
-    Rows run over taps and input channels, columns over output channels. `turned`: the taps in reverse order, and the
-    channels exchanged.
-    """
-    _, _, inputs, outputs = weights.shape
-    b, v = flat(weights), lanes(panels)
-    rows, n = (outputs, inputs) if turned else (inputs, outputs)
-    b_row, b_col = (1, outputs) if turned else (outputs, 1)
-    count = (n + 2 * v - 1) // (2 * v)
-    for it in prange(9 * count):
-        tap, j = np.int64(it) // count, np.int64(it) % count * 2 * v
-        at, width = (8 - tap if turned else tap) * inputs * outputs, panel_width(n, j, v)
-        pack_panel(
-            b, at + j * b_col, b_row, b_col, rows, min(width, n - j), width, panels, (j * 9 + tap * width) * rows
+def convolve_panels(
+    image, corner, floor, weights, turned, bias, out, gate, grid, block, width, packed, u, v, m, edge, tables
+):
+    """All tiles are transformed to v[0], then a task is a panel of outputs, whose weights are transformed to the
+    thread's part of u. For few tiles: weights that are used so little should not leave the core's own caches."""
+    channels, outputs, lane, total = image.shape[3], out.shape[3], lanes(v), out.shape[0] * grid[2]
+    panels, wide, blocks = (
+        (outputs + width - 1) // width,
+        (channels + lane - 1) // lane * lane,
+        (total + block - 1) // block,
+    )
+    u_step, v_step = channels * width + lane, total * wide + lane
+    for it in prange(blocks):
+        b = np.int64(it)
+        first, count = b * block, min(block, total - b * block)
+        input_tiles(
+            image, corner, grid, first, count, floor, (0, channels), v[0, first * wide :], v_step, wide, edge[b]
         )
-
-
-@kernel
-def transform_weights(packed, channels, n, side, u):
-    """G g G' of packed weights, panel by panel."""
-    v, elements = lanes(packed), (side + 2) ** 2
-    for it in prange((n + 2 * v - 1) // (2 * v) * channels):
-        j, c = np.int64(it) // channels * 2 * v, np.int64(it) % channels
-        width = panel_width(n, j, v)
-        for t in range(0, width, v):
-            at, step = c * width + t, channels * width
-            if side == 4:
-                weight_column4(packed, j * 9 * channels + at, step, u, j * elements * channels + at, step)
-            else:
-                weight_column2(packed, j * 9 * channels + at, step, u, j * elements * channels + at, step)
+    counters = task_counters(u.shape[0])
+    for it in prange(u.shape[0]):
+        i = np.int64(it)
+        task = next_task(counters, i, panels)
+        while task < panels:
+            panel = task * width, min(width, panel_width(outputs, task * width, lane))
+            panel_weights(weights, turned, panel[0], panel[1], grid[0], packed[i], u[i], 0, u_step)
+            for b in range(blocks):
+                some = b * block, min(block, total - b * block)
+                panel_outputs(
+                    v[0, some[0] * wide :],
+                    v_step,
+                    u[i],
+                    0,
+                    u_step,
+                    panel,
+                    channels,
+                    bias,
+                    out,
+                    gate,
+                    grid,
+                    some,
+                    m[i],
+                    edge[i],
+                    tables,
+                )
+            task = next_task(counters, i, panels)
 
 
 def convolve(image, weights, turned, bias, out, padding, floor, gate):
@@ -163,17 +205,43 @@ def convolve(image, weights, turned, bias, out, padding, floor, gate):
     side = choose_side(*out.shape[1:3])
     rows, columns = (-(-size // side) for size in out.shape[1:3])
     total, lane, elements = len(out) * rows * columns, vector_lanes(dtype), (side + 2) ** 2
-    threads = threads_for(total * elements * channels * outputs)
-    packed = empty((9 * channels * padded(outputs, dtype),), dtype)
-    pack_weights(weights, turned, packed, threads=threads)
-    u = empty((elements * channels * padded(outputs, dtype),), dtype)
-    transform_weights(packed, channels, outputs, side, u, threads=threads)
-    block, width = even_share(total, TILES[side], 4), -(-channels // lane) * lane
-    v = empty((threads, elements * (block * width + lane)), dtype)  # strides of 4096 bytes would evict each other
-    m, edge = empty((threads, elements * block * 2 * lane), dtype), empty((threads, elements * (width + lane)), dtype)
+    threads, wide, few = (
+        threads_for(total * elements * channels * outputs),
+        -(-channels // lane) * lane,
+        total < outputs,
+    )
+    block = even_share(total, TILES[side], 1 if few else 4)
+    width = lane if few and outputs <= 2 * lane else 2 * lane
+    panels, blocks = -(-outputs // width), -(-total // block)
+    u_size, tiles = elements * (channels * width + lane), total if few else block
+    packed = empty((threads if few else panels, 9 * channels * width), dtype)
+    u = empty((threads, u_size) if few else (1, panels * u_size), dtype)
+    v = empty((1 if few else threads, elements * (tiles * wide + lane)), dtype)
+    m = empty((threads, elements * block * width), dtype)
+    edge = empty((max(threads, blocks) if few else threads, elements * (wide + lane)), dtype)
     corner, grid = (-padding, -padding), (side, columns, rows * columns)
-    tables = offset_tables((block, 1, width, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
-    convolve_tiles(image, corner, floor, u, bias, out, gate, grid, block, v, m, edge, tables, threads=threads)
+    tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
+    kernel = convolve_panels if few else convolve_tiles
+    kernel(
+        image,
+        corner,
+        floor,
+        weights,
+        turned,
+        bias,
+        out,
+        gate,
+        grid,
+        block,
+        width,
+        packed,
+        u,
+        v,
+        m,
+        edge,
+        tables,
+        threads=threads,
+    )
 
 
 def conv_forward(x, weights, bias, padding, rectify=False):
