@@ -22,10 +22,11 @@ from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import flat, lanes
+from fastcnn.backends.numba.simd import at_least, fill, flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
+FEW = 4  # tiles that a task transforms where there are few
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
 input_tile2, output_tile2, weight_column2 = tiles2.input_tile, tiles2.output_tile, tiles2.weight_column
 input_tile4, output_tile4, weight_column4 = tiles4.input_tile, tiles4.output_tile, tiles4.weight_column
@@ -39,20 +40,22 @@ def choose_side(rows: int, columns: int) -> int:
 
 @serial
 def patch(image, n, top, left, side, floor, target, channels, width):
-    """Copy side x side pixels of image n to rows of `width` elements, with zeros outside the image and the `channels`,
-    which are (first, number)."""
+    """Copy side x side pixels of image n to rows of `width` elements, whole vectors, with zeros outside the image and
+    the `channels`, which are (first, number)."""
     _, h, w, c = image.shape
-    source = flat(image)
+    source, v = flat(image), lanes(target)
+    low, zero = fill(source, floor), fill(source, 0)
     for i in range(side):
+        y = top + i
         for j in range(side):
-            y, x, to = top + i, left + j, (i * side + j) * width
-            inside = 0 <= y < h and 0 <= x < w
-            at, count = ((n * h + y) * w + x) * c + channels[0], channels[1] if inside else 0
-            for t in range(count):
-                value = source[np.uintp(at + t)]
-                target[np.uintp(to + t)] = floor if value < floor else value
-            for t in range(count, width):
-                target[np.uintp(to + t)] = 0
+            x, to = left + j, (i * side + j) * width
+            if 0 <= y < h and 0 <= x < w:
+                at = ((n * h + y) * w + x) * c + channels[0]
+                for t in range(0, width, v):
+                    store(target, to + t, at_least(load_part(source, at + t, channels[1] - t), low))
+            else:
+                for t in range(0, width, v):
+                    store(target, to + t, zero)
 
 
 @serial
@@ -212,13 +215,13 @@ def convolve(image, weights, turned, bias, out, padding, floor, gate):
     )
     block = even_share(total, TILES[side], 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
-    panels, blocks = -(-outputs // width), -(-total // block)
+    panels = -(-outputs // width)
     u_size, tiles = elements * (channels * width + lane), total if few else block
     packed = empty((threads if few else panels, 9 * channels * width), dtype)
     u = empty((threads, u_size) if few else (1, panels * u_size), dtype)
     v = empty((1 if few else threads, elements * (tiles * wide + lane)), dtype)
     m = empty((threads, elements * block * width), dtype)
-    edge = empty((max(threads, blocks) if few else threads, elements * (wide + lane)), dtype)
+    edge = empty((max(threads, -(-total // FEW)) if few else threads, elements * (wide + lane)), dtype)
     corner, grid = (-padding, -padding), (side, columns, rows * columns)
     tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
     kernel = convolve_panels if few else convolve_tiles
