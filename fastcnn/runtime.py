@@ -30,7 +30,7 @@ def _float_dtype(owner: str, name: str, value: Any) -> np.dtype:
         dtype = None
     if dtype is None or dtype.name not in DTYPES:
         raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, DTYPES))}", value))
-    return dtype.newbyteorder("=")
+    return np.dtype(dtype.name)
 
 
 def get_dtype() -> np.dtype:

@@ -121,7 +121,7 @@ def check_array(
     compile once more for them.
     """
     first = int(any_batch)
-    ready = type(value) is np.ndarray and value.dtype is dtype and value.flags.carray
+    ready = type(value) is np.ndarray and value.dtype == dtype and value.flags.carray
     if ready and value.shape[first:] == shape[first:]:
         return value  # as nearly every array is: 2 us shorter
     array = real_array(owner, name, value)

@@ -20,10 +20,11 @@ def shift(logits: np.ndarray) -> np.ndarray:
         return np.maximum(logits - logits.max(axis=1, keepdims=True), np.finfo(logits.dtype).min)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Rows of probabilities."""
-    exponentials = np.exp(shift(logits))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+def exponentials(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shifted logits, their exponentials, and the sum of these for each row; rows of probabilities are the quotients."""
+    shifted = shift(logits)
+    powers = np.exp(shifted)
+    return shifted, powers, powers.sum(axis=1, keepdims=True)
 
 
 class Softmax(Layer):
@@ -67,9 +68,9 @@ class Softmax(Layer):
         """
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
         labels = check_labels(self.name, "label", label, *logits.shape)
-        self.softmax = softmax(logits)
-        shifted = shift(logits)
-        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+        shifted, powers, sums = exponentials(logits)
+        self.softmax = powers / sums
+        losses = np.log(sums[:, 0]) - shifted[np.arange(len(labels)), labels]
         self.prediction, self.label = logits, labels
         self.loss = loss = float(losses.sum(dtype=np.float64))
         return loss
@@ -77,7 +78,8 @@ class Softmax(Layer):
     def predict(self, prediction: Any) -> np.ndarray:
         """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
-        self._shown = probabilities = softmax(logits)
+        _, powers, sums = exponentials(logits)
+        self._shown = probabilities = powers / sums
         return probabilities
 
     def forward(self, x: Any) -> np.ndarray:
