@@ -21,7 +21,7 @@ def shift(logits: np.ndarray) -> np.ndarray:
 
 
 def exponentials(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shifted logits, their exponentials, and the sum of these for each row; rows of probabilities are the quotients."""
+    """Shifted logits, their exponentials, and the sum of these for each row: probabilities are quotients."""
     shifted = shift(logits)
     powers = np.exp(shifted)
     return shifted, powers, powers.sum(axis=1, keepdims=True)

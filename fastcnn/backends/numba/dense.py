@@ -42,4 +42,4 @@ def sum_rows(matrix: np.ndarray) -> np.ndarray:
     """The sum over the first axis."""
     parts = np.empty((-(-len(matrix) // SUM_ROWS), matrix.shape[1]), matrix.dtype)
     partial_sums(matrix, parts, work=MOVE * matrix.size)
-    return parts.sum(axis=0)
+    return parts[0] if len(parts) == 1 else parts.sum(axis=0)

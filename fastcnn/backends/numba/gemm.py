@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width
+from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import add, fill, flat, lanes, load_part, multiply, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.tile import (
@@ -35,6 +35,7 @@ SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
 CHUNK = 168  # rows of C that all columns of such a B are multiplied with at a time; a multiple of all tiles'
 BLOCK_ROWS = 192  # rows of C in one task
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
+FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 SUM_TASK = 16384  # elements of a sum of parts in one task
 THIN_ROWS = 3  # fewer rows than half a tile are multiplied without packing B
@@ -106,42 +107,43 @@ def even_share(total: int, largest: int, multiple: int = 1) -> int:
     return max(1, -(-total // max(1, tasks)))
 
 
-@kernel
-def pack_chunks(b, b_row, b_col, k, n, panels):
-    """Pack B, DEPTH rows at a time."""
-    v = lanes(b)
-    count = (n + 2 * v - 1) // (2 * v)
-    for it in prange((k + DEPTH - 1) // DEPTH * count):
-        k0, j = np.int64(it) // count * DEPTH, np.int64(it) % count * 2 * v
-        depth, width = min(DEPTH, k - k0), panel_width(n, j, v)
-        to = k0 * count * 2 * v + j * depth
-        pack_panel(b, k0 * b_row + j * b_col, b_row, b_col, depth, min(width, n - j), width, panels, to)
-
-
 @serial
-def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, n, bias, tables):
-    """C[rows, n] = A[rows, k0:k1] @ B[k0:k1, n] + bias, chunk by chunk."""
+def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, columns, bias, tables):
+    """C[rows, columns] = A[rows, k0:k1] @ B[k0:k1, columns] + bias, chunk by chunk; `columns` are (first, number)."""
     a_rows, c_rows, a_columns = tables[0, :rows], tables[1, :rows], tables[2]
+    first, n = columns
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
-        multiply_rows(a[k * a_col :], a_rows, a_columns[:depth], b, k * packed_row, 0, c, c0, c_rows, n, bias, k > k0)
+        start, at, more = a[k * a_col :], k * packed_row + first * depth, k > k0
+        multiply_rows(start, a_rows, a_columns[:depth], b, at, 0, c, c0 + first, c_rows, n, bias[first:], more)
 
 
 @kernel
-def blocks(a, a_row, a_col, b, packed_row, parts, m, n, k, bias, tables, threads):
-    """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and block of rows."""
-    c, pieces = flat(parts), parts.shape[0]
-    row_blocks, chunks = (m + BLOCK_ROWS - 1) // BLOCK_ROWS, (k + DEPTH - 1) // DEPTH
-    count, counters = pieces * row_blocks, task_counters(threads)
+def multiply_blocks(a, a_row, a_col, b, b_row, b_col, panels, parts, m, n, k, cut, bias, tables, threads):
+    """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and cut[0] x cut[1] elements.
+
+    B is packed to `panels`, `DEPTH` rows at a time.
+    """
+    height, width = cut
+    c, pieces, v = flat(parts), parts.shape[0], lanes(panels)
+    count, chunks = (n + 2 * v - 1) // (2 * v), (k + DEPTH - 1) // DEPTH
+    packed_row = count * 2 * v
+    for it in prange(chunks * count):
+        k0, j = np.int64(it) // count * DEPTH, np.int64(it) % count * 2 * v
+        depth, wide = min(DEPTH, k - k0), panel_width(n, j, v)
+        at, to = k0 * b_row + j * b_col, k0 * packed_row + j * depth
+        pack_panel(b, at, b_row, b_col, depth, min(wide, n - j), wide, panels, to)
+    down, across = (m + height - 1) // height, (n + width - 1) // width
+    total, counters = pieces * down * across, task_counters(threads)
     for it in prange(threads):
         thread = np.int64(it)
-        task = next_task(counters, thread, count)
-        while task < count:
-            s, i0 = task // row_blocks, task % row_blocks * BLOCK_ROWS
-            k0, k1 = s * chunks // pieces * DEPTH, (s + 1) * chunks // pieces * DEPTH
-            start, to, rows = a[i0 * a_row :], (s * m + i0) * n, min(BLOCK_ROWS, m - i0)
-            block(start, a_col, b, packed_row, k0, min(k, k1), c, to, rows, n, bias, tables)
-            task = next_task(counters, thread, count)
+        task = next_task(counters, thread, total)
+        while task < total:
+            s, i0, first = task // (down * across), task // across % down * height, task % across * width
+            k0, k1 = s * chunks // pieces * DEPTH, min(k, (s + 1) * chunks // pieces * DEPTH)
+            start, to, columns = a[i0 * a_row :], (s * m + i0) * n, (first, min(width, n - first))
+            block(start, a_col, panels, packed_row, k0, k1, c, to, min(height, m - i0), columns, bias, tables)
+            task = next_task(counters, thread, total)
 
 
 @kernel
@@ -202,16 +204,18 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     if m <= THIN_ROWS and b.flags.c_contiguous:
         thin(*flat_matrix(a), b.reshape(-1), n, n, k, np.zeros(n, dtype) if bias is None else bias, out, work=work)
         return out
-    row_blocks = max(1, -(-m // BLOCK_ROWS))
+    row_blocks, width = max(1, -(-m // BLOCK_ROWS)), 2 * vector_lanes(dtype)
     pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
-    threads = threads_for(work)
+    threads, cut = threads_for(work), (BLOCK_ROWS, max(1, n) if pieces * row_blocks >= FEW_TASKS else width)
     parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
     panels = empty((k * padded(n, dtype),), dtype)
-    pack_chunks(*flat_matrix(b), k, n, panels, threads=threads)
     start = np.zeros(padded(n, dtype), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
     rows, (a_flat, a_row, a_col) = min(m, BLOCK_ROWS), flat_matrix(a)
     tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
-    blocks(a_flat, a_row, a_col, panels, padded(n, dtype), parts, m, n, k, start, tables, threads, threads=threads)
+    b_flat, b_row, b_col = flat_matrix(b)
+    multiply_blocks(
+        a_flat, a_row, a_col, b_flat, b_row, b_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads
+    )
     if pieces > 1:
         sum_parts(parts.reshape(pieces, -1), out.reshape(-1), threads=threads)
         if bias is not None:
