@@ -6,6 +6,7 @@ which argument, what was expected, what was received.
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
 from collections.abc import Iterable, Sequence
@@ -63,6 +64,8 @@ def check_path(owner: str, name: str, value: Any, expected: str = "a path, text 
 
 def check_number(owner: str, name: str, value: Any, minimum: float | None = None) -> float:
     """`value` as a finite float, at least `minimum` where one is given."""
+    if type(value) is float and math.isfinite(value) and (minimum is None or value >= minimum):
+        return value  # as nearly every number is: 1 us shorter, ten times a step
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
         try:
             number = float(value)

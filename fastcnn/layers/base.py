@@ -169,7 +169,8 @@ class WeightedLayer(Layer):
         alpha = check_number(self.name, "alpha", alpha)
         decay = 1 - check_number(self.name, "weight_decay", weight_decay)
         for parameter, gradient in ((self.weights, self.w_gradient), (self.bias, self.b_gradient)):
-            parameter *= decay
+            if decay != 1:
+                parameter *= decay
             parameter -= alpha * gradient
         del self.w_gradient, self.b_gradient
 
