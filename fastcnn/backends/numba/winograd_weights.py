@@ -31,19 +31,20 @@ gradient_tile4, weight_tile4 = tiles4.gradient_tile, tiles4.weight_tile
 
 
 @serial
-def gradient_tiles(eta, grid, first, count, e, step, sums, work):
-    """The transforms of `count` tiles of eta, packed: panels of `count` rows, those of element g from g * step on."""
-    (_, oh, ow, outputs), (side, columns, tiles) = eta.shape, grid
+def gradient_tiles(eta, grid, first, count, panel, e, step, sums, work):
+    """The transforms of `count` tiles of the outputs `panel` (first, number) of eta, packed: panels of `count` rows,
+    those of element g from g * step on."""
+    (_, oh, ow, outputs), (side, columns, tiles), (start, number) = eta.shape, grid, panel
     source, lane = flat(eta), lanes(e)
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
         y, x = side * (q // columns), side * (q % columns)
-        at = ((n * oh + y) * ow + x) * outputs
-        for j in range(0, outputs, 2 * lane):
-            width = panel_width(outputs, j, lane)
-            for i in range(j, min(outputs, j + width), lane):
+        at = ((n * oh + y) * ow + x) * outputs + start
+        for j in range(0, number, 2 * lane):
+            width = panel_width(number, j, lane)
+            for i in range(j, min(number, j + width), lane):
                 to = j * count + t * width + i - j
-                row, left = ow * outputs, outputs - i
+                row, left = ow * outputs, number - i
                 if side == 4:
                     gradient_tile4(source, at + i, row, outputs, left, oh - y, ow - x, e, to, step, sums, i, work)
                 else:
@@ -56,7 +57,7 @@ def add_tiles(x, eta, corner, floor, grid, first, count, channels, part, sums, v
     inputs, outputs, elements = x.shape[3], eta.shape[3], (grid[0] + 2) ** 2
     v_step, e_step, work = v.size // elements, e.size // elements, edge[elements * width :]
     input_tiles(x, corner, grid, first, count, floor, channels, v, v_step, width, edge)
-    gradient_tiles(eta, grid, first, count, e, e_step, sums, work)
+    gradient_tiles(eta, grid, first, count, (0, outputs), e, e_step, sums, work)
     a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
     for g in range(elements):
         a, to = v[g * v_step :], (g * inputs + channels[0]) * outputs
@@ -106,6 +107,65 @@ def weights_back(parts, size, side, t, dw, work):
         weight_tile2(work, dw, t, size, count)
 
 
+@serial
+def weights_of_block(x, eta, corner, floor, grid, total, channels, panel, dw, sums, part, v, width, e, edge, tables):
+    """The gradient of the weights between some input `channels` and outputs `panel`, both (first, number), where all
+    tiles are one block: products and transforms stay in the cache."""
+    size, lane, side, elements = x.shape[3] * eta.shape[3], lanes(v), grid[0], (grid[0] + 2) ** 2
+    v_step, e_step, work = v.size // elements, e.size // elements, edge[elements * width :]
+    zeros = np.zeros((panel[1] // (2 * lane) + 1) * 2 * lane, v.dtype)
+    input_tiles(x, corner, grid, 0, total, floor, channels, v, v_step, width, edge)
+    gradient_tiles(eta, grid, 0, total, panel, e, e_step, sums, work)
+    a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :total]
+    step = part.size // elements
+    for g in range(elements):
+        a, n = v[g * v_step :], panel[1]
+        multiply_rows(a, a_rows, a_columns, e, g * e_step, 0, part, g * step, c_rows, n, zeros, False)
+    for i in range(channels[1]):
+        for t in range(0, panel[1], lane):
+            count, to = panel[1] - t, (channels[0] + i) * eta.shape[3] + panel[0] + t
+            for g in range(elements):
+                store(work, g * lane, load_part(part, g * step + c_rows[i] + t, count))
+            if side == 4:
+                weight_tile4(work, dw, to, size, count)
+            else:
+                weight_tile2(work, dw, to, size, count)
+
+
+@kernel
+def weights_of_few(x, eta, corner, floor, grid, cut, dw, sums, parts, v, width, e, edge, tables):
+    """`weights_of_block` for all pairs of `cut` inputs and `cut` outputs; sums[i] = the bias gradient of inputs i."""
+    inputs, outputs, total = x.shape[3], eta.shape[3], eta.shape[0] * grid[2]
+    down, across = (inputs + cut - 1) // cut, (outputs + cut - 1) // cut
+    tasks, counters = down * across, task_counters(v.shape[0])
+    for it in prange(v.shape[0]):
+        i = np.int64(it)
+        task = next_task(counters, i, tasks)
+        while task < tasks:
+            c, j = task // across * cut, task % across * cut
+            channels, panel, db = (c, min(cut, inputs - c)), (j, min(cut, outputs - j)), sums[task // across, j:]
+            clear(db, 0, panel[1])
+            weights_of_block(
+                x,
+                eta,
+                corner,
+                floor,
+                grid,
+                total,
+                channels,
+                panel,
+                dw,
+                db,
+                parts[i],
+                v[i],
+                width,
+                e[i],
+                edge[i],
+                tables,
+            )
+            task = next_task(counters, i, tasks)
+
+
 @kernel
 def all_weights_back(parts, size, side, dw, work):
     v = lanes(dw)
@@ -124,15 +184,24 @@ def conv_weight_gradient(x, eta, padding, rectify=False):
     rows, columns, elements = -(-oh // side), -(-ow // side), (side + 2) ** 2
     total = batch * rows * columns
     threads, block = threads_for(total * elements * size), max(1, min(TILES[side], total))
-    cut = min(inputs, max(CUT, PART_BYTES // (elements * outputs * x.itemsize) // CUT * CUT))
-    cuts, width = -(-inputs // cut), -(-cut // lane) * lane
+    corner, grid, floor = (-padding[0], -padding[0]), (side, columns, rows * columns), lowest(x, rectify)
+    few = total <= block
+    cut = min(inputs, CUT if few else max(CUT, PART_BYTES // (elements * outputs * x.itemsize) // CUT * CUT))
+    cuts, width, e_width = (
+        -(-inputs // cut),
+        -(-cut // lane) * lane,
+        padded(min(outputs, CUT), dtype) if few else packed,
+    )
+    v, e = (empty((threads, elements * (block * channels + lane)), dtype) for channels in (width, e_width))
+    edge, dw = empty((threads, elements * (width + lane)), dtype), empty((9 * size,), dtype)
+    tables = offset_tables((1, cut, 0, 1), (cut, 1, CUT if few else outputs, 0), (block, 1, width, 0))
+    if few:
+        parts, sums = empty((threads, elements * CUT * cut), dtype), empty((cuts, packed), dtype)
+        weights_of_few(x, eta, corner, floor, grid, CUT, dw, sums, parts, v, width, e, edge, tables, threads=threads)
+        return dw.reshape(3, 3, inputs, outputs), sums[0, :outputs]
     shares = max(1, min(-(-total // block), MAX_TASKS // cuts))
     parts, sums = empty((shares, elements * size), dtype), empty((shares * cuts, packed), dtype)
-    v, e = (empty((threads, elements * (block * channels + lane)), dtype) for channels in (width, packed))
-    edge = empty((threads, elements * (width + lane)), dtype)
-    tables = offset_tables((1, cut, 0, 1), (cut, 1, outputs, 0), (block, 1, width, 0))
-    corner, grid, floor = (-padding[0], -padding[0]), (side, columns, rows * columns), lowest(x, rectify)
     add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width, e, edge, tables, threads=threads)
-    dw, memory = empty((9 * size,), dtype), empty((threads, elements * lane), dtype)
+    memory = empty((threads, elements * lane), dtype)
     all_weights_back(parts.reshape(-1), size, side, dw, memory, threads=threads)
     return dw.reshape(3, 3, inputs, outputs), sums[::cuts].sum(axis=0)[:outputs]
