@@ -18,16 +18,17 @@ from fastcnn.backends.numba import columns, direct, direct_input, direct_weights
 from fastcnn.backends.numba.activation import relu_backward, relu_forward
 from fastcnn.runtime import get_conv_algorithm
 
-WINOGRAD_PIXELS = 512  # of the whole batch; for fewer, transforming the weights costs more than it saves
+WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves
+WINOGRAD_PIXELS_OF_WEIGHTS = 512  # the same for their gradient
 WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
 
 
-def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int) -> str:
-    """'winograd' or 'direct' or 'im2col', for the forward pass and the weight gradient of so many output pixels."""
+def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int, fewest: int = WINOGRAD_PIXELS) -> str:
+    """'winograd' or 'direct' or 'im2col' for so many output pixels."""
     name = get_conv_algorithm()
     fits = ksize == 3 and stride == 1
     if name == "auto":
-        pays = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= WINOGRAD_PIXELS
+        pays = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= fewest
         return "winograd" if fits and pays else "direct"
     return "direct" if name == "winograd" and not fits else name
 
@@ -68,7 +69,8 @@ def conv_input_gradient(
 def conv_weight_gradient(
     x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    algorithm = choose(ksize, stride, x.shape[3], eta.shape[3], math.prod(eta.shape[:3]))
+    pixels = math.prod(eta.shape[:3])
+    algorithm = choose(ksize, stride, x.shape[3], eta.shape[3], pixels, WINOGRAD_PIXELS_OF_WEIGHTS)
     if algorithm == "winograd":
         return winograd_weights.conv_weight_gradient(x, eta, padding, rectify)
     if algorithm == "direct":

@@ -14,6 +14,8 @@ to the largest output, in float32: 4e-7 with small tiles, as of a direct sum, an
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
@@ -26,7 +28,9 @@ from fastcnn.backends.numba.simd import at_least, fill, flat, lanes, load_part, 
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_size
 
-FEW = 4  # tiles that a task transforms where there are few
+OWN_BYTES = (
+    1 << 20
+)  # of transformed weights that each thread makes for itself: reading them from another core takes longer
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
 input_tile2, output_tile2, weight_column2 = tiles2.input_tile, tiles2.output_tile, tiles2.weight_column
 input_tile4, output_tile4, weight_column4 = tiles4.input_tile, tiles4.output_tile, tiles4.weight_column
@@ -131,25 +135,45 @@ def panel_outputs(v, v_step, u, q, u_step, panel, channels, bias, out, gate, gri
 def convolve_tiles(
     image, corner, floor, weights, turned, bias, out, gate, grid, block, width, packed, u, v, m, edge, tables
 ):
-    """All weights are transformed to u[0], then a task is `block` tiles, transformed to the thread's part of v."""
+    """A task is `block` tiles, transformed to the thread's part of v. Weights are transformed before: by each thread
+    for itself, or together where u has but one part."""
     channels, outputs, lane, total = image.shape[3], out.shape[3], lanes(v), out.shape[0] * grid[2]
     panels, wide, elements = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, (grid[0] + 2) ** 2
-    u_step, v_step = channels * width + lane, block * wide + lane
-    for it in prange(panels):
-        p = np.int64(it)
-        columns = panel_width(outputs, p * width, lane)
-        panel_weights(weights, turned, p * width, columns, grid[0], packed[p], u[0], p * elements * u_step, u_step)
+    u_step, v_step, own = channels * width + lane, block * wide + lane, u.shape[0] == v.shape[0]
+    if not own:
+        for it in prange(panels):
+            p = np.int64(it)
+            columns = panel_width(outputs, p * width, lane)
+            panel_weights(weights, turned, p * width, columns, grid[0], packed[p], u[0], p * elements * u_step, u_step)
     tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
         i = np.int64(it)
-        task = next_task(counters, i, tasks)
+        transformed, task = u[i if own else 0], next_task(counters, i, tasks)
+        if own and task < tasks:
+            for p in range(panels):
+                columns, q = panel_width(outputs, p * width, lane), p * elements * u_step
+                panel_weights(weights, turned, p * width, columns, grid[0], packed[i], transformed, q, u_step)
         while task < tasks:
             some = task * block, min(block, total - task * block)
             input_tiles(image, corner, grid, some[0], some[1], floor, (0, channels), v[i], v_step, wide, edge[i])
             for p in range(panels):
                 panel, q = (p * width, panel_width(outputs, p * width, lane)), p * elements * u_step
                 panel_outputs(
-                    v[i], v_step, u[0], q, u_step, panel, channels, bias, out, gate, grid, some, m[i], edge[i], tables
+                    v[i],
+                    v_step,
+                    transformed,
+                    q,
+                    u_step,
+                    panel,
+                    channels,
+                    bias,
+                    out,
+                    gate,
+                    grid,
+                    some,
+                    m[i],
+                    edge[i],
+                    tables,
                 )
             task = next_task(counters, i, tasks)
 
@@ -158,32 +182,27 @@ def convolve_tiles(
 def convolve_panels(
     image, corner, floor, weights, turned, bias, out, gate, grid, block, width, packed, u, v, m, edge, tables
 ):
-    """All tiles are transformed to v[0], then a task is a panel of outputs, whose weights are transformed to the
-    thread's part of u. For few tiles: weights that are used so little should not leave the core's own caches."""
+    """For few tiles: a task is a panel of outputs, whose weights are transformed to the thread's part of u, as weights
+    that are used so little should not leave the core's own caches. Each thread transforms all tiles for itself."""
     channels, outputs, lane, total = image.shape[3], out.shape[3], lanes(v), out.shape[0] * grid[2]
     panels, wide, blocks = (
         (outputs + width - 1) // width,
         (channels + lane - 1) // lane * lane,
         (total + block - 1) // block,
     )
-    u_step, v_step = channels * width + lane, total * wide + lane
-    for it in prange(blocks):
-        b = np.int64(it)
-        first, count = b * block, min(block, total - b * block)
-        input_tiles(
-            image, corner, grid, first, count, floor, (0, channels), v[0, first * wide :], v_step, wide, edge[b]
-        )
-    counters = task_counters(u.shape[0])
-    for it in prange(u.shape[0]):
+    u_step, v_step, counters = channels * width + lane, total * wide + lane, task_counters(v.shape[0])
+    for it in prange(v.shape[0]):
         i = np.int64(it)
         task = next_task(counters, i, panels)
+        if task < panels:
+            input_tiles(image, corner, grid, 0, total, floor, (0, channels), v[i], v_step, wide, edge[i])
         while task < panels:
             panel = task * width, min(width, panel_width(outputs, task * width, lane))
             panel_weights(weights, turned, panel[0], panel[1], grid[0], packed[i], u[i], 0, u_step)
             for b in range(blocks):
                 some = b * block, min(block, total - b * block)
                 panel_outputs(
-                    v[0, some[0] * wide :],
+                    v[i, some[0] * wide :],
                     v_step,
                     u[i],
                     0,
@@ -202,48 +221,40 @@ def convolve_panels(
             task = next_task(counters, i, panels)
 
 
-def convolve(image, weights, turned, bias, out, padding, floor, gate):
-    """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
-    channels, outputs, dtype = image.shape[3], out.shape[3], image.dtype
-    side = choose_side(*out.shape[1:3])
-    rows, columns = (-(-size // side) for size in out.shape[1:3])
-    total, lane, elements = len(out) * rows * columns, vector_lanes(dtype), (side + 2) ** 2
-    threads, wide, few = (
-        threads_for(total * elements * channels * outputs),
-        -(-channels // lane) * lane,
-        total < outputs,
-    )
+@functools.lru_cache(maxsize=1024)
+def plan(channels, out_shape, dtype):
+    """(side, tiles in a row, tiles of an image), whether tiles are few, tiles of a block, outputs of a panel, elements
+    of a thread's packed weights, u, v, m and edge, parts of u that are shared, and the tables of offsets."""
+    (batch, oh, ow, outputs), lane = out_shape, vector_lanes(dtype)
+    side = choose_side(oh, ow)
+    rows, columns, elements, wide = -(-oh // side), -(-ow // side), (side + 2) ** 2, -(-channels // lane) * lane
+    total = batch * rows * columns
+    few = total < outputs
     block = even_share(total, TILES[side], 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
-    panels = -(-outputs // width)
-    u_size, tiles = elements * (channels * width + lane), total if few else block
-    packed = empty((threads if few else panels, 9 * channels * width), dtype)
-    u = empty((threads, u_size) if few else (1, panels * u_size), dtype)
-    v = empty((1 if few else threads, elements * (tiles * wide + lane)), dtype)
-    m = empty((threads, elements * block * width), dtype)
-    edge = empty((max(threads, -(-total // FEW)) if few else threads, elements * (wide + lane)), dtype)
-    corner, grid = (-padding, -padding), (side, columns, rows * columns)
+    panels, panel = -(-outputs // width), elements * (channels * width + lane)
+    shared = 0 if few or panels * panel * dtype.itemsize <= OWN_BYTES else panels
+    sizes = (
+        9 * channels * width,
+        panel if few else panel * panels,
+        elements * ((total if few else block) * wide + lane),  # strides of 4096 bytes would evict each other
+        elements * block * width,
+        elements * (wide + lane),
+    )
     tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
-    kernel = convolve_panels if few else convolve_tiles
+    return (side, columns, rows * columns), few, block, width, sizes, shared, tables
+
+
+def convolve(image, weights, turned, bias, out, padding, floor, gate):
+    """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
+    dtype = image.dtype
+    grid, few, block, width, sizes, shared, tables = plan(image.shape[3], out.shape, dtype)
+    threads = threads_for(len(out) * grid[2] * (grid[0] + 2) ** 2 * image.shape[3] * out.shape[3])
+    parts = shared or threads, 1 if shared else threads, threads, threads, threads
+    scratch = [empty(shape, dtype) for shape in zip(parts, sizes, strict=True)]
+    corner, kernel = (-padding, -padding), convolve_panels if few else convolve_tiles
     kernel(
-        image,
-        corner,
-        floor,
-        weights,
-        turned,
-        bias,
-        out,
-        gate,
-        grid,
-        block,
-        width,
-        packed,
-        u,
-        v,
-        m,
-        edge,
-        tables,
-        threads=threads,
+        image, corner, floor, weights, turned, bias, out, gate, grid, block, width, *scratch, tables, threads=threads
     )
 
 
