@@ -10,11 +10,7 @@ from fastcnn.backends.numba.activation import (
 from fastcnn.backends.numba.conv import conv_forward, conv_input_gradient, conv_weight_gradient
 from fastcnn.backends.numba.dense import dense_forward, dense_input_gradient, dense_weight_gradient
 from fastcnn.backends.numba.im2col import col2im, im2col
-from fastcnn.backends.numba.pooling import (
-    avg_pool_backward,
-    avg_pool_forward,
-    max_pool_backward,
-    max_pool_forward,
-)
+from fastcnn.backends.numba.pooling import avg_pool_forward, max_pool_forward
+from fastcnn.backends.numba.pooling_gradient import avg_pool_backward, max_pool_backward
 
 __all__ = list(KERNELS)

@@ -15,13 +15,14 @@ import functools
 import numpy as np
 
 from fastcnn.backends.numba.activation import relu_backward
+from fastcnn.backends.numba.arithmetic import add
 from fastcnn.backends.numba.copying import clear, close_gate
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, product
 from fastcnn.backends.numba.im2col import run_of
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
-from fastcnn.backends.numba.simd import add, flat, lanes, load_part, store_part
+from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 
 COLUMNS = 640  # of a task's product, as nearly as whole vectors of channels allow

@@ -14,10 +14,11 @@ import functools
 
 import numpy as np
 
+from fastcnn.backends.numba.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import add, fill, flat, lanes, load_part, multiply, store_part
+from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.tile import (
     HALF,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastcnn.backends.numba.arithmetic import add, fill
 from fastcnn.backends.numba.jit import inline, serial
-from fastcnn.backends.numba.simd import VECTOR_BYTES, add, fill, lanes, load, store
+from fastcnn.backends.numba.simd import VECTOR_BYTES, lanes, load, store
 
 
 @inline

@@ -13,19 +13,9 @@ In the weight gradient, the last row of A is taken with the sign turned, as is t
 
 from __future__ import annotations
 
+from fastcnn.backends.numba.arithmetic import add, at_least, fill, multiply, subtract
 from fastcnn.backends.numba.jit import inline, serial
-from fastcnn.backends.numba.simd import (
-    add,
-    at_least,
-    fill,
-    lanes,
-    load,
-    load_part,
-    multiply,
-    store,
-    store_part,
-    subtract,
-)
+from fastcnn.backends.numba.simd import lanes, load, load_part, store, store_part
 
 
 @inline

@@ -15,21 +15,9 @@ Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), sect
 
 from __future__ import annotations
 
+from fastcnn.backends.numba.arithmetic import add, at_least, fill, fill_like, multiply, multiply_add, subtract
 from fastcnn.backends.numba.jit import inline, serial
-from fastcnn.backends.numba.simd import (
-    add,
-    at_least,
-    fill,
-    fill_like,
-    lanes,
-    load,
-    load_part,
-    multiply,
-    multiply_add,
-    store,
-    store_part,
-    subtract,
-)
+from fastcnn.backends.numba.simd import lanes, load, load_part, store, store_part
 
 
 @inline

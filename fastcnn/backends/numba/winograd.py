@@ -24,66 +24,17 @@ from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import at_least, fill, flat, lanes, load_part, store
+from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
+from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
 from fastcnn.shapes import conv_output_size
 
 OWN_BYTES = (
     1 << 20
 )  # of transformed weights that each thread makes for itself: reading them from another core takes longer
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
-input_tile2, output_tile2, weight_column2 = tiles2.input_tile, tiles2.output_tile, tiles2.weight_column
-input_tile4, output_tile4, weight_column4 = tiles4.input_tile, tiles4.output_tile, tiles4.weight_column
-
-
-def choose_side(rows: int, columns: int) -> int:
-    """Outputs on a side of a tile for images of rows x columns outputs: 4, unless too many would lie outside."""
-    products = {side: (side + 2) ** 2 * -(-rows // side) * -(-columns // side) for side in (2, 4)}
-    return 4 if products[4] < 0.9 * products[2] else 2
-
-
-@serial
-def patch(image, n, top, left, side, floor, target, channels, width):
-    """Copy side x side pixels of image n to rows of `width` elements, whole vectors, with zeros outside the image and
-    the `channels`, which are (first, number)."""
-    _, h, w, c = image.shape
-    source, v = flat(image), lanes(target)
-    low, zero = fill(source, floor), fill(source, 0)
-    for i in range(side):
-        y = top + i
-        for j in range(side):
-            x, to = left + j, (i * side + j) * width
-            if 0 <= y < h and 0 <= x < w:
-                at = ((n * h + y) * w + x) * c + channels[0]
-                for t in range(0, width, v):
-                    store(target, to + t, at_least(load_part(source, at + t, channels[1] - t), low))
-            else:
-                for t in range(0, width, v):
-                    store(target, to + t, zero)
-
-
-@serial
-def input_tiles(image, corner, grid, first, count, floor, channels, v, step, width, edge):
-    """The transforms of `count` tiles from number `first` on: element g of tile t at v[g * step + t * width :].
-
-    `corner` is (top, left) of the first tile, `grid` (side, tiles in a row, tiles of an image), `channels` (first,
-    number); `edge` is memory for a tile.
-    """
-    (_, h, w, c), (top, left), (side, columns, tiles) = image.shape, corner, grid
-    source, size = flat(image), side + 2
-    whole, work = c % lanes(source) == 0, edge[size * size * width :]
-    for t in range(count):
-        n, q = (first + t) // tiles, (first + t) % tiles
-        y, x = top + side * (q // columns), left + side * (q % columns)
-        if whole and y >= 0 and x >= 0 and y + size <= h and x + size <= w:
-            a, at, row, column, low = source, ((n * h + y) * w + x) * c + channels[0], w * c, c, floor
-        else:
-            patch(image, n, y, x, size, floor, edge, channels, width)
-            a, at, row, column, low = edge, 0, size * width, width, floor
-        if side == 4:
-            input_tile4(a, at, row, column, channels[1], low, v, t * width, step, work)
-        else:
-            input_tile2(a, at, row, column, channels[1], low, v, t * width, step)
+output_tile2, weight_column2 = tiles2.output_tile, tiles2.weight_column
+output_tile4, weight_column4 = tiles4.output_tile, tiles4.weight_column
 
 
 @serial
@@ -222,11 +173,10 @@ def convolve_panels(
 
 
 @functools.lru_cache(maxsize=1024)
-def plan(channels, out_shape, dtype):
-    """(side, tiles in a row, tiles of an image), whether tiles are few, tiles of a block, outputs of a panel, elements
+def plan(side, channels, out_shape, dtype):
+    """(tiles in a row, tiles of an image), whether tiles are few, tiles of a block, outputs of a panel, elements
     of a thread's packed weights, u, v, m and edge, parts of u that are shared, and the tables of offsets."""
     (batch, oh, ow, outputs), lane = out_shape, vector_lanes(dtype)
-    side = choose_side(oh, ow)
     rows, columns, elements, wide = -(-oh // side), -(-ow // side), (side + 2) ** 2, -(-channels // lane) * lane
     total = batch * rows * columns
     few = total < outputs
@@ -242,14 +192,14 @@ def plan(channels, out_shape, dtype):
         elements * (wide + lane),
     )
     tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
-    return (side, columns, rows * columns), few, block, width, sizes, shared, tables
+    return (columns, rows * columns), few, block, width, sizes, shared, tables
 
 
 def convolve(image, weights, turned, bias, out, padding, floor, gate):
     """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
-    dtype = image.dtype
-    grid, few, block, width, sizes, shared, tables = plan(image.shape[3], out.shape, dtype)
-    threads = threads_for(len(out) * grid[2] * (grid[0] + 2) ** 2 * image.shape[3] * out.shape[3])
+    dtype, side = image.dtype, choose_side(*out.shape[1:3])
+    tiles, few, block, width, sizes, shared, tables = plan(side, image.shape[3], out.shape, dtype)
+    grid, threads = (side, *tiles), threads_for(len(out) * tiles[1] * (side + 2) ** 2 * image.shape[3] * out.shape[3])
     parts = shared or threads, 1 if shared else threads, threads, threads, threads
     scratch = [empty(shape, dtype) for shape in zip(parts, sizes, strict=True)]
     corner, kernel = (-padding, -padding), convolve_panels if few else convolve_tiles

@@ -13,14 +13,15 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
+from fastcnn.backends.numba.arithmetic import add
 from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import add, flat, lanes, load_part, store
+from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.backends.numba.winograd import choose_side, input_tiles
+from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
 
 TILES = {2: 64, 4: 48}  # of one block: each element of a sum is loaded and stored once for so many multiply-adds
 MAX_TASKS = 8
