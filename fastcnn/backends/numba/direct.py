@@ -65,7 +65,7 @@ def rows_of_windows(
     a = windows(image, n, r0, rows, columns, window, in_place, floor, scratch)
     q, to = first if ldb else first * depth, (n * oh + r0) * columns * outputs + first
     a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :depth], tables[2, :pixels]
-    multiply_rows(a, a_rows, a_columns, weights, q, ldb, flat(out), to, c_rows, width, bias[first:], False)
+    multiply_rows(a, a_rows, a_columns, weights, q, ldb, flat(out), to, c_rows, width, bias[first:])
 
 
 @kernel
@@ -83,7 +83,7 @@ def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cu
         for it in prange((outputs + 2 * v - 1) // (2 * v)):
             j = np.int64(it) * 2 * v
             wide = panel_width(outputs, j, v)
-            pack_panel(weights, j, outputs, 1, depth, min(wide, outputs - j), wide, packed, j * depth)
+            pack_panel(weights, j, outputs, np.int64(1), depth, min(wide, outputs - j), wide, packed, j * depth)
     for it in prange(scratch.shape[0]):
         thread = np.int64(it)
         memory, task = scratch[thread], next_task(counters, thread, count)

@@ -68,12 +68,12 @@ def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate,
     source, target, corner = flat(eta), flat(image), (n * h + low) * w * c + first
     for at in range(corner, corner + (high - low) * w * c, c):
         clear(target, at, at + width)
-    r0, last = max(0, (low + before - k) // stride + 1), min(oh, (high - 1 + before) // stride + 1)
+    zero, r0, last = np.int64(0), max(0, (low + before - k) // stride + 1), min(oh, (high - 1 + before) // stride + 1)
     while r0 < last:
         rows = min(block, last - r0)
         a, pixels = source[(n * oh + r0) * ow * outputs :], rows * ow
         a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :outputs], tables[2, :pixels]
-        multiply_rows(a, a_rows, a_columns, panels, q, 0, cols, 0, c_rows, k * k * width, zeros, False)
+        multiply_rows(a, a_rows, a_columns, panels, q, zero, cols, zero, c_rows, k * k * width, zeros)
         add_windows(cols, length, n, r0, rows, ow, window, band, channels, image)
         r0 += rows
     if gate.size:

@@ -31,12 +31,13 @@ def add_block(x, eta, n, r0, rows, window, in_place, floor, part, sums, scratch,
     a = windows(x, n, r0, rows, ow, window, in_place, floor, scratch)
     b, at, pixels, size = flat(eta), (n * oh + r0) * ow * outputs, rows * ow, part.size // outputs
     a_rows, a_columns, c_rows = tables[1, :size], tables[0, :pixels], tables[2, :size]
+    zero = np.int64(0)
     if outputs <= 2 * lanes(b) and at + (pixels - 1) * outputs + 2 * lanes(b) <= eta.size:
         sum_rows(b, at, outputs, pixels, sums)
-        multiply_rows(a, a_rows, a_columns, b, at, outputs, part, 0, c_rows, outputs, sums, True)
+        multiply_rows(a, a_rows, a_columns, b, at, outputs, part, zero, c_rows, outputs, sums[:0])
     else:
         pack_rows(b, at, outputs, pixels, outputs, panels, sums)
-        multiply_rows(a, a_rows, a_columns, panels, 0, 0, part, 0, c_rows, outputs, sums, True)
+        multiply_rows(a, a_rows, a_columns, panels, zero, zero, part, zero, c_rows, outputs, sums[:0])
 
 
 @kernel

@@ -48,13 +48,13 @@ def panel_product(count, halves, rows, a, b, c, start):
     """Some rows of one panel of C, in tiles of `count` rows of `halves` half vectors.
 
     `rows` is (first, last), `a` (array, offsets of rows, of columns), `b` (array, first element, distance of rows), `c`
-    (array, first element, offsets of rows, columns), `start` (bias, its first element, whether to add to C instead).
+    (array, first element, offsets of rows, columns), `start` (bias, its first element).
     """
     (first, last), (a_, a_rows, a_columns), (b_, q, step), (c_, at, c_rows, columns) = rows, a, b, c
-    bias, j, accumulate = start
+    bias, j = start
     for i in range(first, last, count):
         a_tile, c_tile = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
-        tile = tile_load(c_, at, c_tile, columns, halves) if accumulate else tile_of(bias, j, count, halves)
+        tile = tile_of(bias, j, count, halves) if bias.size else tile_load(c_, at, c_tile, columns, halves)
         k = q
         for p in a_columns:
             tile = outer_add(tile, a_, a_tile, p, b_, k)
@@ -63,11 +63,12 @@ def panel_product(count, halves, rows, a, b, c, start):
 
 
 @serial
-def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias, accumulate):
-    """C = A @ B + bias, or C += A @ B, for n columns and for the rows of A and C that begin at the offsets given.
+def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias):
+    """C = A @ B + bias, or C += A @ B where `bias` is empty, for n columns and rows that begin at the offsets given.
 
     The elements of a row of A lie `a_columns` from its beginning. B lies in rows of `ldb` elements, n whole panels
-    wide, or is packed where `ldb` is 0. `bias` is as long as a packed row.
+    wide, or is packed where `ldb` is 0. `bias` is as long as a packed row. Constants are passed as `np.int64(0)`: for a
+    plain 0 numba would compile all of this once more.
     """
     v, depth, rows = lanes(b), a_columns.size, a_rows.size
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
@@ -77,7 +78,7 @@ def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias, accu
         for j in range(0, n, 2 * v):
             left, half = n - j, HALVES and 0 < (n - j) % v <= v // 2
             panel = b, b0 + (j if ldb else j * depth), ldb if ldb else panel_width(n, j, v)
-            to, start = (c, c0 + j, c_rows, min(2 * v, left)), (bias, j, accumulate)
+            to, start = (c, c0 + j, c_rows, min(2 * v, left)), (bias, j)
             if left > v:
                 if half and left < 2 * v:
                     panel_product(WIDE, 3, some, a_all, panel, to, start)
@@ -115,8 +116,8 @@ def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, columns, bias, tables):
     first, n = columns
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
-        start, at, more = a[k * a_col :], k * packed_row + first * depth, k > k0
-        multiply_rows(start, a_rows, a_columns[:depth], b, at, 0, c, c0 + first, c_rows, n, bias[first:], more)
+        some, at, start = a[k * a_col :], k * packed_row + first * depth, bias[first:] if k == k0 else bias[:0]
+        multiply_rows(some, a_rows, a_columns[:depth], b, at, np.int64(0), c, c0 + first, c_rows, n, start)
 
 
 @kernel

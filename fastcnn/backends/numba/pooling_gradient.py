@@ -59,18 +59,12 @@ def apart_rows(eta, index, rows, ksize, stride, past, image):
         if ksize == stride == 2:
             scale = fill(source, 1 / (2 * rows_in))
             apart_windows(source, offsets, at, whole, c, 2, scale, i, 2, target, to, step, past)
-        else:
-            scale = fill(source, 1 / (ksize * rows_in))
-            apart_windows(source, offsets, at, whole, c, ksize, scale, i, ksize, target, to, step, past)
-            for ow in range(whole if ksize < stride else 0):
-                clear(target, to + ow * step + ksize * c, to + (ow + 1) * step)
-        end = to + whole * step
-        if whole < ow_n:  # the last window, clipped
-            columns = w - whole * stride
+        for ow in range(whole if ksize == stride == 2 else 0, ow_n):  # any size, and the last window, clipped
+            columns, place = min(ksize, w - ow * stride), to + ow * step
             scale = fill(source, 1 / (columns * rows_in))
-            apart_windows(source, offsets, at + whole * c, 1, c, columns, scale, i, ksize, target, end, step, past)
-            end += columns * c
-        clear(target, end, to + w * c)
+            apart_windows(source, offsets, at + ow * c, 1, c, columns, scale, i, ksize, target, place, step, past)
+            clear(target, place + columns * c, min(to + w * c, place + step))
+        clear(target, to + min(w, ow_n * stride) * c, to + w * c)
 
 
 @serial
@@ -142,7 +136,7 @@ def gradient_rows(eta, index, rows, ksize, stride, past, image, line):
         if ksize == 3 and stride == 2:
             row_of_3_by_2(eta, index, n, ih, past, image, line)
         elif past:
-            overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, 0)
+            overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, np.int64(0))
             for t in range(0, length, lanes(line)):
                 stream(target, row * length + t, load(line, t))
         else:

@@ -69,7 +69,7 @@ def panel_outputs(v, v_step, u, q, u_step, panel, channels, bias, out, gate, gri
     a_rows, a_columns, c_rows = tables[0, :count], tables[1, :channels], tables[2 if width > lanes(v) else 3, :count]
     for g in range(elements):
         a, b, to = v[g * v_step :], q + g * u_step, g * count * width
-        multiply_rows(a, a_rows, a_columns, u, b, 0, m, to, c_rows, n, zeros, False)
+        multiply_rows(a, a_rows, a_columns, u, b, np.int64(0), m, to, c_rows, n, zeros)
     for t in range(count):
         i, at = (first + t) // tiles, (first + t) % tiles
         y, x = side * (at // columns), side * (at % columns)

@@ -62,7 +62,7 @@ def add_tiles(x, eta, corner, floor, grid, first, count, channels, part, sums, v
     a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
     for g in range(elements):
         a, to = v[g * v_step :], (g * inputs + channels[0]) * outputs
-        multiply_rows(a, a_rows, a_columns, e, g * e_step, 0, part, to, c_rows, outputs, sums, True)
+        multiply_rows(a, a_rows, a_columns, e, g * e_step, np.int64(0), part, to, c_rows, outputs, sums[:0])
 
 
 @kernel
@@ -121,7 +121,7 @@ def weights_of_block(x, eta, corner, floor, grid, total, channels, panel, dw, su
     step = part.size // elements
     for g in range(elements):
         a, n = v[g * v_step :], panel[1]
-        multiply_rows(a, a_rows, a_columns, e, g * e_step, 0, part, g * step, c_rows, n, zeros, False)
+        multiply_rows(a, a_rows, a_columns, e, g * e_step, np.int64(0), part, g * step, c_rows, n, zeros)
     for i in range(channels[1]):
         for t in range(0, panel[1], lane):
             count, to = panel[1] - t, (channels[0] + i) * eta.shape[3] + panel[0] + t
