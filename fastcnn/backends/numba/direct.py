@@ -13,7 +13,7 @@ import numpy as np
 
 from fastcnn.backends.numba.copying import crop, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
-from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
@@ -55,7 +55,7 @@ def windows(image, n, r0, rows, columns, window, in_place, floor, scratch):
     return scratch
 
 
-@serial
+@inline
 def rows_of_windows(
     image, n, r0, rows, first, width, window, in_place, floor, weights, ldb, bias, out, scratch, tables
 ):

@@ -19,7 +19,7 @@ from fastcnn.backends.numba.arithmetic import add
 from fastcnn.backends.numba.copying import clear, close_gate
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, product
 from fastcnn.backends.numba.im2col import run_of
-from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
@@ -60,7 +60,7 @@ def add_windows(cols, length, n, r0, rows, ow, window, band, channels, image):
             at += length
 
 
-@serial
+@inline
 def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate, cols, length, zeros, tables):
     """The rows `band` of image n, and its `channels` (first, number), whose weights begin at panels[q]."""
     (_, oh, ow, outputs), (_, h, w, c), (k, stride, before) = eta.shape, image.shape, window

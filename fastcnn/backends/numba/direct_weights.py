@@ -14,7 +14,7 @@ import numpy as np
 from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.direct import plan, windows
 from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
-from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import inline, kernel, prange, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import pack_rows, padded, sum_rows
 from fastcnn.backends.numba.simd import flat, lanes
@@ -24,7 +24,7 @@ MAX_TASKS = 16
 PART_BYTES = 32 << 20  # of all shares together
 
 
-@serial
+@inline
 def add_block(x, eta, n, r0, rows, window, in_place, floor, part, sums, scratch, panels, tables):
     """Add what `rows` rows of eta from r0 on, of image n, contribute to the gradients."""
     _, oh, ow, outputs = eta.shape

@@ -109,7 +109,7 @@ def even_share(total: int, largest: int, multiple: int = 1) -> int:
     return max(1, -(-total // max(1, tasks)))
 
 
-@serial
+@inline
 def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, columns, bias, tables):
     """C[rows, columns] = A[rows, k0:k1] @ B[k0:k1, columns] + bias, chunk by chunk; `columns` are (first, number)."""
     a_rows, c_rows, a_columns = tables[0, :rows], tables[1, :rows], tables[2]

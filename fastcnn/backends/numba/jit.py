@@ -87,8 +87,8 @@ def _njit(function: Callable, **options: object) -> Callable:
 
 
 def serial(function: Callable) -> Callable:
-    """Compile a function that kernels call."""
-    return _njit(function, nogil=True)
+    """Compile a function that kernels call, and nobody else."""
+    return _njit(function, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def inline(function: Callable) -> Callable:
@@ -110,7 +110,7 @@ def kernel(function: Callable) -> Callable:
     Launches take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once, and
     a kernel uses all threads anyway.
     """
-    compiled = _njit(function, parallel=True)
+    compiled = _njit(function, parallel=True, no_cfunc_wrapper=True)
 
     @functools.wraps(function)
     def launch(*args: object, work: int = SMALL_WORK, threads: int = 0) -> None:

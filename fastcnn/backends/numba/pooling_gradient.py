@@ -124,7 +124,7 @@ def row_of_3_by_2(eta, index, n, ih, past, image, carry):
             put(target, to + t, load_part(carry, t, c - t), c - t, past)
 
 
-@serial
+@inline
 def gradient_rows(eta, index, rows, ksize, stride, past, image, line):
     """Image rows first:last, counted over all images."""
     (_, h, w, c), (first, last), target = image.shape, rows, flat(image)
