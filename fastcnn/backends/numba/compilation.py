@@ -91,11 +91,11 @@ def run_convolutions(dtype: str) -> None:
 def run_others(dtype: str) -> None:
     x = np.ones((4, 8, 8, 2), dtype)
     kernels.col2im(kernels.im2col(x, 3, 1, (1, 1)), x.shape, 3, 1, (1, 1))
-    for ksize in (2, 16):  # offsets of one byte, and of four
-        image = np.ones((1, 16, 16, 2), dtype)
-        eta, index = kernels.max_pool_forward(image, ksize, 2)
+    for ksize, stride in ((2, 2), (2, 1), (17, 17), (17, 1)):  # offsets of one byte and of four; apart, overlapping
+        image = np.ones((1, 17, 17, 2), dtype)
+        eta, index = kernels.max_pool_forward(image, ksize, stride)
         assert index.dtype == pool_index_dtype(ksize)
-        kernels.max_pool_backward(eta, index, image.shape, ksize, 2)
+        kernels.max_pool_backward(eta, index, image.shape, ksize, stride)
     kernels.avg_pool_backward(kernels.avg_pool_forward(x, 2, 2), x.shape, 2, 2)
     for rows in (1, 8):  # few rows have a kernel of their own
         for depth in (8, 2048):  # and long sums one more

@@ -125,12 +125,9 @@ def row_of_3_by_2(eta, index, n, ih, past, image, carry):
 
 
 @inline
-def gradient_rows(eta, index, rows, ksize, stride, past, image, line):
+def overlapping_rows(eta, index, rows, ksize, stride, past, image, line):
     """Image rows first:last, counted over all images."""
     (_, h, w, c), (first, last), target = image.shape, rows, flat(image)
-    if ksize <= stride:
-        apart_rows(eta, index, rows, ksize, stride, past, image)
-        return
     for row in range(first, last):
         n, ih, length = row // h, row % h, w * c
         if ksize == 3 and stride == 2:
@@ -143,8 +140,21 @@ def gradient_rows(eta, index, rows, ksize, stride, past, image, line):
             overlapping_row(eta, index, n, ih, ksize, stride, h, w, target, row * length)
 
 
+# Two kernels, as each is compiled only where it is needed.
 @kernel
-def gradient_all(eta, index, ksize, stride, past, image, lines):
+def apart_all(eta, index, ksize, stride, past, image, threads):
+    rows, block = image.shape[0] * image.shape[1], rows_of_task(image)
+    count, counters = (rows + block - 1) // block, task_counters(threads)
+    for it in prange(threads):
+        thread = np.int64(it)
+        task = next_task(counters, thread, count)
+        while task < count:
+            apart_rows(eta, index, (task * block, min(rows, (task + 1) * block)), ksize, stride, past, image)
+            task = next_task(counters, thread, count)
+
+
+@kernel
+def overlapping_all(eta, index, ksize, stride, past, image, lines):
     rows, block = image.shape[0] * image.shape[1], rows_of_task(image)
     count, counters = (rows + block - 1) // block, task_counters(lines.shape[0])
     for it in prange(lines.shape[0]):
@@ -152,16 +162,19 @@ def gradient_all(eta, index, ksize, stride, past, image, lines):
         task = next_task(counters, thread, count)
         while task < count:
             some = task * block, min(rows, (task + 1) * block)
-            gradient_rows(eta, index, some, ksize, stride, past, image, lines[thread])
+            overlapping_rows(eta, index, some, ksize, stride, past, image, lines[thread])
             task = next_task(counters, thread, count)
 
 
 def backward(eta, index, image_shape, ksize, stride):
     """The gradient of a maximum, or of a mean where `index` is empty."""
     image = empty(image_shape, eta.dtype)
-    threads = threads_for(MOVE * image.size)
-    lines = empty((threads, image_shape[2] * image_shape[3] if ksize > stride else 0), eta.dtype)
-    gradient_all(eta, index, ksize, stride, streams(image), image, lines, threads=threads)
+    threads, past = threads_for(MOVE * image.size), streams(image)
+    if ksize <= stride:
+        apart_all(eta, index, ksize, stride, past, image, threads, threads=threads)
+    else:
+        lines = empty((threads, image_shape[2] * image_shape[3]), eta.dtype)
+        overlapping_all(eta, index, ksize, stride, past, image, lines, threads=threads)
     return image
 
 

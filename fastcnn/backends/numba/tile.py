@@ -100,19 +100,13 @@ def row_offsets(typingctx, table, first, last, count):
     rows = Rows(count.literal_value)
 
     def codegen(context, builder, signature, args):
-        value = cgutils.alloca_once(builder, rows.llvm_type)
-        full = builder.icmp_signed("<=", builder.add(args[1], ir.Constant(INDEX, rows.rows)), args[2])
-        end = builder.sub(args[2], ir.Constant(INDEX, 1))
-        with builder.if_else(full, likely=True) as (whole, cut):
-            for branch in (whole, cut):
-                with branch:
-                    for r in range(rows.rows):
-                        row = builder.add(args[1], ir.Constant(INDEX, r))
-                        if branch is cut:
-                            row = builder.select(builder.icmp_signed("<", row, end), row, end)
-                        offset = builder.load(address(context, builder, signature.args[0], args[0], row))
-                        builder.store(offset, cgutils.gep_inbounds(builder, value, 0, r))
-        return builder.load(value)
+        value, end = ir.Constant(rows.llvm_type, ir.Undefined), builder.sub(args[2], ir.Constant(INDEX, 1))
+        for r in range(rows.rows):
+            row = builder.add(args[1], ir.Constant(INDEX, r))
+            row = builder.select(builder.icmp_signed("<", row, end), row, end)
+            offset = builder.load(address(context, builder, signature.args[0], args[0], row))
+            value = builder.insert_value(value, offset, r)
+        return value
 
     return rows(table, types.intp, types.intp, count), codegen
 
