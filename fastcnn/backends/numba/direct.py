@@ -25,7 +25,7 @@ MIN_TASKS = 16  # fewer than that, and tasks are cut by output channels as well
 FEW_PIXELS = 1024  # with so few output pixels, packing the weights costs more than it saves
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def plan(shape, k, outputs, stride, padding, in_place):
     """(rows, columns) of the output, rows of one block, elements under its windows, and its tables of offsets: of
     pixels in the image, of the elements of a window, and of rows of `outputs` elements."""

@@ -131,7 +131,7 @@ def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, 
             task = next_task(counters, thread, count)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def plan(eta_shape, image_shape, k, lane, itemsize):
     """Channels of a task, rows of the image in a band, rows of pixels in a block, and the tables of offsets."""
     (batch, oh, ow, outputs), (_, h, _, c) = eta_shape, image_shape

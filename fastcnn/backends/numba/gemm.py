@@ -90,7 +90,7 @@ def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias):
                 panel_product(NARROW, 2, some, a_all, panel, to, start)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def offset_tables(*grids: tuple[int, int, int, int]) -> np.ndarray:
     """Tables of offsets for `multiply_rows`, one for each grid (rows, columns, distance of rows, of columns).
 

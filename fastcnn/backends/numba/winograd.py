@@ -172,7 +172,7 @@ def convolve_panels(
             task = next_task(counters, i, panels)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def plan(side, channels, out_shape, dtype):
     """(tiles in a row, tiles of an image), whether tiles are few, tiles of a block, outputs of a panel, elements
     of a thread's packed weights, u, v, m and edge, parts of u that are shared, and the tables of offsets."""
