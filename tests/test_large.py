@@ -51,6 +51,19 @@ def test_transformed_weights_that_all_threads_share(limit, rng, side, shape):
         np.testing.assert_allclose(back, exact, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("side", [2, 4])
+@pytest.mark.parametrize("shape", [(20, 9, 11, 70), (1, 5, 4, 70), (40, 13, 9, 5)])
+def test_a_weight_gradient_in_cuts_and_shares(rng, side, shape):
+    """More channels than one task takes, so many tiles that they are shared out, and so few that they are not."""
+    x, eta = whole_numbers(rng, *shape), whole_numbers(rng, *shape[:3], 131)
+    results = {}
+    for algorithm in ("winograd", "im2col"):
+        with conv_algorithm(algorithm), tile_side(side):
+            results[algorithm] = kernels.conv_weight_gradient(x, eta, 3, 1, (1, 1), True)
+    for fast, exact in zip(*results.values(), strict=True):
+        np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("ksize", [2, 3, 5])
 def test_an_input_gradient_in_bands_and_parts(limit, rng, ksize, stride):

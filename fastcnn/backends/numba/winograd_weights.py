@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
-from fastcnn.backends.numba.arithmetic import add
 from fastcnn.backends.numba.copying import clear, lowest
-from fastcnn.backends.numba.gemm import multiply_rows, offset_tables
+from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
@@ -23,10 +22,9 @@ from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
 
-TILES = {2: 64, 4: 48}  # of one block: each element of a sum is loaded and stored once for so many multiply-adds
+TILES = {2: 64, 4: 48}  # of one block, by their side: multiply-adds for each load and store of a sum
 MAX_TASKS = 8
-CUT = 64  # input channels of one task, or a multiple
-PART_BYTES = 1 << 20  # of the sums of one task: they stay in the L2 cache
+CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
 gradient_tile2, weight_tile2 = tiles2.gradient_tile, tiles2.weight_tile
 gradient_tile4, weight_tile4 = tiles4.gradient_tile, tiles4.weight_tile
 
@@ -53,80 +51,32 @@ def gradient_tiles(eta, grid, first, count, panel, e, step, sums, work):
 
 
 @serial
-def add_tiles(x, eta, corner, floor, grid, first, count, channels, part, sums, v, width, e, edge, tables):
-    """Add what `count` tiles from number `first` on contribute to the weights of some input `channels`."""
-    inputs, outputs, elements = x.shape[3], eta.shape[3], (grid[0] + 2) ** 2
-    v_step, e_step, work = v.size // elements, e.size // elements, edge[elements * width :]
+def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memory, tables):
+    """Add the transformed gradient that `tiles` contribute to the weights between input `channels` and outputs `panel`,
+    all three (first, number), to `part`, or store it there where `start` holds zeros instead of nothing.
+
+    `image` is (x, corner, floor) and `memory` (v, e, edge, part).
+    """
+    (x, corner, floor), (v, e, edge, part), elements, (first, count) = image, memory, (grid[0] + 2) ** 2, tiles
+    v_step, e_step, step, work = v.size // elements, e.size // elements, part.size // elements, edge[elements * width :]
     input_tiles(x, corner, grid, first, count, floor, channels, v, v_step, width, edge)
-    gradient_tiles(eta, grid, first, count, (0, outputs), e, e_step, sums, work)
+    gradient_tiles(eta, grid, first, count, panel, e, e_step, sums, work)
     a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
     for g in range(elements):
-        a, to = v[g * v_step :], (g * inputs + channels[0]) * outputs
-        multiply_rows(a, a_rows, a_columns, e, g * e_step, np.int64(0), part, to, c_rows, outputs, sums[:0])
-
-
-@kernel
-def add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width, e, edge, tables):
-    """parts[s], sums[s] = the transformed weight gradient, and the bias gradient, of share s of all blocks of tiles.
-
-    A task is a share and `cut` input channels.
-    """
-    total, shares, inputs, outputs = eta.shape[0] * grid[2], parts.shape[0], x.shape[3], eta.shape[3]
-    blocks, cuts = (total + block - 1) // block, (inputs + cut - 1) // cut
-    tasks, counters = shares * cuts, task_counters(v.shape[0])
-    for it in prange(v.shape[0]):
-        i = np.int64(it)
-        task = next_task(counters, i, tasks)
-        while task < tasks:
-            s, c = task // cuts, task % cuts * cut
-            channels, part, db = (c, min(cut, inputs - c)), parts[s], sums[task]
-            clear(db, 0, db.size)
-            for g in range((grid[0] + 2) ** 2):
-                at = (g * inputs + c) * outputs
-                clear(part, at, at + channels[1] * outputs)
-            for k in range(s * blocks // shares, (s + 1) * blocks // shares):
-                first = k * block
-                count = min(block, total - first)
-                add_tiles(
-                    x, eta, corner, floor, grid, first, count, channels, part, db, v[i], width, e[i], edge[i], tables
-                )
-            task = next_task(counters, i, tasks)
-
-
-@serial
-def weights_back(parts, size, side, t, dw, work):
-    """The sum of all shares, and G' m G, for one vector of the `size` pairs of channels."""
-    count, v, elements = size - t, lanes(dw), (side + 2) ** 2
-    for g in range(elements):
-        total = load_part(parts, g * size + t, count)
-        for s in range(1, parts.size // (elements * size)):
-            total = add(total, load_part(parts, (s * elements + g) * size + t, count))
-        store(work, g * v, total)
-    if side == 4:
-        weight_tile4(work, dw, t, size, count)
-    else:
-        weight_tile2(work, dw, t, size, count)
-
-
-@serial
-def weights_of_block(x, eta, corner, floor, grid, total, channels, panel, dw, sums, part, v, width, e, edge, tables):
-    """The gradient of the weights between some input `channels` and outputs `panel`, both (first, number), where all
-    tiles are one block: products and transforms stay in the cache."""
-    size, lane, side, elements = x.shape[3] * eta.shape[3], lanes(v), grid[0], (grid[0] + 2) ** 2
-    v_step, e_step, work = v.size // elements, e.size // elements, edge[elements * width :]
-    zeros = np.zeros((panel[1] // (2 * lane) + 1) * 2 * lane, v.dtype)
-    input_tiles(x, corner, grid, 0, total, floor, channels, v, v_step, width, edge)
-    gradient_tiles(eta, grid, 0, total, panel, e, e_step, sums, work)
-    a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :total]
-    step = part.size // elements
-    for g in range(elements):
         a, n = v[g * v_step :], panel[1]
-        multiply_rows(a, a_rows, a_columns, e, g * e_step, np.int64(0), part, g * step, c_rows, n, zeros)
+        multiply_rows(a, a_rows, a_columns, e, g * e_step, np.int64(0), part, g * step, c_rows, n, start)
+
+
+@serial
+def weights_back(part, side, channels, panel, outputs, dw, work):
+    """dw = G' m G for the transformed gradient m of these pairs of channels."""
+    elements, lane, size = (side + 2) ** 2, lanes(dw), dw.size // 9
+    step = part.size // elements
     for i in range(channels[1]):
         for t in range(0, panel[1], lane):
-            count, to = panel[1] - t, (channels[0] + i) * eta.shape[3] + panel[0] + t
+            count, to = panel[1] - t, (channels[0] + i) * outputs + panel[0] + t
             for g in range(elements):
-                store(work, g * lane, load_part(part, g * step + c_rows[i] + t, count))
+                store(work, g * lane, load_part(part, g * step + i * CUT[1] + t, count))
             if side == 4:
                 weight_tile4(work, dw, to, size, count)
             else:
@@ -134,75 +84,47 @@ def weights_of_block(x, eta, corner, floor, grid, total, channels, panel, dw, su
 
 
 @kernel
-def weights_of_few(x, eta, corner, floor, grid, cut, dw, sums, parts, v, width, e, edge, tables):
-    """`weights_of_block` for all pairs of `cut` inputs and `cut` outputs; sums[i] = the bias gradient of inputs i."""
-    inputs, outputs, total = x.shape[3], eta.shape[3], eta.shape[0] * grid[2]
-    down, across = (inputs + cut - 1) // cut, (outputs + cut - 1) // cut
-    tasks, counters = down * across, task_counters(v.shape[0])
+def add_all_tiles(x, eta, corner, floor, grid, block, cut, dw, sums, parts, v, width, e, edge, tables):
+    """dw[s] = the weight gradient of share s of all blocks of tiles; sums[s, c] = the bias gradient, whatever c.
+
+    A task is a share and `cut` (input, output) channels: it transforms their tiles, and the sum of the products back.
+    """
+    inputs, outputs, total, shares = x.shape[3], eta.shape[3], eta.shape[0] * grid[2], dw.shape[0]
+    blocks, down = (total + block - 1) // block, (inputs + cut[0] - 1) // cut[0]
+    across, counters, zeros = (outputs + cut[1] - 1) // cut[1], task_counters(v.shape[0]), np.zeros(2 * cut[1], v.dtype)
+    tasks = shares * down * across
     for it in prange(v.shape[0]):
         i = np.int64(it)
-        task = next_task(counters, i, tasks)
+        image, memory, task = (x, corner, floor), (v[i], e[i], edge[i], parts[i]), next_task(counters, i, tasks)
         while task < tasks:
-            c, j = task // across * cut, task % across * cut
-            channels, panel, db = (c, min(cut, inputs - c)), (j, min(cut, outputs - j)), sums[task // across, j:]
+            s, c, j = task // (down * across), task // across % down, task % across * cut[1]
+            channels, panel = (c * cut[0], min(cut[0], inputs - c * cut[0])), (j, min(cut[1], outputs - j))
+            db, start, first, last = sums[s, c, j:], zeros, s * blocks // shares, (s + 1) * blocks // shares
             clear(db, 0, panel[1])
-            weights_of_block(
-                x,
-                eta,
-                corner,
-                floor,
-                grid,
-                total,
-                channels,
-                panel,
-                dw,
-                db,
-                parts[i],
-                v[i],
-                width,
-                e[i],
-                edge[i],
-                tables,
-            )
-            task = next_task(counters, i, tasks)
-
-
-@kernel
-def all_weights_back(parts, size, side, dw, work):
-    v = lanes(dw)
-    tasks, counters = (size + v - 1) // v, task_counters(work.shape[0])
-    for it in prange(work.shape[0]):
-        i = np.int64(it)
-        task = next_task(counters, i, tasks)
-        while task < tasks:
-            weights_back(parts, size, side, task * v, dw, work[i])
+            for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
+                tiles = k * block, min(block, total - k * block)
+                add_block(image, eta, grid, tiles, channels, panel, start, db, width, memory, tables)
+                start = zeros[:0]
+            weights_back(parts[i], grid[0], channels, panel, outputs, dw[s], edge[i])
             task = next_task(counters, i, tasks)
 
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
     (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
-    size, lane, packed, side = inputs * outputs, vector_lanes(dtype), padded(outputs, dtype), choose_side(oh, ow)
+    size, lane, side = inputs * outputs, vector_lanes(dtype), choose_side(oh, ow)
     rows, columns, elements = -(-oh // side), -(-ow // side), (side + 2) ** 2
     total = batch * rows * columns
-    threads, block = threads_for(total * elements * size), max(1, min(TILES[side], total))
+    threads, block = threads_for(total * elements * size), even_share(total, TILES[side])
     corner, grid, floor = (-padding[0], -padding[0]), (side, columns, rows * columns), lowest(x, rectify)
-    few = total <= block
-    cut = min(inputs, CUT if few else max(CUT, PART_BYTES // (elements * outputs * x.itemsize) // CUT * CUT))
-    cuts, width, e_width = (
-        -(-inputs // cut),
-        -(-cut // lane) * lane,
-        padded(min(outputs, CUT), dtype) if few else packed,
-    )
+    down, across = -(-inputs // CUT[0]), -(-outputs // CUT[1])
+    shares, most = max(1, min(-(-total // block), MAX_TASKS // (down * across))), min(inputs, CUT[0])
+    width, e_width = -(-most // lane) * lane, padded(min(outputs, CUT[1]), dtype)
     v, e = (empty((threads, elements * (block * channels + lane)), dtype) for channels in (width, e_width))
-    edge, dw = empty((threads, elements * (width + lane)), dtype), empty((9 * size,), dtype)
-    tables = offset_tables((1, cut, 0, 1), (cut, 1, CUT if few else outputs, 0), (block, 1, width, 0))
-    if few:
-        parts, sums = empty((threads, elements * CUT * cut), dtype), empty((cuts, packed), dtype)
-        weights_of_few(x, eta, corner, floor, grid, CUT, dw, sums, parts, v, width, e, edge, tables, threads=threads)
-        return dw.reshape(3, 3, inputs, outputs), sums[0, :outputs]
-    shares = max(1, min(-(-total // block), MAX_TASKS // cuts))
-    parts, sums = empty((shares, elements * size), dtype), empty((shares * cuts, packed), dtype)
-    add_all_tiles(x, eta, corner, floor, grid, block, cut, parts, sums, v, width, e, edge, tables, threads=threads)
-    memory = empty((threads, elements * lane), dtype)
-    all_weights_back(parts.reshape(-1), size, side, dw, memory, threads=threads)
-    return dw.reshape(3, 3, inputs, outputs), sums[::cuts].sum(axis=0)[:outputs]
+    parts, edge = (empty((threads, elements * length), dtype) for length in (most * CUT[1], width + lane))
+    dw, sums = empty((shares, 9 * size), dtype), empty((shares, down, padded(outputs, dtype)), dtype)
+    tables = offset_tables((1, most, 0, 1), (most, 1, CUT[1], 0), (block, 1, width, 0))
+    add_all_tiles(x, eta, corner, floor, grid, block, CUT, dw, sums, parts, v, width, e, edge, tables, threads=threads)
+    total = dw[0] if shares == 1 else empty((9 * size,), dtype)
+    if shares > 1:
+        sum_parts(dw, total, work=dw.size)
+    return total.reshape(3, 3, inputs, outputs), sums[:, 0, :outputs].sum(axis=0)
