@@ -87,7 +87,9 @@ def largest_num_threads() -> int:
     return max(_threads or 0, _environment_threads())
 
 
+@functools.cache
 def _environment_threads() -> int:
+    """What `FASTCNN_NUM_THREADS` asks for, or 0; read once: every kernel asks."""
     text = os.environ.get("FASTCNN_NUM_THREADS", "").strip()
     if text and not (text.isdecimal() and 1 <= int(text) <= MAX_THREADS):
         raise ValueError(

@@ -6,6 +6,7 @@ which argument, what was expected, what was received.
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import os
@@ -185,6 +186,16 @@ def conv_output_size(size: int, ksize: int, stride: int, padding: tuple[int, int
     With the padding of `SAME`, ``ksize - 1`` in all, this is ``ceil(size / stride)``.
     """
     return (size + padding[0] + padding[1] - ksize) // stride + 1
+
+
+@functools.lru_cache(maxsize=256)
+def conv_output_shape(
+    image_shape: tuple[int, ...], weights_shape: tuple[int, ...], stride: int, method: str
+) -> tuple[int, ...]:
+    """(batch, OH, OW, O) of a convolution; kept, as a layer checks each gradient against it."""
+    (batch, *sizes, _), ksize = image_shape, weights_shape[0]
+    oh, ow = (conv_output_size(size, ksize, stride, conv_padding(ksize, method)) for size in sizes)
+    return batch, oh, ow, weights_shape[3]
 
 
 def check_window(owner: str, ksize: int, image_shape: Sequence[int]) -> None:

@@ -86,6 +86,18 @@ def threads(count):
         runtime.limit_blas(runtime.get_num_threads())
 
 
+@pytest.fixture
+def threads_variable(monkeypatch):
+    """``threads_variable(text)`` sets FASTCNN_NUM_THREADS for one test; the package reads it once in a process."""
+
+    def change(text):
+        monkeypatch.setenv("FASTCNN_NUM_THREADS", text)
+        runtime._environment_threads.cache_clear()
+
+    yield change
+    runtime._environment_threads.cache_clear()
+
+
 @contextlib.contextmanager
 def conv_algorithm(name):
     """Convolutions by the algorithm `name` inside a ``with`` block."""

@@ -104,13 +104,13 @@ def test_a_disk_that_fills_up_during_the_training(main, tmp_path, monkeypatch, c
     assert os.listdir(tmp_path) == ["temp"]
 
 
-def test_more_threads_than_the_pool_of_this_process(main, capsys, monkeypatch):
+def test_more_threads_than_the_pool_of_this_process(main, capsys, threads_variable):
     """Its size is fixed when numba is imported."""
     pytest.importorskip("numba")
     assert main(["info", "--threads", "1000"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("fastcnn info: error: argument --threads must be at most ") and "set_num" not in error
-    monkeypatch.setenv("FASTCNN_NUM_THREADS", "1000")
+    threads_variable("1000")
     assert main(["info"]) == 2
     assert capsys.readouterr().err.startswith("fastcnn info: error: FASTCNN_NUM_THREADS must be at most ")
 

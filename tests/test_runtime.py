@@ -44,7 +44,7 @@ def test_results_are_bitwise_equal_at_every_thread_count():
     assert len(lines) == 10 and len(set(lines)) == 2  # one digest for each dtype
 
 
-def test_num_threads(monkeypatch):
+def test_num_threads(threads_variable):
     assert fastcnn.get_num_threads() == runtime.available_cores()
     with threads(1):
         assert fastcnn.get_num_threads() == 1
@@ -54,9 +54,9 @@ def test_num_threads(monkeypatch):
         from fastcnn.backends.numba import jit
 
         assert jit.numba.get_num_threads() == 1
-    monkeypatch.setenv("FASTCNN_NUM_THREADS", "3")
+    threads_variable("3")
     assert fastcnn.get_num_threads() == 3
-    monkeypatch.setenv("FASTCNN_NUM_THREADS", "many")
+    threads_variable("many")
     with pytest.raises(ValueError, match=r"`FASTCNN_NUM_THREADS` must be an integer from 1 to 1024. Received .*'many'"):
         fastcnn.get_num_threads()
     for wrong in (0, -1, 1.5, True, "2", 1025):

@@ -14,7 +14,7 @@ import numpy as np
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.attributes import Parameter
 from fastcnn.runtime import layer_dtype
-from fastcnn.shapes import check_array, check_number, check_shape, real_array, received, shape_text
+from fastcnn.shapes import check_array, check_number, check_shape, received, shape_text
 
 
 class Layer:
@@ -102,7 +102,6 @@ class Layer:
         batch = self.last_batch()
         if batch is None:
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `forward` first")
-        eta = real_array(self.name, "eta", eta)
         return check_array(self.name, "eta", eta, (batch, *self.output_shape[1:]), self.dtype, any_batch=False)
 
     def last_batch(self) -> int | None:

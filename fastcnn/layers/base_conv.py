@@ -19,6 +19,7 @@ from fastcnn.shapes import (
     check_int,
     check_shape,
     check_window,
+    conv_output_shape,
     conv_output_size,
     conv_padding,
     real_array,
@@ -97,9 +98,7 @@ class Conv2D(WeightedLayer):
         return conv_padding(self.ksize, self.method)
 
     def compute_output_shape(self) -> tuple[int, ...]:
-        batch, *sizes, _ = self.input_shape
-        oh, ow = (conv_output_size(size, self.ksize, self.stride, self.padding) for size in sizes)
-        return batch, oh, ow, self.output_channels
+        return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.method)
 
     def forward(self, x: Any) -> np.ndarray:
         self.rectified = False
