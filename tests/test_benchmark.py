@@ -62,7 +62,7 @@ def test_contestants_take_turns_in_processes_of_their_own():
     with turns.Contest(["numba", "numpy", "copy"]) as contest:
         seconds = contest.measure("predict_lenet", rounds=2)
         assert list(seconds) == ["numba", "numpy"]  # a copy of predictions there is not
-        assert all(len(times[""]) >= 2 and min(times[""]) > 0 for times in seconds.values())
+        assert all(len(turns_[""]) == 2 and min(map(min, turns_[""])) > 0 for turns_ in seconds.values())
         with pytest.raises(ValueError, match=r"bench: `workload` must be one of .*. Received workload='resnet'"):
             contest.measure("resnet")
     assert not any(process.is_alive() for process in contest.processes)
@@ -71,17 +71,29 @@ def test_contestants_take_turns_in_processes_of_their_own():
 
 
 def test_the_fastest_variant_counts_by_its_median():
-    assert turns.fastest({"a": [1.0, 9.0, 9.0], "b": [3.0, 4.0, 5.0]}) == ("b", 4.0)
+    assert turns.fastest({"a": [[1.0, 9.0], [9.0]], "b": [[3.0, 4.0, 5.0]]}) == ("b", [3.0, 4.0, 5.0])
     workload = workloads.Workload("w", "g", {}, flops=8 * 10**9)
-    seconds = {"numba": {"": [2.0, 1.0, 9.0]}, "torch": {"NCHW": [8.0], "channels_last": [4.0]}}
+    seconds = {"numba": {"": [[2.0, 1.0, 9.0]]}, "torch": {"NCHW": [[8.0]], "channels_last": [[4.0]]}}
     found = report.result(workload, seconds)
     assert found["numba"]["median_ms"] == 2000 and found["numba"]["min_ms"] == 1000
     assert found["torch"]["variant"] == "channels_last" and found["torch"]["ratio"] == 2
     assert found["torch"]["GFLOP/s"] == 2
 
 
+def test_contestants_are_compared_turn_by_turn():
+    """The machine is three times slower in the second turn and the third, and the original has only the first."""
+    seconds = {
+        "numba": {"": [[1.0, 1.0], [3.0], [3.0]]},
+        "torch": {"": [[2.0], [6.0], [6.0]]},
+        "original": {"": [[9.0]]},
+    }
+    found = report.result(workloads.WORKLOADS["lenet"], seconds)
+    assert [facts["ratio"] for facts in found.values()] == [1, 2, 9]
+    assert found["numba"]["turns_ms"] == [1000, 3000, 3000]
+
+
 def test_the_summary():
-    times = {"numba": {"median_ms": 1.0}, "torch": {"median_ms": 3.0}, "sgemm": {"median_ms": 2.0}}
+    times = {who: {"median_ms": ms, "turns_ms": [ms]} for who, ms in (("numba", 1.0), ("torch", 3.0), ("sgemm", 2.0))}
     shape = workloads.CONVOLUTIONS[0].name
     results = {f"{shape}_{way}": times for way in ("forward", "input", "weights")} | {"lenet": times}
     found = report.summary(results)

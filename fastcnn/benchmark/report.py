@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from fastcnn.benchmark.turns import fastest
+from fastcnn.benchmark.turns import fastest, times_slower
 from fastcnn.benchmark.workloads import CONVOLUTIONS, WORKLOADS, Workload
 
 TIMED_GROUPS = tuple(dict.fromkeys(workload.group for workload in WORKLOADS.values()))
 WHOLE_GROUPS = ("startup", "memory")
+WAYS = ("forward", "input", "weights")
 HEADER = f"{'workload':<38} {'contestant':<20} {'median ms':>10} {'min ms':>10} {'ratio':>7} {'rate':>11}"
 
 
-def result(workload: Workload, seconds: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """For each contestant the median and smallest milliseconds of its fastest variant, the ratio of its median to that
-    of the first contestant, and the rate in GFLOP/s or GB/s."""
+def result(workload: Workload, seconds: dict[str, dict[str, list[list[float]]]]) -> dict[str, Any]:
+    """For each contestant the median and smallest milliseconds of its fastest variant and the median of each turn, how
+    many times slower than the first contestant it is, and the rate in GFLOP/s or GB/s."""
     found: dict[str, Any] = {}
-    first = None
+    first: list[float] = []
     for name, variants in seconds.items():
-        variant, median = fastest(variants)
-        first = first or median
-        facts = {"variant": variant, "median_ms": median * 1e3, "min_ms": min(variants[variant]) * 1e3}
-        facts |= {"runs": len(variants[variant]), "ratio": median / first}
+        variant, runs = fastest(variants)
+        median, turns = statistics.median(runs), [statistics.median(turn) * 1e3 for turn in variants[variant]]
+        facts = {"variant": variant, "median_ms": median * 1e3, "min_ms": min(runs) * 1e3, "runs": len(runs)}
+        first = first or turns
+        facts |= {"turns_ms": turns, "ratio": times_slower(turns, first)}
         for unit, amount in (("GFLOP/s", workload.flops), ("GB/s", workload.bytes)):
             if amount:
                 facts[unit] = amount / median / 1e9
@@ -51,7 +54,8 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
 
     def over(name: str, rival: str, of: str = "numba") -> float | None:
         found = results.get(name, {})
-        return found[rival]["median_ms"] / found[of]["median_ms"] if rival in found and of in found else None
+        known = rival in found and of in found
+        return times_slower(found[rival]["turns_ms"], found[of]["turns_ms"]) if known else None
 
     found: dict[str, dict[str, float]] = {}
 
@@ -66,10 +70,11 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
     add("two threads: times faster than one", {"vgg_small": over("vgg_small", "numba-1")})
     shapes = {}
     for shape in CONVOLUTIONS:
-        ways = [results.get(f"{shape.name}_{way}", {}) for way in ("forward", "input", "weights")]
+        ways = [results.get(f"{shape.name}_{way}", {}) for way in WAYS]
         if all("torch" in way and "numba" in way for way in ways):
-            times = [sum(way[who]["median_ms"] for way in ways) for who in ("torch", "numba")]
-            shapes[shape.name] = times[0] / times[1]
+            ours = [way["numba"]["median_ms"] for way in ways]
+            theirs = [own * over(f"{shape.name}_{way}", "torch") for own, way in zip(ours, WAYS, strict=True)]
+            shapes[shape.name] = sum(theirs) / sum(ours)
     if shapes:
         shapes["geometric mean"] = geometric_mean(shapes.values())
     add("convolutions, forward and both gradients: times faster than torch", shapes)

@@ -1,8 +1,10 @@
 """Who works when: each contestant in a process of its own, and only one at a time.
 
-Contestants take turns (A B A B), so that a machine that slows down slows all of them; what counts is the ratio of their
-medians. In one process for all, the threads of BLAS spin for milliseconds after a NumPy step and take the cores from
-whoever is next: the numba step came out at 2 to 3 times what it takes alone.
+Contestants take turns (A B A B), so that a machine that slows down slows all of them. What counts is the median of
+their ratios turn by turn: a shared machine is slow for seconds at a time, in half of one's turns and a third of
+another's, and the ratio of medians differed twofold from run to run. In one process for all, the threads of BLAS spin
+for milliseconds after a NumPy step and take the cores from whoever is next: the numba step came out at 2 to 3 times
+what it takes alone.
 """
 
 from __future__ import annotations
@@ -118,11 +120,11 @@ class Contest:
             raise answer
         return answer
 
-    def measure(self, workload: str, rounds: int = 10) -> dict[str, dict[str, list[float]]]:
-        """Seconds of each run of `workload`, by contestant and variant: `rounds` turns; the original runs once."""
+    def measure(self, workload: str, rounds: int = 10) -> dict[str, dict[str, list[list[float]]]]:
+        """Seconds of each run of `workload` by contestant, variant and turn: `rounds` turns; the original runs once."""
         check_choice("bench", "workload", workload, WORKLOADS)
         names = [name for name in self.connections if name in WORKLOADS[workload].make]
-        seconds: dict[str, dict[str, list[float]]] = {}
+        seconds: dict[str, dict[str, list[list[float]]]] = {}
         runs = {}
         for name in names:
             seconds[name] = {variant: [] for variant in self.ask(name, workload)}
@@ -136,17 +138,16 @@ class Contest:
                     continue
                 time.sleep(PAUSE)
                 for variant, times in self.ask(name, runs.get(name, 1)).items():
-                    seconds[name][variant] += times
+                    seconds[name][variant].append(times)
         return seconds
 
 
-def fastest(variants: dict[str, list[float]]) -> tuple[str, float]:
-    """The variant with the smallest median, and that median in seconds."""
-    return min(((name, statistics.median(times)) for name, times in variants.items()), key=lambda pair: pair[1])
+def fastest(variants: dict[str, list[list[float]]]) -> tuple[str, list[float]]:
+    """The variant with the smallest median of all runs, and these runs in seconds."""
+    runs = {name: [seconds for turn in turns for seconds in turn] for name, turns in variants.items()}
+    return min(runs.items(), key=lambda pair: statistics.median(pair[1]))
 
 
-def ratios(seconds: dict[str, dict[str, list[float]]]) -> dict[str, float]:
-    """How many times longer each contestant takes than the first, by medians of its fastest variant."""
-    medians = {name: fastest(variants)[1] for name, variants in seconds.items()}
-    first = next(iter(medians.values()))
-    return {name: median / first for name, median in medians.items()}
+def times_slower(turns: list[float], others: list[float]) -> float:
+    """The median, turn by turn, of the quotient of two contestants' medians; where one had fewer turns, of those."""
+    return statistics.median(mine / theirs for mine, theirs in zip(turns, others, strict=False))

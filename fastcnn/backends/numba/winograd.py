@@ -29,9 +29,7 @@ from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
 from fastcnn.shapes import conv_output_size
 
-OWN_BYTES = (
-    1 << 20
-)  # of transformed weights that each thread makes for itself: reading them from another core takes longer
+OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
 output_tile2, weight_column2 = tiles2.output_tile, tiles2.weight_column
 output_tile4, weight_column4 = tiles4.output_tile, tiles4.weight_column
