@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 import naive
 from conftest import BACKENDS, conv_algorithm, run_python, tile_side
 from fastcnn.backends import KERNELS, pool_index_dtype
+from fastcnn.backends.numba import jit
+from fastcnn.backends.numba.width import VECTOR_BYTES
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # relative to the sum of absolute terms: sums of up to some 300 terms
@@ -283,13 +285,41 @@ def test_kernels_stay_inside_their_arrays():
 @pytest.mark.parametrize(("bits", "dtype"), [(32, "float32"), (128, "float64"), (256, "float32"), (512, "float64")])
 def test_kernels_at_other_vector_widths(bits, dtype):
     """32 bits are one lane: scalar code. The widest is what the processor has, or what LLVM makes of it."""
+    if bits == 8 * VECTOR_BYTES:
+        pytest.skip("the processor's own width: the test above")
     done = run_python(FENCED, dtype, FASTCNN_VECTOR_BITS=str(bits))
     assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
+    assert done.stdout.startswith(f"vectors of {bits} bits\n")
 
 
 def test_an_unknown_vector_width_is_refused():
     done = run_python("-c", "import fastcnn.backends.numba", FASTCNN_VECTOR_BITS="100")
     assert "FASTCNN_VECTOR_BITS must be one of 32, 128, 256, 512. Received FASTCNN_VECTOR_BITS='100'" in done.stderr
+
+
+def test_a_cache_for_each_vector_width(monkeypatch, tmp_path):
+    """Whatever numba takes two processors for: kernels use memory that is allocated by this width."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    own = jit.cache_folder()
+    assert own == jit.cache_folder()
+    monkeypatch.setattr(jit, "VECTOR_BYTES", 8)
+    assert own != jit.cache_folder()
+
+
+def test_what_no_layer_asks_for(rng):
+    """Pixels without a window, and windows wider than the image."""
+    numpy_, numba_ = MODULES["numpy"], MODULES["numba"]
+    weights, eta = rng.standard_normal((1, 1, 3, 2)), rng.standard_normal((2, 6, 7, 2))
+    for padding, image in (((1, 1), (2, 4, 5, 3)), ((0, 0), (2, 6, 7, 3))):
+        expected = numpy_.conv_input_gradient(eta, weights, image, 1, padding)
+        np.testing.assert_allclose(numba_.conv_input_gradient(eta, weights, image, 1, padding), expected, atol=1e-14)
+    x = rng.standard_normal((1, 5, 1, 3))
+    for ksize in (2, 3):
+        for expected, got in zip(
+            numpy_.max_pool_forward(x, ksize, 1), numba_.max_pool_forward(x, ksize, 1), strict=True
+        ):
+            np.testing.assert_array_equal(got, expected)
+        np.testing.assert_allclose(numba_.avg_pool_forward(x, ksize, 1), numpy_.avg_pool_forward(x, ksize, 1))
 
 
 @pytest.mark.parametrize("module", BACKENDS)

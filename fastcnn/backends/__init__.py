@@ -72,5 +72,5 @@ def pool_index_dtype(ksize: int) -> str:
 
 
 def pool_no_index(ksize: int) -> int:
-    """The offset that no pixel of a window has: the gradient goes nowhere."""
-    return 255 if ksize * ksize < 256 else 2**31 - 1
+    """The offset that no pixel of a window has: the gradient goes nowhere. A number that float32 can hold."""
+    return 255 if ksize * ksize < 256 else 2**30

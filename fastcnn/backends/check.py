@@ -8,7 +8,6 @@ nearly zero is held to the size of what was added, and a single copied value to 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,24 +56,18 @@ def compare(name: str, args: tuple, expected: np.ndarray, got: np.ndarray, terms
 def local(name: str, args: tuple, terms: Any) -> Any:
     """The terms that an error is measured by. Winograd's algorithm adds neighbouring pixels, or weights, that cancel
     out again: there it is the largest of them for each channel."""
-    if name not in AXES or fast.conv.choose(*AXES[name][0](args)) != "winograd":
+    algorithm, axes = CONVOLUTIONS.get(name, (None, ()))
+    if algorithm is None or algorithm(*args) != "winograd":
         return terms
-    spread = functools.partial(np.max, axis=AXES[name][1], keepdims=True)
+    spread = functools.partial(np.max, axis=axes, keepdims=True)
     return (spread(terms[0]), *terms[1:]) if isinstance(terms, tuple) else spread(terms)
 
 
-def pixels(images: np.ndarray) -> int:
-    return math.prod(images.shape[:3])
-
-
-# For each convolution: the arguments of `choose` from its own, and the axes that a tile covers.
-AXES: dict[str, tuple[Callable, tuple[int, int]]] = {
-    "conv_forward": (lambda args: (args[1].shape[0], args[3], *args[1].shape[2:], pixels(args[0])), (1, 2)),
-    "conv_input_gradient": (lambda args: (args[1].shape[0], args[3], *args[1].shape[2:], pixels(args[0])), (1, 2)),
-    "conv_weight_gradient": (
-        lambda args: (args[2], args[3], args[0].shape[3], args[1].shape[3], pixels(args[1])),
-        (0, 1),
-    ),
+# For each convolution: which algorithm computes it, and the axes that a tile covers.
+CONVOLUTIONS = {
+    "conv_forward": (fast.conv.forward_algorithm, (1, 2)),
+    "conv_input_gradient": (fast.conv.input_gradient_algorithm, (1, 2)),
+    "conv_weight_gradient": (fast.conv.weight_gradient_algorithm, (0, 1)),
 }
 
 

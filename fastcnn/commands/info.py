@@ -25,16 +25,18 @@ def version(package: str) -> str:
 
 def numba_facts() -> dict[str, Any]:
     """What only the numba backend knows; its threading layer is chosen when a kernel first runs, so one does."""
+    import llvmlite.binding as llvm
     import numpy as np
 
-    from fastcnn.backends.numba import jit, relu_forward, simd
+    from fastcnn.backends.numba import jit, relu_forward
+    from fastcnn.backends.numba.width import VECTOR_BYTES
 
     relu_forward(np.zeros(1, np.float32))
     return {
         "threading layer": jit.threading_layer(),
         "thread pool": jit.numba.config.NUMBA_NUM_THREADS,
-        "SIMD width": f"{simd.VECTOR_BYTES * 8} bits",
-        "processor": simd.llvm.get_host_cpu_name(),
+        "SIMD width": f"{VECTOR_BYTES * 8} bits",
+        "processor": llvm.get_host_cpu_name(),
         "cache folder": str(jit.CACHE_FOLDER) if jit.CACHE_FOLDER else "none: no writable folder, nothing is kept",
     }
 

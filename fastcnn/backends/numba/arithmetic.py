@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from llvmlite import ir  # noqa: F401
 from numba.extending import intrinsic
 
 from fastcnn.backends.numba.simd import Vector, multiply_add_of, repeat

@@ -17,6 +17,7 @@ import numpy as np
 from fastcnn.backends.numba import columns, direct, direct_input, direct_weights, winograd, winograd_weights
 from fastcnn.backends.numba.activation import relu_backward, relu_forward
 from fastcnn.runtime import get_conv_algorithm
+from fastcnn.shapes import conv_output_size
 
 WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves
 WINOGRAD_PIXELS_OF_WEIGHTS = 512  # the same for their gradient
@@ -33,6 +34,33 @@ def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int, fewe
     return "direct" if name == "winograd" and not fits else name
 
 
+# Each takes the arguments of its kernel; `backends.check` asks too.
+def forward_algorithm(
+    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, stride: int, padding: tuple[int, int], rectify: bool = False
+) -> str:
+    k, _, inputs, outputs = weights.shape
+    rows, columns = (conv_output_size(size, k, stride, padding) for size in x.shape[1:3])
+    return choose(k, stride, inputs, outputs, len(x) * rows * columns)
+
+
+def input_gradient_algorithm(
+    eta: np.ndarray,
+    weights: np.ndarray,
+    image_shape: tuple[int, ...],
+    stride: int,
+    padding: tuple[int, int],
+    gate: np.ndarray | None = None,
+) -> str:
+    return choose(weights.shape[0], stride, *weights.shape[2:], math.prod(eta.shape[:3]))
+
+
+def weight_gradient_algorithm(
+    x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
+) -> str:
+    pixels = math.prod(eta.shape[:3])
+    return choose(ksize, stride, x.shape[3], eta.shape[3], pixels, WINOGRAD_PIXELS_OF_WEIGHTS)
+
+
 def conv_forward(
     x: np.ndarray,
     weights: np.ndarray,
@@ -41,7 +69,7 @@ def conv_forward(
     padding: tuple[int, int],
     rectify: bool = False,
 ) -> np.ndarray:
-    algorithm = choose(weights.shape[0], stride, *weights.shape[2:], math.prod(x.shape[:3]))
+    algorithm = forward_algorithm(x, weights, bias, stride, padding)
     if algorithm == "winograd":
         return winograd.conv_forward(x, weights, bias, padding, rectify)
     if algorithm == "direct":
@@ -57,7 +85,7 @@ def conv_input_gradient(
     padding: tuple[int, int],
     gate: np.ndarray | None = None,
 ) -> np.ndarray:
-    algorithm = choose(weights.shape[0], stride, *weights.shape[2:], math.prod(eta.shape[:3]))
+    algorithm = input_gradient_algorithm(eta, weights, image_shape, stride, padding)
     if algorithm == "winograd":
         return winograd.conv_input_gradient(eta, weights, image_shape, padding, gate)
     if algorithm == "direct":
@@ -69,8 +97,7 @@ def conv_input_gradient(
 def conv_weight_gradient(
     x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    pixels = math.prod(eta.shape[:3])
-    algorithm = choose(ksize, stride, x.shape[3], eta.shape[3], pixels, WINOGRAD_PIXELS_OF_WEIGHTS)
+    algorithm = weight_gradient_algorithm(x, eta, ksize, stride, padding)
     if algorithm == "winograd":
         return winograd_weights.conv_weight_gradient(x, eta, padding, rectify)
     if algorithm == "direct":

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastcnn.backends.numba.gemm import product
 from fastcnn.backends.numba.jit import MOVE, kernel, prange, serial
+from fastcnn.backends.numba.memory import empty
 
 SUM_ROWS = 1024  # rows of one partial sum of a bias gradient; fixed, so that threads do not change the result
 
@@ -42,6 +43,6 @@ def sum_rows(matrix: np.ndarray) -> np.ndarray:
     """The sum over the first axis."""
     if len(matrix) <= SUM_ROWS:  # a few microseconds of work
         return matrix.sum(axis=0)
-    parts = np.empty((-(-len(matrix) // SUM_ROWS), matrix.shape[1]), matrix.dtype)
+    parts = empty((-(-len(matrix) // SUM_ROWS), matrix.shape[1]), matrix.dtype)
     partial_sums(matrix, parts, work=MOVE * matrix.size)
     return parts.sum(axis=0)

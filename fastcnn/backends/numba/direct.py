@@ -45,7 +45,7 @@ def plan(shape, k, outputs, stride, padding, in_place):
 def windows(image, n, r0, rows, columns, window, in_place, floor, scratch):
     """The part of image n under `rows` rows of windows from r0 on, where it lies or copied to `scratch`.
 
-    `window` is (ksize, stride, zeros before the image).
+    `window` is (ksize, stride, zeros before the image). Inline: a function cannot return what `flat` makes.
     """
     (_, h, w, c), (k, stride, before) = image.shape, window
     if in_place:

@@ -20,7 +20,7 @@ from fastcnn.backends.numba.copying import clear, close_gate
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, product
 from fastcnn.backends.numba.im2col import run_of
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.memory import empty, zeros
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -61,7 +61,7 @@ def add_windows(cols, length, n, r0, rows, ow, window, band, channels, image):
 
 
 @inline
-def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate, cols, length, zeros, tables):
+def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate, cols, length, start, tables):
     """The rows `band` of image n, and its `channels` (first, number), whose weights begin at panels[q]."""
     (_, oh, ow, outputs), (_, h, w, c), (k, stride, before) = eta.shape, image.shape, window
     (low, high), (first, width) = band, channels
@@ -73,7 +73,7 @@ def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate,
         rows = min(block, last - r0)
         a, pixels = source[(n * oh + r0) * ow * outputs :], rows * ow
         a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :outputs], tables[2, :pixels]
-        multiply_rows(a, a_rows, a_columns, panels, q, zero, cols, zero, c_rows, k * k * width, zeros)
+        multiply_rows(a, a_rows, a_columns, panels, q, zero, cols, zero, c_rows, k * k * width, start)
         add_windows(cols, length, n, r0, rows, ow, window, band, channels, image)
         r0 += rows
     if gate.size:
@@ -94,11 +94,11 @@ def pack_columns(weights, first, width, j, panels, q):
 
 
 @kernel
-def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, zeros, tables):
+def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables):
     """The gradient, in tasks of cut[0] rows of an image and cut[1] of its channels."""
     height, part = cut
     _, h, _, c = image.shape
-    outputs, v, length = eta.shape[3], lanes(panels), zeros.size
+    outputs, v, length = eta.shape[3], lanes(panels), start.size
     bands, parts, columns = (h + height - 1) // height, (c + part - 1) // part, (length + 2 * v - 1) // (2 * v)
     step, count, counters = panels.size // parts, image.shape[0] * bands * parts, task_counters(cols.shape[0])
     for it in prange(parts * columns):
@@ -125,7 +125,7 @@ def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, 
                 gate,
                 memory,
                 length,
-                zeros,
+                start,
                 tables,
             )
             task = next_task(counters, thread, count)
@@ -146,13 +146,13 @@ def plan(eta_shape, image_shape, k, lane, itemsize):
 def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
     k, _, inputs, outputs = weights.shape
     image, dtype = empty(image_shape, eta.dtype), eta.dtype
-    if k == stride == 1:
+    if k == stride == 1 and padding == (0, 0):
         product(eta.reshape(-1, outputs), weights.reshape(inputs, outputs).T, None, image.reshape(-1, inputs))
         return image if gate is None else relu_backward(gate, image)
     part, length, band, block, tables = plan(eta.shape, image_shape, k, vector_lanes(dtype), dtype.itemsize)
     threads = threads_for(eta.size * k * k * inputs)
     panels = empty((-(-inputs // part) * length * outputs,), dtype)
-    cols, zeros = empty((threads, block * eta.shape[2] * length), dtype), np.zeros(length, dtype)
+    cols, start = empty((threads, block * eta.shape[2] * length), dtype), zeros((length,), dtype)
     window, cut, gate = (k, stride, padding[0]), (band, part), image[:0] if gate is None else gate
-    input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, zeros, tables, threads=threads)
+    input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables, threads=threads)
     return image

@@ -16,7 +16,7 @@ from fastcnn.backends.numba.direct import plan, windows
 from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
 from fastcnn.backends.numba.jit import inline, kernel, prange, threads_for
 from fastcnn.backends.numba.memory import empty
-from fastcnn.backends.numba.packing import pack_rows, padded, sum_rows
+from fastcnn.backends.numba.packing import add_up_rows, pack_rows, padded
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 
@@ -33,7 +33,7 @@ def add_block(x, eta, n, r0, rows, window, in_place, floor, part, sums, scratch,
     a_rows, a_columns, c_rows = tables[1, :size], tables[0, :pixels], tables[2, :size]
     zero = np.int64(0)
     if outputs <= 2 * lanes(b) and at + (pixels - 1) * outputs + 2 * lanes(b) <= eta.size:
-        sum_rows(b, at, outputs, pixels, sums)
+        add_up_rows(b, at, outputs, pixels, sums)
         multiply_rows(a, a_rows, a_columns, b, at, outputs, part, zero, c_rows, outputs, sums[:0])
     else:
         pack_rows(b, at, outputs, pixels, outputs, panels, sums)

@@ -2,7 +2,7 @@
 
 The blocking follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a tile of C
 stays in registers, a panel of B in the L1 cache, the rows of A of one task in the L2 cache. A is read where it lies,
-through a table of row offsets (see :mod:`fastcnn.backends.numba.tile`), so nothing but B is ever packed.
+through a table of offsets (see :mod:`fastcnn.backends.numba.tile`), so only B is packed.
 
 Results do not depend on the number of threads: tasks are cut by shape alone, each element of C is summed by one
 task in a fixed order, and where the sum itself is long enough to be cut, the parts are added in a fixed order.
@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.memory import empty, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -66,9 +66,9 @@ def panel_product(count, halves, rows, a, b, c, start):
 def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias):
     """C = A @ B + bias, or C += A @ B where `bias` is empty, for n columns and rows that begin at the offsets given.
 
-    The elements of a row of A lie `a_columns` from its beginning. B lies in rows of `ldb` elements, n whole panels
-    wide, or is packed where `ldb` is 0. `bias` is as long as a packed row. Constants are passed as `np.int64(0)`: for a
-    plain 0 numba would compile all of this once more.
+    The elements of a row of A lie `a_columns` from its beginning. B is packed where `ldb` is 0, or lies in rows `ldb`
+    elements apart, from each of which whole panels are read: what lies beyond n is multiplied, and not stored. `bias`
+    is as long as a packed row. Constants are passed as `np.int64(0)`: for a plain 0 numba would compile it once more.
     """
     v, depth, rows = lanes(b), a_columns.size, a_rows.size
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
@@ -96,7 +96,7 @@ def offset_tables(*grids: tuple[int, int, int, int]) -> np.ndarray:
 
     They follow from shapes alone and are kept: making them anew took a tenth of a small convolution.
     """
-    tables = np.zeros((len(grids), max(rows * columns for rows, columns, _, _ in grids)), np.int64)
+    tables = zeros((len(grids), max(rows * columns for rows, columns, _, _ in grids)), np.int64)
     for table, (rows, columns, row, column) in zip(tables, grids, strict=True):
         table[: rows * columns] = np.add.outer(np.arange(rows) * row, np.arange(columns) * column).reshape(-1)
     return tables
@@ -204,14 +204,14 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     work = m * n * k
     out = empty((m, n), dtype) if out is None else out
     if m <= THIN_ROWS and b.flags.c_contiguous:
-        thin(*flat_matrix(a), b.reshape(-1), n, n, k, np.zeros(n, dtype) if bias is None else bias, out, work=work)
+        thin(*flat_matrix(a), b.reshape(-1), n, n, k, zeros((n,), dtype) if bias is None else bias, out, work=work)
         return out
     row_blocks, width = max(1, -(-m // BLOCK_ROWS)), 2 * vector_lanes(dtype)
     pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
     threads, cut = threads_for(work), (BLOCK_ROWS, max(1, n) if pieces * row_blocks >= FEW_TASKS else width)
     parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
     panels = empty((k * padded(n, dtype),), dtype)
-    start = np.zeros(padded(n, dtype), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
+    start = zeros((padded(n, dtype),), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
     rows, (a_flat, a_row, a_col) = min(m, BLOCK_ROWS), flat_matrix(a)
     tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
     b_flat, b_row, b_col = flat_matrix(b)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastcnn import runtime
+from fastcnn.backends.numba.width import VECTOR_BYTES
 
 
 def make_room_for_threads() -> None:
@@ -57,10 +58,11 @@ _launched_in: int | None = None
 def cache_folder() -> Path | None:
     """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable.
 
-    The folder's name holds a hash of every source file of this backend, and of a vector width that is forced. Numba
-    alone would notice an edit of the file that holds a kernel, and not one of the functions that the kernel calls.
+    The folder's name holds a hash of every source file of this backend, and of the width of vectors. Numba alone would
+    notice an edit of the file that holds a kernel, but not one of the functions that the kernel calls, nor a width
+    that differs between processors it takes for the same (`NUMBA_CPU_NAME`), and for which memory is allocated here.
     """
-    sources = hashlib.sha256(os.environ.get("FASTCNN_VECTOR_BITS", "").encode())
+    sources = hashlib.sha256(str(VECTOR_BYTES).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
     try:

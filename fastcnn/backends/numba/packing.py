@@ -9,7 +9,9 @@ import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill
 from fastcnn.backends.numba.jit import inline, serial
-from fastcnn.backends.numba.simd import VECTOR_BYTES, lanes, load, store
+from fastcnn.backends.numba.memory import zeros
+from fastcnn.backends.numba.simd import lanes, load, store
+from fastcnn.backends.numba.width import VECTOR_BYTES
 
 
 @inline
@@ -57,7 +59,7 @@ def pack_rows(b, b0, ldb, depth, n, panels, sums):
 
 
 @serial
-def sum_rows(b, b0, n, depth, sums):
+def add_up_rows(b, b0, n, depth, sums):
     """Add B[depth, n], whose rows follow each other and are followed by a tile's width of something, to `sums`."""
     v = lanes(b)
     for t in range(0, n, v):
@@ -84,6 +86,6 @@ def bias_row(bias: np.ndarray, n: int) -> np.ndarray:
     """`bias`, as long as a packed row."""
     if n == padded(n, bias.dtype):
         return bias
-    row = np.zeros(padded(n, bias.dtype), bias.dtype)
+    row = zeros((padded(n, bias.dtype),), bias.dtype)
     row[:n] = bias
     return row

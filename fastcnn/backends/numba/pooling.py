@@ -46,23 +46,22 @@ def max_windows(source, corner, step, w, c, number, size, ksize, floor, nowhere,
 
 
 @inline
-def whole_windows(shape, oh, ksize, stride, last):
-    """Windows of an output row, from the first on, that are not clipped."""
-    return min(last, (shape[2] - ksize) // stride + 1) if oh * stride + ksize <= shape[1] else 0
+def row_of_windows(x_shape, out_shape, row, ksize, stride):
+    """Of an output row, counted over all images: its place in its image, the first element of its first window, its
+    own first element, and how many of its windows, from the first on, are not clipped."""
+    (_, h, w, c), (_, oh_n, ow_n, _) = x_shape, out_shape
+    oh = row % oh_n
+    whole = max(0, min(ow_n, (w - ksize) // stride + 1)) if oh * stride + ksize <= h else 0
+    return oh, (row // oh_n * h + oh * stride) * w * c, row * ow_n * c, whole
 
 
 @serial
 def max_rows(x, rows, ksize, stride, floor, nowhere, out, index):
     """Output rows first:last, counted over all images."""
-    (_, h, w, c), (_, oh_n, ow_n, _), (first, last) = x.shape, out.shape, rows
+    (_, h, w, c), ow_n, (first, last) = x.shape, out.shape[2], rows
     source, target, offsets, step = flat(x), flat(out), flat(index), stride * c
     for row in range(first, last):
-        n, oh = row // oh_n, row % oh_n
-        corner, to, whole = (
-            (n * h + oh * stride) * w * c,
-            row * ow_n * c,
-            whole_windows(x.shape, oh, ksize, stride, ow_n),
-        )
+        oh, corner, to, whole = row_of_windows(x.shape, out.shape, row, ksize, stride)
         # Sizes that the compiler knows become code without loops.
         if ksize == 2:
             max_windows(source, corner, step, w, c, whole, (2, 2), 2, floor, nowhere, target, offsets, to)
@@ -115,15 +114,10 @@ def mean_windows(source, corner, step, w, c, number, size, target, to):
 @serial
 def mean_rows(x, rows, ksize, stride, out):
     """Output rows first:last, counted over all images."""
-    (_, h, w, c), (_, oh_n, ow_n, _), (first, last) = x.shape, out.shape, rows
+    (_, h, w, c), ow_n, (first, last) = x.shape, out.shape[2], rows
     source, target, step = flat(x), flat(out), stride * c
     for row in range(first, last):
-        n, oh = row // oh_n, row % oh_n
-        corner, to, whole = (
-            (n * h + oh * stride) * w * c,
-            row * ow_n * c,
-            whole_windows(x.shape, oh, ksize, stride, ow_n),
-        )
+        oh, corner, to, whole = row_of_windows(x.shape, out.shape, row, ksize, stride)
         if ksize == 2:
             mean_windows(source, corner, step, w, c, whole, (2, 2), target, to)
         elif ksize == 3:

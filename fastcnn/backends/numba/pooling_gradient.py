@@ -46,25 +46,25 @@ def apart_windows(source, offsets, at, number, c, columns, scale, i, ksize, targ
 
 @serial
 def apart_rows(eta, index, rows, ksize, stride, past, image):
-    """Image rows first:last, counted over all images, where windows do not overlap: each pixel has one at most."""
+    """Image rows first:last, counted over all images, where windows do not overlap: each pixel has one at most, and
+    none is clipped."""
     (_, oh_n, ow_n, c), (_, h, w, _), (first, last) = eta.shape, image.shape, rows
     source, offsets, target, step = flat(eta), flat(index), flat(image), stride * c
+    scale = fill(source, 1 / (ksize * ksize))
     for row in range(first, last):
         n, ih, to = row // h, row % h, row * w * c
-        oh, i, whole = ih // stride, ih % stride, min(ow_n, (w - ksize) // stride + 1)
+        oh, i, end = ih // stride, ih % stride, to + w * c
         if oh >= oh_n or i >= ksize:
-            clear(target, to, to + w * c)
+            clear(target, to, end)
             continue
-        at, rows_in = (n * oh_n + oh) * ow_n * c, min(ksize, h - oh * stride)
-        if ksize == stride == 2:
-            scale = fill(source, 1 / (2 * rows_in))
-            apart_windows(source, offsets, at, whole, c, 2, scale, i, 2, target, to, step, past)
-        for ow in range(whole if ksize == stride == 2 else 0, ow_n):  # any size, and the last window, clipped
-            columns, place = min(ksize, w - ow * stride), to + ow * step
-            scale = fill(source, 1 / (columns * rows_in))
-            apart_windows(source, offsets, at + ow * c, 1, c, columns, scale, i, ksize, target, place, step, past)
-            clear(target, place + columns * c, min(to + w * c, place + step))
-        clear(target, to + min(w, ow_n * stride) * c, to + w * c)
+        at = (n * oh_n + oh) * ow_n * c
+        if ksize == stride == 2:  # sizes that the compiler knows become code without loops
+            apart_windows(source, offsets, at, ow_n, c, 2, scale, i, 2, target, to, step, past)
+        else:
+            apart_windows(source, offsets, at, ow_n, c, ksize, scale, i, ksize, target, to, step, past)
+            for window in range(to, to + ow_n * step if ksize < stride else to, step):
+                clear(target, window + ksize * c, window + step)
+        clear(target, to + ow_n * step, end)
 
 
 @serial

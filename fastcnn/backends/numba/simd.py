@@ -11,34 +11,12 @@ These functions exist only in compiled code: they cannot run under ``NUMBA_DISAB
 
 from __future__ import annotations
 
-import os
-
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-
-def vector_bytes() -> int:
-    """Bytes in a vector: 64 with AVX-512, 32 with AVX, 16 otherwise (SSE, NEON); or what `FASTCNN_VECTOR_BITS` says.
-
-    Any width is correct on any processor, as LLVM splits what is too wide. `FASTCNN_VECTOR_BITS=32` makes float32
-    vectors of one lane: scalar code, which the tests force.
-    """
-    text = os.environ.get("FASTCNN_VECTOR_BITS", "").strip()
-    if text and text not in VECTOR_BITS:
-        raise ValueError(
-            f"the environment variable FASTCNN_VECTOR_BITS must be one of {', '.join(VECTOR_BITS)}. "
-            f"Received FASTCNN_VECTOR_BITS={text!r}"
-        )
-    features = llvm.get_host_cpu_features()
-    widest = 512 if features.get("avx512f") else 256 if features.get("avx") else 128
-    return int(text or widest) // 8
-
-
-VECTOR_BITS = ("32", "128", "256", "512")
-VECTOR_BYTES = vector_bytes()
+from fastcnn.backends.numba.width import VECTOR_BYTES
 
 
 class Vector(types.Type):
@@ -93,7 +71,7 @@ def repeat(builder, vector_type, scalar):
 def flat(typingctx, array):
     """``array.reshape(-1)`` of a C-contiguous array, which is a hundred cycles of numba's in every call.
 
-    It does not keep the array alive: not to be returned.
+    It does not keep the array alive: not to be returned, but by an `@inline` function to a caller that holds the array.
     """
     line = types.Array(array.dtype, 1, "C")
 

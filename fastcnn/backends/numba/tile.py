@@ -3,7 +3,7 @@
 A tile is `rows` x `vectors` SIMD vectors of C. ``outer_add`` adds the outer product of a column of A and a row of B:
 with the tile in registers it costs one load for each element of A and each vector of B, and `rows` x `vectors` fused
 multiply-adds, which is what the processor can do best. LLVM takes the tile apart into registers, so that a product is
-a plain loop around these operations (see `gemm.tile_product`) and runs at 90 to 99 % of the processor's peak.
+a plain loop around these operations (see `gemm.panel_product`) and runs at 90 to 99 % of the processor's peak.
 
 Where the rows of A and C begin is a table of offsets, so a row may be anything: a row of a matrix, the window of an
 output pixel, a weight. That is what makes one loop serve matrix products, convolution, and its gradients.
@@ -17,7 +17,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 from fastcnn.backends.numba.simd import (
-    VECTOR_BYTES,
     Vector,
     address,
     mask,
@@ -26,6 +25,7 @@ from fastcnn.backends.numba.simd import (
     repeat,
     whole_or_part,
 )
+from fastcnn.backends.numba.width import VECTOR_BYTES
 
 INDEX = ir.IntType(64)
 

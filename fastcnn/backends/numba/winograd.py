@@ -22,7 +22,7 @@ from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import close_gate, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.memory import empty, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -58,18 +58,21 @@ def panel_weights(weights, turned, j, width, side, packed, u, q, step):
 
 
 @serial
-def panel_outputs(v, v_step, u, q, u_step, panel, channels, bias, out, gate, grid, some, m, work, tables):
-    """The outputs of `panel` (first, number) of the tiles `some` (first, number), whose transforms begin at v[0] and
-    those of the weights at u[q]; `grid` is (side, tiles in a row, tiles of an image)."""
-    (_, oh, ow, outputs), (side, columns, tiles), (first, count), (j, width) = out.shape, grid, some, panel
+def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, tables):
+    """The outputs of `panel` (first, number) of the tiles `some` (first, number).
+
+    `tiles` is (v, distance of its elements) from the first tile on, `weights` (u, first element, distance), `result`
+    (bias, a row of zeros, out, gate), and `grid` (side, tiles in a row, tiles of an image).
+    """
+    (v, v_step), (u, q, u_step), (bias, start, out, gate) = tiles, weights, result
+    (_, oh, ow, outputs), (side, columns, number), (first, count), (j, width) = out.shape, grid, some, panel
     elements, n, target, gates = (side + 2) ** 2, min(width, outputs - j), flat(out), flat(gate)
-    zeros = np.zeros(2 * lanes(v), v.dtype)
     a_rows, a_columns, c_rows = tables[0, :count], tables[1, :channels], tables[2 if width > lanes(v) else 3, :count]
     for g in range(elements):
         a, b, to = v[g * v_step :], q + g * u_step, g * count * width
-        multiply_rows(a, a_rows, a_columns, u, b, np.int64(0), m, to, c_rows, n, zeros)
+        multiply_rows(a, a_rows, a_columns, u, b, np.int64(0), m, to, c_rows, n, start)
     for t in range(count):
-        i, at = (first + t) // tiles, (first + t) % tiles
+        i, at = (first + t) // number, (first + t) % number
         y, x = side * (at // columns), side * (at % columns)
         to, inside = ((i * oh + y) * ow + x) * outputs + j, (min(side, oh - y), min(side, ow - x))
         if side == 4:
@@ -82,13 +85,13 @@ def panel_outputs(v, v_step, u, q, u_step, panel, channels, bias, out, gate, gri
 
 @kernel
 def convolve_tiles(
-    image, corner, floor, weights, turned, bias, out, gate, grid, block, width, packed, u, v, m, edge, tables
+    image, corner, floor, weights, turned, bias, start, out, gate, grid, cut, packed, u, v, m, edge, tables
 ):
-    """A task is `block` tiles, transformed to the thread's part of v. Weights are transformed before: by each thread
-    for itself, or together where u has but one part."""
-    channels, outputs, lane, total = image.shape[3], out.shape[3], lanes(v), out.shape[0] * grid[2]
+    """A task is `cut`'s block of tiles, transformed to the thread's part of v. Weights are transformed before: by each
+    thread for itself (`own`), or together."""
+    (block, width, own), channels, outputs, lane = cut, image.shape[3], out.shape[3], lanes(v)
     panels, wide, elements = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, (grid[0] + 2) ** 2
-    u_step, v_step, own = channels * width + lane, block * wide + lane, u.shape[0] == v.shape[0]
+    u_step, v_step, total = channels * width + lane, block * wide + lane, out.shape[0] * grid[2]
     if not own:
         for it in prange(panels):
             p = np.int64(it)
@@ -97,7 +100,7 @@ def convolve_tiles(
     tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
         i = np.int64(it)
-        transformed, task = u[i if own else 0], next_task(counters, i, tasks)
+        transformed, result, task = u[i if own else 0], (bias, start, out, gate), next_task(counters, i, tasks)
         if own and task < tasks:
             for p in range(panels):
                 columns, q = panel_width(outputs, p * width, lane), p * elements * u_step
@@ -106,67 +109,32 @@ def convolve_tiles(
             some = task * block, min(block, total - task * block)
             input_tiles(image, corner, grid, some[0], some[1], floor, (0, channels), v[i], v_step, wide, edge[i])
             for p in range(panels):
-                panel, q = (p * width, panel_width(outputs, p * width, lane)), p * elements * u_step
-                panel_outputs(
-                    v[i],
-                    v_step,
-                    transformed,
-                    q,
-                    u_step,
-                    panel,
-                    channels,
-                    bias,
-                    out,
-                    gate,
-                    grid,
-                    some,
-                    m[i],
-                    edge[i],
-                    tables,
-                )
+                panel = p * width, panel_width(outputs, p * width, lane)
+                tiles, ready = (v[i], v_step), (transformed, p * elements * u_step, u_step)
+                panel_outputs(tiles, ready, panel, channels, result, grid, some, m[i], edge[i], tables)
             task = next_task(counters, i, tasks)
 
 
 @kernel
 def convolve_panels(
-    image, corner, floor, weights, turned, bias, out, gate, grid, block, width, packed, u, v, m, edge, tables
+    image, corner, floor, weights, turned, bias, start, out, gate, grid, cut, packed, u, v, m, edge, tables
 ):
     """For few tiles: a task is a panel of outputs, whose weights are transformed to the thread's part of u, as weights
     that are used so little should not leave the core's own caches. Each thread transforms all tiles for itself."""
-    channels, outputs, lane, total = image.shape[3], out.shape[3], lanes(v), out.shape[0] * grid[2]
-    panels, wide, blocks = (
-        (outputs + width - 1) // width,
-        (channels + lane - 1) // lane * lane,
-        (total + block - 1) // block,
-    )
+    (block, width, _), channels, outputs, lane = cut, image.shape[3], out.shape[3], lanes(v)
+    panels, wide, total = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, out.shape[0] * grid[2]
     u_step, v_step, counters = channels * width + lane, total * wide + lane, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
         i = np.int64(it)
-        task = next_task(counters, i, panels)
+        result, task = (bias, start, out, gate), next_task(counters, i, panels)
         if task < panels:
             input_tiles(image, corner, grid, 0, total, floor, (0, channels), v[i], v_step, wide, edge[i])
         while task < panels:
             panel = task * width, min(width, panel_width(outputs, task * width, lane))
             panel_weights(weights, turned, panel[0], panel[1], grid[0], packed[i], u[i], 0, u_step)
-            for b in range(blocks):
-                some = b * block, min(block, total - b * block)
-                panel_outputs(
-                    v[i, some[0] * wide :],
-                    v_step,
-                    u[i],
-                    0,
-                    u_step,
-                    panel,
-                    channels,
-                    bias,
-                    out,
-                    gate,
-                    grid,
-                    some,
-                    m[i],
-                    edge[i],
-                    tables,
-                )
+            for first in range(0, total, block):
+                some, tiles = (first, min(block, total - first)), (v[i, first * wide :], v_step)
+                panel_outputs(tiles, (u[i], 0, u_step), panel, channels, result, grid, some, m[i], edge[i], tables)
             task = next_task(counters, i, panels)
 
 
@@ -200,10 +168,9 @@ def convolve(image, weights, turned, bias, out, padding, floor, gate):
     grid, threads = (side, *tiles), threads_for(len(out) * tiles[1] * (side + 2) ** 2 * image.shape[3] * out.shape[3])
     parts = shared or threads, 1 if shared else threads, threads, threads, threads
     scratch = [empty(shape, dtype) for shape in zip(parts, sizes, strict=True)]
-    corner, kernel = (-padding, -padding), convolve_panels if few else convolve_tiles
-    kernel(
-        image, corner, floor, weights, turned, bias, out, gate, grid, block, width, *scratch, tables, threads=threads
-    )
+    corner, start, cut = (-padding, -padding), zeros((2 * vector_lanes(dtype),), dtype), (block, width, not shared)
+    source, result = (image, corner, floor, weights, turned), (bias, start, out, gate)
+    (convolve_panels if few else convolve_tiles)(*source, *result, grid, cut, *scratch, tables, threads=threads)
 
 
 def conv_forward(x, weights, bias, padding, rectify=False):
@@ -217,6 +184,6 @@ def conv_forward(x, weights, bias, padding, rectify=False):
 def conv_input_gradient(eta, weights, image_shape, padding, gate=None):
     image = empty(image_shape, eta.dtype)
     gate = image[:0] if gate is None else gate
-    zeros = np.zeros(padded(image_shape[3], eta.dtype), eta.dtype)
-    convolve(eta, weights, True, zeros, image, 2 - padding[0], lowest(eta, False), gate)
+    no_bias = zeros((padded(image_shape[3], eta.dtype),), eta.dtype)
+    convolve(eta, weights, True, no_bias, image, 2 - padding[0], lowest(eta, False), gate)
     return image

@@ -16,7 +16,7 @@ from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.memory import empty, zeros
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -84,14 +84,14 @@ def weights_back(part, side, channels, panel, outputs, dw, work):
 
 
 @kernel
-def add_all_tiles(x, eta, corner, floor, grid, block, cut, dw, sums, parts, v, width, e, edge, tables):
+def add_all_tiles(x, eta, corner, floor, grid, block, cut, start, dw, sums, parts, v, width, e, edge, tables):
     """dw[s] = the weight gradient of share s of all blocks of tiles; sums[s, c] = the bias gradient, whatever c.
 
     A task is a share and `cut` (input, output) channels: it transforms their tiles, and the sum of the products back.
     """
     inputs, outputs, total, shares = x.shape[3], eta.shape[3], eta.shape[0] * grid[2], dw.shape[0]
     blocks, down = (total + block - 1) // block, (inputs + cut[0] - 1) // cut[0]
-    across, counters, zeros = (outputs + cut[1] - 1) // cut[1], task_counters(v.shape[0]), np.zeros(2 * cut[1], v.dtype)
+    across, counters = (outputs + cut[1] - 1) // cut[1], task_counters(v.shape[0])
     tasks = shares * down * across
     for it in prange(v.shape[0]):
         i = np.int64(it)
@@ -99,12 +99,12 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, dw, sums, parts, v, w
         while task < tasks:
             s, c, j = task // (down * across), task // across % down, task % across * cut[1]
             channels, panel = (c * cut[0], min(cut[0], inputs - c * cut[0])), (j, min(cut[1], outputs - j))
-            db, start, first, last = sums[s, c, j:], zeros, s * blocks // shares, (s + 1) * blocks // shares
+            db, first, last = sums[s, c, j:], s * blocks // shares, (s + 1) * blocks // shares
             clear(db, 0, panel[1])
             for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
                 tiles = k * block, min(block, total - k * block)
-                add_block(image, eta, grid, tiles, channels, panel, start, db, width, memory, tables)
-                start = zeros[:0]
+                some = start if k == first else start[:0]
+                add_block(image, eta, grid, tiles, channels, panel, some, db, width, memory, tables)
             weights_back(parts[i], grid[0], channels, panel, outputs, dw[s], edge[i])
             task = next_task(counters, i, tasks)
 
@@ -123,7 +123,9 @@ def conv_weight_gradient(x, eta, padding, rectify=False):
     parts, edge = (empty((threads, elements * length), dtype) for length in (most * CUT[1], width + lane))
     dw, sums = empty((shares, 9 * size), dtype), empty((shares, down, padded(outputs, dtype)), dtype)
     tables = offset_tables((1, most, 0, 1), (most, 1, CUT[1], 0), (block, 1, width, 0))
-    add_all_tiles(x, eta, corner, floor, grid, block, CUT, dw, sums, parts, v, width, e, edge, tables, threads=threads)
+    image, start = (x, eta, corner, floor), zeros((e_width,), dtype)
+    memory = parts, v, width, e, edge, tables
+    add_all_tiles(*image, grid, block, CUT, start, dw, sums, *memory, threads=threads)
     total = dw[0] if shares == 1 else empty((9 * size,), dtype)
     if shares > 1:
         sum_parts(dw, total, work=dw.size)
