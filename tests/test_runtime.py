@@ -231,11 +231,13 @@ print(jit.CACHE_FOLDER, Relu((1, 2)).forward([[1, -2]]))
     assert done.stdout == "None [[1. 0.]]\n", done.stderr
 
 
-def test_kernels_are_kept_in_a_folder_named_by_their_source(tmp_path):
+def test_kernels_are_kept_in_a_folder_named_by_their_source_and_width(tmp_path):
+    from fastcnn.backends.numba.width import VECTOR_BYTES
+
     code = "from fastcnn.layers import Relu; Relu((1, 2)).forward([[1, -2]])"
     assert run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
     (folder,) = (tmp_path / "fastcnn").iterdir()
-    sources = hashlib.sha256()
+    sources = hashlib.sha256(str(VECTOR_BYTES).encode())
     for path in sorted((ROOT / "fastcnn/backends/numba").glob("*.py")):
         sources.update(path.read_bytes())
     assert folder.name == sources.hexdigest()[:16]
