@@ -102,7 +102,7 @@ class Sequential:
                 x = layer.forward_rectified(x)
                 rectify = False
             elif fuses(body, position):
-                layer.x = x = layer.take_x(x)
+                x = layer.keep_x(x)
                 rectify = True
             else:
                 x = layer.forward(x)

@@ -79,7 +79,11 @@ def available_cores() -> int:
 def get_num_threads() -> int:
     """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores (or numba's
     pool, where `NUMBA_NUM_THREADS` makes it smaller)."""
-    return _threads or _environment_threads() or min(available_cores(), pool_size() or available_cores())
+    chosen = _threads or _environment_threads()
+    if chosen:
+        return chosen
+    cores = available_cores()
+    return min(cores, pool_size() or cores)
 
 
 def largest_num_threads() -> int:

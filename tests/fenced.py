@@ -47,6 +47,9 @@ class Fence:
         offset = (pages + 1) * PAGE - size if self.at_end else PAGE
         return np.frombuffer(memory, dtype, size // np.dtype(dtype).itemsize, offset).reshape(shape)
 
+    def workspace(self, dtype, *shapes):
+        return [self.empty(shape, dtype) for shape in shapes]
+
     def zeros(self, shape, dtype):
         array = self.empty(shape, dtype)
         array[...] = 0
@@ -168,7 +171,7 @@ def main():
     fence, dtypes = Fence(), [name for name in sys.argv[1:] if name != "--cross"]
     print(f"vectors of {width.VECTOR_BYTES * 8} bits", flush=True)
     for module in [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]:
-        for name in ("empty", "zeros"):
+        for name in ("empty", "workspace", "zeros"):
             if getattr(module, name, None) is getattr(memory, name) and module is not memory:
                 setattr(module, name, getattr(fence, name))
     for dtype in dtypes:

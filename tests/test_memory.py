@@ -12,6 +12,7 @@ from fastcnn.backends.numba import memory
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu
 
 LARGE = (memory.POOLED // 4, 4)  # float32
+FLOAT32, FLOAT64, UINT8 = map(np.dtype, ("float32", "float64", "uint8"))
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def address(array):
 
 
 def test_a_dropped_array_is_used_again(pool):
-    array = memory.empty(LARGE, np.float32)
+    array = memory.empty(LARGE, FLOAT32)
     first = address(array)
     del array
-    for shape, dtype in ((LARGE, np.float32), (LARGE[::-1], np.float32), ((LARGE[0] * 2,), np.float64)):
+    for shape, dtype in ((LARGE, FLOAT32), (LARGE[::-1], FLOAT32), ((LARGE[0] * 2,), FLOAT64)):
         assert address(memory.empty(shape, dtype)) == first
 
 
@@ -48,39 +49,61 @@ def test_a_dropped_array_is_used_again(pool):
     ids=["itself", "row", "slice", "transpose", "bytes", "memoryview", "iterator", "nested", "buffer"],
 )
 def test_what_is_still_seen_is_not_given_out(pool, keep):
-    array = memory.empty(LARGE, np.float32)
+    array = memory.empty(LARGE, FLOAT32)
     first, kept = address(array), keep(array)
     del array
-    others = [memory.empty(LARGE, np.float32) for _ in range(3)]
+    others = [memory.empty(LARGE, FLOAT32) for _ in range(3)]
     assert first not in map(address, others) and len(set(map(address, others))) == 3
     del kept
     gc.collect()
-    assert address(memory.empty(LARGE, np.float32)) == first
+    assert address(memory.empty(LARGE, FLOAT32)) == first
 
 
 def test_also_after_the_interpreter_has_specialised_the_code(pool):
     """CPython rewrites hot bytecode; what it counts must not become another number then."""
-    kept = memory.empty(LARGE, np.float32)
+    kept = memory.empty(LARGE, FLOAT32)
     for _ in range(20_000):
-        assert address(memory.empty(LARGE, np.float32)) != address(kept)
+        assert address(memory.empty(LARGE, FLOAT32)) != address(kept)
     assert sum(map(len, pool.buffers.values())) == 2
 
 
 def test_small_arrays_are_left_to_numpy(pool):
-    memory.empty((3, 4), np.float32)
-    memory.empty((0, 4), np.float32)
+    memory.empty((3, 4), FLOAT32)
+    memory.empty((0, 4), FLOAT32)
     assert not pool.buffers
+
+
+@pytest.mark.parametrize("length", [5, LARGE[0]])
+def test_the_arrays_of_a_workspace_lie_apart_in_one_buffer(pool, length):
+    arrays = memory.workspace(FLOAT32, (3, length), (0, 4), (length,), (0,))
+    assert [(array.shape, array.dtype) for array in arrays] == [
+        (shape, FLOAT32) for shape in ((3, length), (0, 4), (length,), (0,))
+    ]
+    for number, array in enumerate(arrays):
+        assert array.flags.carray and address(array) % memory.ALIGNMENT == address(arrays[0]) % memory.ALIGNMENT
+        array[...] = number
+    assert (arrays[0] == 0).all() and (arrays[2] == 2).all()
+    assert sum(map(len, pool.buffers.values())) == (length > 5)
+    last = arrays.pop()
+    del arrays, array
+    assert pool.idle_bytes() == 0, "the last of them keeps the buffer"
+    del last
+    assert pool.idle_bytes() == sum(pool.buffers)
+
+
+def test_a_workspace_of_nothing(pool):
+    assert [array.shape for array in memory.workspace(FLOAT64, (0, 3))] == [(0, 3)]
 
 
 def test_idle_buffers_are_dropped_beyond_the_limit(pool, monkeypatch):
     size = memory.POOLED
     monkeypatch.setattr(memory, "KEPT", 3 * size)
-    kept = memory.empty((size + 1,), np.uint8)
-    arrays = [memory.empty((size,), np.uint8) for _ in range(9)]
+    kept = memory.empty((size + 1,), UINT8)
+    arrays = [memory.empty((size,), UINT8) for _ in range(9)]
     assert pool.idle_bytes() == 0
     arrays.clear()
     assert pool.idle_bytes() == 9 * size
-    memory.empty((size + 2,), np.uint8)
+    memory.empty((size + 2,), UINT8)
     assert pool.idle_bytes() == size + 2 and list(pool.buffers) == [size + 1, size + 2]
     assert address(kept) == address(pool.buffers[size + 1][0])
 
@@ -89,24 +112,24 @@ def test_a_steady_load_gives_idle_memory_back(pool, monkeypatch):
     """No allocation misses: what an earlier phase left behind goes all the same."""
     size = memory.POOLED
     monkeypatch.setattr(memory, "KEPT", 3 * size)
-    steady = memory.empty((size + 1,), np.uint8)
+    steady = memory.empty((size + 1,), UINT8)
     del steady
-    arrays = [memory.empty((size,), np.uint8) for _ in range(9)]
+    arrays = [memory.empty((size,), UINT8) for _ in range(9)]
     arrays.clear()
     for _ in range(memory.TIDY):
-        memory.empty((size + 1,), np.uint8)
+        memory.empty((size + 1,), UINT8)
     assert pool.idle_bytes() <= 2 * size
 
 
 def test_keeping_thousands_of_results_costs_no_search(pool):
-    kept = [memory.empty(LARGE, np.float32) for _ in range(3 * memory.BUFFERS)]
+    kept = [memory.empty(LARGE, FLOAT32) for _ in range(3 * memory.BUFFERS)]
     assert sum(map(len, pool.buffers.values())) == memory.BUFFERS
     assert len(set(map(address, kept))) == len(kept)
 
 
 def test_a_buffer_being_given_out_is_not_idle_to_a_finaliser(pool):
     """Whoever allocates while `take` is at work, in the same thread, gets another buffer."""
-    memory.empty(LARGE, np.float32)
+    memory.empty(LARGE, FLOAT32)
     ((size, buffers),) = pool.buffers.items()
     scan = memory.idle(buffers)
     buffer = next(scan)
@@ -118,7 +141,7 @@ def test_threads_never_share_a_buffer(pool):
 
     def work(number):
         for _ in range(200):
-            array = memory.empty(LARGE, np.float32)
+            array = memory.empty(LARGE, FLOAT32)
             array[:] = number
             if (array != number).any():
                 wrong.append(number)

@@ -46,6 +46,8 @@ row-major window order, and the first NaN beats every number.
 
 from __future__ import annotations
 
+import numpy as np
+
 KERNELS = (
     "im2col",
     "col2im",
@@ -66,9 +68,9 @@ KERNELS = (
 )
 
 
-def pool_index_dtype(ksize: int) -> str:
+def pool_index_dtype(ksize: int) -> np.dtype:
     """The dtype that holds an offset into a `ksize` x `ksize` window: one byte wherever it fits."""
-    return "uint8" if ksize * ksize < 256 else "int32"
+    return np.dtype(np.uint8 if ksize * ksize < 256 else np.int32)
 
 
 def pool_no_index(ksize: int) -> int:

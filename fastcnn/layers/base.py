@@ -97,6 +97,11 @@ class Layer:
         """The entry of `forward`: checked, and converted to the layer's dtype."""
         return check_array(self.name, "x", x, self.input_shape, self.dtype)
 
+    def keep_x(self, x: Any) -> np.ndarray:
+        """`take_x`, and keep it for the gradient: an array that has been checked needs no second check."""
+        self.__dict__["x"] = x = self.take_x(x)
+        return x
+
     def take_eta(self, eta: Any) -> np.ndarray:
         """The entry of `gradient`: as `take_x`, and the batch must be that of the last `forward`."""
         batch = self.last_batch()

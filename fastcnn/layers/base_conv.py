@@ -110,7 +110,7 @@ class Conv2D(WeightedLayer):
         return self.convolve(x)
 
     def convolve(self, x: Any) -> np.ndarray:
-        self.x = x = self.take_x(x)
+        x = self.keep_x(x)
         return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, self.rectified)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:

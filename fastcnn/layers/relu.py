@@ -26,7 +26,7 @@ class Relu(Layer):
     output_shape = Fixed(lambda layer: layer.input_shape)
 
     def forward(self, x: Any) -> np.ndarray:
-        self.x = x = self.take_x(x)
+        x = self.keep_x(x)
         return active().relu_forward(x)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ class Leaky_Relu(Layer):
         self.alpha = alpha
 
     def forward(self, x: Any) -> np.ndarray:
-        self.x = x = self.take_x(x)
+        x = self.keep_x(x)
         return active().leaky_relu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from fastcnn.backends.numba.copying import crop, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, threads_for
-from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.memory import empty, workspace
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -105,10 +105,10 @@ def conv_forward(x, weights, bias, stride, padding, rectify=False):
     cut = block, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else max(1, outputs)
     threads, kernels = threads_for(work), weights.reshape(-1)
     if outputs % (2 * vector_lanes(dtype)) == 0 and len(x) * size[0] * size[1] <= FEW_PIXELS:
-        packed, ldb, start = kernels, outputs, bias
+        packed, ldb, start, scratch = kernels, outputs, bias, empty((threads, area), dtype)
     else:
-        packed, ldb = empty((k * k * inputs * padded(outputs, dtype),), dtype), 0
-        start = bias_row(bias, outputs)
-    scratch, window, floor = empty((threads, area), dtype), (k, stride, padding[0]), lowest(x, rectify)
+        packed, scratch = workspace(dtype, (k * k * inputs * padded(outputs, dtype),), (threads, area))
+        ldb, start = 0, bias_row(bias, outputs)
+    window, floor = (k, stride, padding[0]), lowest(x, rectify)
     convolve(x, window, in_place, floor, kernels, packed, ldb, start, out, cut, scratch, tables, threads=threads)
     return out

@@ -20,7 +20,7 @@ from fastcnn.backends.numba.copying import clear, close_gate
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, product
 from fastcnn.backends.numba.im2col import run_of
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, zeros
+from fastcnn.backends.numba.memory import empty, workspace, zeros
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -151,8 +151,9 @@ def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
         return image if gate is None else relu_backward(gate, image)
     part, length, band, block, tables = plan(eta.shape, image_shape, k, vector_lanes(dtype), dtype.itemsize)
     threads = threads_for(eta.size * k * k * inputs)
-    panels = empty((-(-inputs // part) * length * outputs,), dtype)
-    cols, start = empty((threads, block * eta.shape[2] * length), dtype), zeros((length,), dtype)
+    cols = threads, block * eta.shape[2] * length
+    panels, cols = workspace(dtype, (-(-inputs // part) * length * outputs,), cols)
+    start = zeros((length,), dtype)
     window, cut, gate = (k, stride, padding[0]), (band, part), image[:0] if gate is None else gate
     input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables, threads=threads)
     return image

@@ -15,7 +15,7 @@ from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.direct import plan, windows
 from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
 from fastcnn.backends.numba.jit import inline, kernel, prange, threads_for
-from fastcnn.backends.numba.memory import empty
+from fastcnn.backends.numba.memory import empty, workspace
 from fastcnn.backends.numba.packing import add_up_rows, pack_rows, padded
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -67,10 +67,11 @@ def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
     _, block, area, tables = plan(x.shape, ksize, outputs, stride, padding, in_place)
     shares = max(1, min(batch * -(-oh // block), MAX_TASKS, PART_BYTES // (size * x.itemsize)))
     threads = threads_for(batch * oh * ow * size)
-    parts, sums = empty((shares, size), dtype), empty((shares, padded(outputs, dtype)), dtype)
-    scratch, panels = empty((threads, area), dtype), empty((threads, block * ow * padded(outputs, dtype)), dtype)
+    wide = padded(outputs, dtype)
+    memory = workspace(dtype, (shares, size), (shares, wide), (threads, area), (threads, block * ow * wide))
+    parts, sums = memory[:2]
     window, floor = (ksize, stride, padding[0]), lowest(x, rectify)
-    add_blocks(x, eta, window, in_place, floor, block, parts, sums, scratch, panels, tables, threads=threads)
+    add_blocks(x, eta, window, in_place, floor, block, *memory, tables, threads=threads)
     dw = empty((size,), dtype)
     sum_parts(parts, dw, work=shares * size)
     return dw.reshape(ksize, ksize, inputs, outputs), sums.sum(axis=0)[:outputs]

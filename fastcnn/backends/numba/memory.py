@@ -11,6 +11,7 @@ keeps is never overwritten.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import os
 import sys
@@ -100,10 +101,30 @@ def aligned(size: int) -> np.ndarray:
     return np.ndarray((size,), np.uint8, (ctypes.c_char * memory.size).from_buffer(memory), start)
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised array, C-contiguous; from `POOLED` bytes on it begins at a multiple of `ALIGNMENT`."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * dtype.itemsize
     return np.empty(shape, dtype) if size < POOLED else np.ndarray(shape, dtype, POOL.take(size))
+
+
+def workspace(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """What a kernel needs for itself: arrays as `empty` makes them, cut from one buffer, as asking for each costs 2 us.
+
+    None of them may be returned to a user, for whom one would keep all of them.
+    """
+    size, places = layout(dtype.itemsize, shapes)
+    buffer = np.empty(size, np.uint8) if size < POOLED else POOL.take(size)
+    return [np.ndarray(shape, dtype, buffer, start) for shape, start in places]
+
+
+@functools.lru_cache(maxsize=256)
+def layout(itemsize: int, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, list[tuple[tuple[int, ...], int]]]:
+    """Bytes for arrays of these shapes, and where each begins: at a multiple of `ALIGNMENT`."""
+    size, places = 0, []
+    for shape in shapes:
+        places.append((shape, size))
+        size += -(-math.prod(shape) * itemsize // ALIGNMENT) * ALIGNMENT
+    return size, places
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

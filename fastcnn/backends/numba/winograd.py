@@ -22,7 +22,7 @@ from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import close_gate, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, zeros
+from fastcnn.backends.numba.memory import empty, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -167,10 +167,10 @@ def convolve(image, weights, turned, bias, out, padding, floor, gate):
     tiles, few, block, width, sizes, shared, tables = plan(side, image.shape[3], out.shape, dtype)
     grid, threads = (side, *tiles), threads_for(len(out) * tiles[1] * (side + 2) ** 2 * image.shape[3] * out.shape[3])
     parts = shared or threads, 1 if shared else threads, threads, threads, threads
-    scratch = [empty(shape, dtype) for shape in zip(parts, sizes, strict=True)]
+    memory = workspace(dtype, *zip(parts, sizes, strict=True))
     corner, start, cut = (-padding, -padding), zeros((2 * vector_lanes(dtype),), dtype), (block, width, not shared)
     source, result = (image, corner, floor, weights, turned), (bias, start, out, gate)
-    (convolve_panels if few else convolve_tiles)(*source, *result, grid, cut, *scratch, tables, threads=threads)
+    (convolve_panels if few else convolve_tiles)(*source, *result, grid, cut, *memory, tables, threads=threads)
 
 
 def conv_forward(x, weights, bias, padding, rectify=False):

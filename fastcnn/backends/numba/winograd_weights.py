@@ -16,7 +16,7 @@ from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, zeros
+from fastcnn.backends.numba.memory import empty, workspace, zeros
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -119,9 +119,10 @@ def conv_weight_gradient(x, eta, padding, rectify=False):
     down, across = -(-inputs // CUT[0]), -(-outputs // CUT[1])
     shares, most = max(1, min(-(-total // block), MAX_TASKS // (down * across))), min(inputs, CUT[0])
     width, e_width = -(-most // lane) * lane, padded(min(outputs, CUT[1]), dtype)
-    v, e = (empty((threads, elements * (block * channels + lane)), dtype) for channels in (width, e_width))
-    parts, edge = (empty((threads, elements * length), dtype) for length in (most * CUT[1], width + lane))
-    dw, sums = empty((shares, 9 * size), dtype), empty((shares, down, padded(outputs, dtype)), dtype)
+    lengths = (block * width + lane, block * e_width + lane, most * CUT[1], width + lane)
+    shapes = [(threads, elements * length) for length in lengths]
+    v, e, parts, edge, sums = workspace(dtype, *shapes, (shares, down, padded(outputs, dtype)))
+    dw = empty((shares, 9 * size), dtype)
     tables = offset_tables((1, most, 0, 1), (most, 1, CUT[1], 0), (block, 1, width, 0))
     image, start = (x, eta, corner, floor), zeros((e_width,), dtype)
     memory = parts, v, width, e, edge, tables
