@@ -10,6 +10,8 @@ and the sums are matrix products, channels x tiles and tiles x outputs: 16 of th
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
@@ -23,8 +25,10 @@ from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
 
 TILES = {2: 64, 4: 48}  # of one block, by their side: multiply-adds for each load and store of a sum
-MAX_TASKS = 8
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
+MAX_TASKS = 8
+SHARE = 192  # tiles, so that transforming their sum back takes little of the time
+ONLY_SHARE = 64  # the same where there is nothing else to do for a second thread
 gradient_tile2, weight_tile2 = tiles2.gradient_tile, tiles2.weight_tile
 gradient_tile4, weight_tile4 = tiles4.gradient_tile, tiles4.weight_tile
 
@@ -68,15 +72,15 @@ def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memo
 
 
 @serial
-def weights_back(part, side, channels, panel, outputs, dw, work):
-    """dw = G' m G for the transformed gradient m of these pairs of channels."""
+def weights_back(part, wide, side, channels, panel, outputs, dw, work):
+    """dw = G' m G for the transformed gradient m of these pairs of channels, in rows of `wide`."""
     elements, lane, size = (side + 2) ** 2, lanes(dw), dw.size // 9
     step = part.size // elements
     for i in range(channels[1]):
         for t in range(0, panel[1], lane):
             count, to = panel[1] - t, (channels[0] + i) * outputs + panel[0] + t
             for g in range(elements):
-                store(work, g * lane, load_part(part, g * step + i * CUT[1] + t, count))
+                store(work, g * lane, load_part(part, g * step + i * wide + t, count))
             if side == 4:
                 weight_tile4(work, dw, to, size, count)
             else:
@@ -105,8 +109,20 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, start, dw, sums, part
                 tiles = k * block, min(block, total - k * block)
                 some = start if k == first else start[:0]
                 add_block(image, eta, grid, tiles, channels, panel, some, db, width, memory, tables)
-            weights_back(parts[i], grid[0], channels, panel, outputs, dw[s], edge[i])
+            weights_back(parts[i], cut[1], grid[0], channels, panel, outputs, dw[s], edge[i])
             task = next_task(counters, i, tasks)
+
+
+@functools.lru_cache(maxsize=256)
+def plan(total, inputs, outputs, dtype):
+    """Shares of `total` tiles, and the input and output channels of a task, the latter whole panels."""
+    down, across, shares = min(inputs, CUT[0]), padded(min(outputs, CUT[1]), dtype), 1
+    pairs = -(-inputs // down) * -(-outputs // across)
+    while 2 * shares * pairs <= MAX_TASKS and total >= 2 * shares * (SHARE if shares * pairs > 1 else ONLY_SHARE):
+        shares *= 2
+    if shares * pairs == 1:
+        across = padded(-(-across // 2), dtype)
+    return shares, (down, across)
 
 
 def conv_weight_gradient(x, eta, padding, rectify=False):
@@ -114,19 +130,18 @@ def conv_weight_gradient(x, eta, padding, rectify=False):
     size, lane, side = inputs * outputs, vector_lanes(dtype), choose_side(oh, ow)
     rows, columns, elements = -(-oh // side), -(-ow // side), (side + 2) ** 2
     total = batch * rows * columns
-    threads, block = threads_for(total * elements * size), even_share(total, TILES[side])
+    shares, cut = plan(total, inputs, outputs, dtype)
+    threads, block = threads_for(total * elements * size), even_share(total, TILES[side], shares)
     corner, grid, floor = (-padding[0], -padding[0]), (side, columns, rows * columns), lowest(x, rectify)
-    down, across = -(-inputs // CUT[0]), -(-outputs // CUT[1])
-    shares, most = max(1, min(-(-total // block), MAX_TASKS // (down * across))), min(inputs, CUT[0])
-    width, e_width = -(-most // lane) * lane, padded(min(outputs, CUT[1]), dtype)
-    lengths = (block * width + lane, block * e_width + lane, most * CUT[1], width + lane)
+    width = -(-cut[0] // lane) * lane
+    lengths = (block * width + lane, block * cut[1] + lane, cut[0] * cut[1], width + lane)
     shapes = [(threads, elements * length) for length in lengths]
-    v, e, parts, edge, sums = workspace(dtype, *shapes, (shares, down, padded(outputs, dtype)))
+    v, e, parts, edge, sums = workspace(dtype, *shapes, (shares, -(-inputs // cut[0]), padded(outputs, dtype)))
     dw = empty((shares, 9 * size), dtype)
-    tables = offset_tables((1, most, 0, 1), (most, 1, CUT[1], 0), (block, 1, width, 0))
-    image, start = (x, eta, corner, floor), zeros((e_width,), dtype)
+    tables = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, width, 0))
+    image, start = (x, eta, corner, floor), zeros((cut[1],), dtype)
     memory = parts, v, width, e, edge, tables
-    add_all_tiles(*image, grid, block, CUT, start, dw, sums, *memory, threads=threads)
+    add_all_tiles(*image, grid, block, cut, start, dw, sums, *memory, threads=threads)
     total = dw[0] if shares == 1 else empty((9 * size,), dtype)
     if shares > 1:
         sum_parts(dw, total, work=dw.size)
