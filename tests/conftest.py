@@ -120,6 +120,15 @@ def tile_side(side):
         yield
 
 
+def forget_plans():
+    """Forget what the numba backend keeps for each shape: it follows from limits that a test may change."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fastcnn.backends.numba."):
+            for kept in vars(module).values():
+                if hasattr(kept, "cache_clear"):
+                    kept.cache_clear()
+
+
 def run_python(*arguments, cwd=None, timeout=300, **environment):
     """Run this Python with `arguments`; FASTCNN_* and other variables by keyword."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | environment

@@ -19,7 +19,7 @@ import sys
 import numpy as np
 
 import test_kernels
-from conftest import tile_side
+from conftest import forget_plans, tile_side
 
 import fastcnn
 from fastcnn import runtime
@@ -74,12 +74,6 @@ class RandomCase(test_kernels.WideCase):
 
     def boolean(self):
         return bool(self.rng.integers(2))
-
-
-def forget_plans():
-    """Plans hold tables in memory of the fence's last kind, and follow from limits that change here."""
-    for kept in (winograd.plan, direct.plan, direct_input.plan, gemm.offset_tables):
-        kept.cache_clear()
 
 
 def run_small(fence, dtype):

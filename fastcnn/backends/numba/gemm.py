@@ -198,6 +198,16 @@ def flat_matrix(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
     return matrix.T.reshape(-1), 1, matrix.shape[0]
 
 
+@functools.lru_cache(maxsize=256)
+def plan(m: int, n: int, k: int, strides: tuple[int, int], dtype: np.dtype) -> tuple[int, tuple[int, int], np.ndarray]:
+    """Pieces of the sum, rows and columns of one task, and the tables of offsets; `strides` are those of A."""
+    row_blocks, rows = max(1, -(-m // BLOCK_ROWS)), min(m, BLOCK_ROWS)
+    pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
+    columns = max(1, n) if pieces * row_blocks >= FEW_TASKS else 2 * vector_lanes(dtype)
+    tables = offset_tables((rows, 1, strides[0], 0), (rows, 1, n, 0), (DEPTH, 1, strides[1], 0))
+    return pieces, (BLOCK_ROWS, columns), tables
+
+
 def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n, dtype = a.shape, b.shape[1], a.dtype
@@ -206,15 +216,11 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     if m <= THIN_ROWS and b.flags.c_contiguous:
         thin(*flat_matrix(a), b.reshape(-1), n, n, k, zeros((n,), dtype) if bias is None else bias, out, work=work)
         return out
-    row_blocks, width = max(1, -(-m // BLOCK_ROWS)), 2 * vector_lanes(dtype)
-    pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
-    threads, cut = threads_for(work), (BLOCK_ROWS, max(1, n) if pieces * row_blocks >= FEW_TASKS else width)
+    (a_flat, a_row, a_col), (b_flat, b_row, b_col) = flat_matrix(a), flat_matrix(b)
+    (pieces, cut, tables), wide, threads = plan(m, n, k, (a_row, a_col), dtype), padded(n, dtype), threads_for(work)
     parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
-    panels = empty((k * padded(n, dtype),), dtype)
-    start = zeros((padded(n, dtype),), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
-    rows, (a_flat, a_row, a_col) = min(m, BLOCK_ROWS), flat_matrix(a)
-    tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
-    b_flat, b_row, b_col = flat_matrix(b)
+    panels = empty((k * wide,), dtype)
+    start = zeros((wide,), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
     multiply_blocks(
         a_flat, a_row, a_col, b_flat, b_row, b_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads
     )
