@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastcnn.backends.numba.jit import inline, serial
+from fastcnn.backends.numba.jit import serial
 from fastcnn.backends.numba.simd import address
 
 LINE = 8  # integers in a cache line: counters of different threads do not share one
@@ -41,9 +41,13 @@ def fetch_and_add(typingctx, array, index):
     return types.int64(array, types.intp), codegen
 
 
-@inline
+@serial
 def task_counters(threads):
-    """How many tasks of each thread's share are taken."""
+    """How many tasks of each thread's share are taken.
+
+    A call: of `np.zeros` in the kernel itself, numba makes another parallel loop, which takes 1 to 2 us and 0.5 s to
+    compile.
+    """
     return np.zeros((threads, LINE), np.int64)
 
 
