@@ -3,8 +3,8 @@
 Contestants take turns (A B A B), so that a machine that slows down slows all of them. What counts is the median of
 their ratios turn by turn: a shared machine is slow for seconds at a time, in half of one's turns and a third of
 another's, and the ratio of medians differed twofold from run to run. In one process for all, the threads of BLAS spin
-for milliseconds after a NumPy step and take the cores from whoever is next: the numba step came out at 2 to 3 times
-what it takes alone.
+for a tenth of a second after a NumPy step and take the cores from whoever is next: the numba step came out at 2 to 3
+times what it takes alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from fastcnn import runtime
 from fastcnn.benchmark.workloads import WORKLOADS
 from fastcnn.shapes import check_choice
 
-TURN = 0.2  # seconds of one turn, about; `RUNS` runs at most and one at least. Of 20 short runs, most were still slow
-RUNS = 200
-PAUSE = 0.05  # seconds between turns, in which threads that still spin go to sleep
+TURN = 0.2  # seconds of one turn, and one run at least; the first runs of one are slow
+PAUSE = 0.15  # seconds between turns, in which OpenBLAS's threads, that spin for 0.1 s after a product, go to sleep
 
 # What each contestant's process is set to, beyond dtype and threads.
 CONTESTANTS: dict[str, dict[str, Any]] = {
@@ -73,15 +72,15 @@ def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> 
         connection.send(error)
 
 
-def clock(step: Any, runs: int) -> list[float]:
-    if runs > 1:
-        step()  # caches are cold after the others' turns, in none of the runs that count
-    times = []
-    for _ in range(runs):
+def clock(step: Any, seconds: float) -> list[float]:
+    """Seconds of each run, one after the other for `seconds`. The first, whose caches are cold after the others' turns,
+    does not count unless it is the only one."""
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    return times
+    return times[1:] or times
 
 
 class Contest:
@@ -125,19 +124,16 @@ class Contest:
         check_choice("bench", "workload", workload, WORKLOADS)
         names = [name for name in self.connections if name in WORKLOADS[workload].make]
         seconds: dict[str, dict[str, list[list[float]]]] = {}
-        runs = {}
         for name in names:
             seconds[name] = {variant: [] for variant in self.ask(name, workload)}
             if name != "original":
-                self.ask(name, 1)  # compiles
-                slowest = max(times[0] for times in self.ask(name, 1).values())
-                runs[name] = int(min(RUNS, max(1, TURN / slowest)))
+                self.ask(name, 0)  # compiles
         for turn in range(rounds):
             for name in names:
                 if name == "original" and turn:
                     continue
                 time.sleep(PAUSE)
-                for variant, times in self.ask(name, runs.get(name, 1)).items():
+                for variant, times in self.ask(name, TURN).items():
                     seconds[name][variant].append(times)
         return seconds
 
