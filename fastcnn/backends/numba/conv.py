@@ -39,8 +39,8 @@ def forward_algorithm(
     x: np.ndarray, weights: np.ndarray, bias: np.ndarray, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> str:
     k, _, inputs, outputs = weights.shape
-    rows, columns = (conv_output_size(size, k, stride, padding) for size in x.shape[1:3])
-    return choose(k, stride, inputs, outputs, len(x) * rows * columns)
+    (batch, h, w, _), v = x.shape, (k, stride, padding)
+    return choose(k, stride, inputs, outputs, batch * conv_output_size(h, *v) * conv_output_size(w, *v))
 
 
 def input_gradient_algorithm(

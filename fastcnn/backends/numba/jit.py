@@ -52,7 +52,7 @@ MOVE = 16  # multiply-adds that take as long as moving one element
 
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
-_launched_in: int | None = None
+_launched = _forked = False  # a kernel in this process; the process, from one that had launched a kernel
 
 
 def cache_folder() -> Path | None:
@@ -125,14 +125,13 @@ def kernel(function: Callable) -> Callable:
 
 
 def _before_launch(threads: int) -> None:
-    global _launched_in  # noqa: PLW0603 - one process, one pool
+    global _launched  # noqa: PLW0603 - one process, one pool
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
         runtime.check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)
         _local.threads = threads
-    if _launched_in is None:
-        _launched_in = os.getpid()
-    elif _launched_in != os.getpid() and threading_layer() == "omp":
+    _launched = True
+    if _forked and threading_layer() == "omp":
         raise RuntimeError(
             "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
             "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
@@ -141,9 +140,9 @@ def _before_launch(threads: int) -> None:
 
 
 def _after_fork() -> None:
-    """A lock that another thread of the parent held would stay locked in the child."""
-    global _lock  # noqa: PLW0603 - one process, one lock
-    _lock = threading.RLock()
+    """In the child: a lock that another thread of the parent held would stay locked."""
+    global _lock, _forked  # noqa: PLW0603 - one process, one lock
+    _lock, _forked = threading.RLock(), _launched
 
 
 if hasattr(os, "register_at_fork"):
