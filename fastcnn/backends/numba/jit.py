@@ -141,7 +141,7 @@ def _before_launch(threads: int) -> None:
 
 def _after_fork() -> None:
     """In the child: a lock that another thread of the parent held would stay locked."""
-    global _lock, _forked  # noqa: PLW0603 - one process, one lock
+    global _lock, _forked
     _lock, _forked = threading.RLock(), _launched
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends import pool_index_dtype, pool_no_index
-from fastcnn.backends.numba.arithmetic import add, divide, fill
+from fastcnn.backends.numba.arithmetic import add, at_least, divide, fill
 from fastcnn.backends.numba.copying import lowest
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty
@@ -31,14 +31,17 @@ def max_windows(source, corner, step, w, c, number, size, ksize, floor, nowhere,
     (rows, columns), low = size, fill(source, floor)
     for _ in range(number):
         for t in range(0, c, lanes(source)):
-            best, offset, count = low, fill(source, 0), c - t
+            count, offset = c - t, fill(source, 0)
+            first = load_part(source, corner + t, count)
+            best = at_least(first, low)
             for i in range(rows):
                 for j in range(columns):
-                    value = load_part(source, corner + (i * w + j) * c + t, count)
-                    offset = where_larger(value, best, fill(source, i * ksize + j), offset)
-                    best = where_larger(value, best, value, best)
+                    if i + j > 0:
+                        value = load_part(source, corner + (i * w + j) * c + t, count)
+                        offset = where_larger(value, best, fill(source, i * ksize + j), offset)
+                        best = where_larger(value, best, value, best)
             if floor == 0:
-                offset = where_passes(best, load_part(source, corner + t, count), offset, fill(source, nowhere))
+                offset = where_passes(best, first, offset, fill(source, nowhere))
             store_part(target, to + t, best, count)
             store_integers(offsets, to + t, offset, count)
         corner += step
