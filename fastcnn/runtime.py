@@ -69,8 +69,9 @@ def set_conv_algorithm(name: str) -> None:
     _conv = check_choice("set_conv_algorithm", "name", name, CONV_ALGORITHMS)
 
 
+@functools.cache
 def available_cores() -> int:
-    """Processors this process may run on (containers and taskset narrow them)."""
+    """Processors this process may run on (containers and taskset narrow them), read once: every kernel asks."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -79,11 +80,7 @@ def available_cores() -> int:
 def get_num_threads() -> int:
     """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores (or numba's
     pool, where `NUMBA_NUM_THREADS` makes it smaller)."""
-    chosen = _threads or _environment_threads()
-    if chosen:
-        return chosen
-    cores = available_cores()
-    return min(cores, pool_size() or cores)
+    return _threads or _environment_threads() or min(available_cores(), pool_size() or available_cores())
 
 
 def largest_num_threads() -> int:

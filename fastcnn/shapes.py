@@ -190,11 +190,11 @@ def conv_output_size(size: int, ksize: int, stride: int, padding: tuple[int, int
 
 @functools.lru_cache(maxsize=256)
 def conv_output_shape(
-    image_shape: tuple[int, ...], weights_shape: tuple[int, ...], stride: int, method: str
+    image_shape: tuple[int, ...], weights_shape: tuple[int, ...], stride: int, padding: tuple[int, int]
 ) -> tuple[int, ...]:
-    """(batch, OH, OW, O) of a convolution; kept, as a layer checks each gradient against it."""
+    """(batch, OH, OW, O) of a convolution; kept, as each call of a layer or a kernel asks for it."""
     (batch, *sizes, _), ksize = image_shape, weights_shape[0]
-    oh, ow = (conv_output_size(size, ksize, stride, conv_padding(ksize, method)) for size in sizes)
+    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in sizes)
     return batch, oh, ow, weights_shape[3]
 
 

@@ -117,7 +117,9 @@ def tile_side(side):
     with pytest.MonkeyPatch.context() as patch:
         for module in (winograd, winograd_weights):
             patch.setattr(module, "choose_side", lambda rows, columns: side)
+        forget_plans()
         yield
+    forget_plans()
 
 
 def forget_plans():

@@ -47,8 +47,8 @@ class Fence:
         offset = (pages + 1) * PAGE - size if self.at_end else PAGE
         return np.frombuffer(memory, dtype, size // np.dtype(dtype).itemsize, offset).reshape(shape)
 
-    def workspace(self, dtype, *shapes):
-        return [self.empty(shape, dtype) for shape in shapes]
+    def workspace(self, arrays):
+        return [self.empty(shape, arrays.dtype) for shape, _ in arrays.places]
 
     def zeros(self, shape, dtype):
         array = self.empty(shape, dtype)

@@ -75,7 +75,7 @@ def test_small_arrays_are_left_to_numpy(pool):
 
 @pytest.mark.parametrize("length", [5, LARGE[0]])
 def test_the_arrays_of_a_workspace_lie_apart_in_one_buffer(pool, length):
-    arrays = memory.workspace(FLOAT32, (3, length), (0, 4), (length,), (0,))
+    arrays = memory.workspace(memory.layout(FLOAT32, (3, length), (0, 4), (length,), (0,)))
     assert [(array.shape, array.dtype) for array in arrays] == [
         (shape, FLOAT32) for shape in ((3, length), (0, 4), (length,), (0,))
     ]
@@ -92,7 +92,7 @@ def test_the_arrays_of_a_workspace_lie_apart_in_one_buffer(pool, length):
 
 
 def test_a_workspace_of_nothing(pool):
-    assert [array.shape for array in memory.workspace(FLOAT64, (0, 3))] == [(0, 3)]
+    assert [array.shape for array in memory.workspace(memory.layout(FLOAT64, (0, 3)))] == [(0, 3)]
 
 
 def test_idle_buffers_are_dropped_beyond_the_limit(pool, monkeypatch):

@@ -98,7 +98,7 @@ class Conv2D(WeightedLayer):
         return conv_padding(self.ksize, self.method)
 
     def compute_output_shape(self) -> tuple[int, ...]:
-        return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.method)
+        return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.padding)
 
     def forward(self, x: Any) -> np.ndarray:
         self.rectified = False

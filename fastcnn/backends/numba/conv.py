@@ -10,6 +10,7 @@ for bit.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -17,19 +18,21 @@ import numpy as np
 from fastcnn.backends.numba import columns, direct, direct_input, direct_weights, winograd, winograd_weights
 from fastcnn.backends.numba.activation import relu_backward, relu_forward
 from fastcnn.runtime import get_conv_algorithm
-from fastcnn.shapes import conv_output_size
+from fastcnn.shapes import conv_output_shape
 
 WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves
 WINOGRAD_PIXELS_OF_WEIGHTS = 512  # the same for their gradient
 WINOGRAD_CHANNELS = 24  # fewer than that on either side, and the transforms cost more than they save
 
 
-def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int, fewest: int = WINOGRAD_PIXELS) -> str:
-    """'winograd' or 'direct' or 'im2col' for so many output pixels."""
-    name = get_conv_algorithm()
+@functools.lru_cache(maxsize=256)
+def choose(
+    name: str, ksize: int, stride: int, inputs: int, out_shape: tuple[int, ...], fewest: int = WINOGRAD_PIXELS
+) -> str:
+    """'winograd' or 'direct' or 'im2col' where `name` is asked for; 'auto' looks at the shapes."""
     fits = ksize == 3 and stride == 1
     if name == "auto":
-        pays = min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= fewest
+        pays = min(inputs, out_shape[3]) >= WINOGRAD_CHANNELS and math.prod(out_shape[:3]) >= fewest
         return "winograd" if fits and pays else "direct"
     return "direct" if name == "winograd" and not fits else name
 
@@ -38,9 +41,8 @@ def choose(ksize: int, stride: int, inputs: int, outputs: int, pixels: int, fewe
 def forward_algorithm(
     x: np.ndarray, weights: np.ndarray, bias: np.ndarray, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> str:
-    k, _, inputs, outputs = weights.shape
-    (batch, h, w, _), v = x.shape, (k, stride, padding)
-    return choose(k, stride, inputs, outputs, batch * conv_output_size(h, *v) * conv_output_size(w, *v))
+    out_shape = conv_output_shape(x.shape, weights.shape, stride, padding)
+    return choose(get_conv_algorithm(), len(weights), stride, x.shape[3], out_shape)
 
 
 def input_gradient_algorithm(
@@ -51,14 +53,13 @@ def input_gradient_algorithm(
     padding: tuple[int, int],
     gate: np.ndarray | None = None,
 ) -> str:
-    return choose(weights.shape[0], stride, *weights.shape[2:], math.prod(eta.shape[:3]))
+    return choose(get_conv_algorithm(), len(weights), stride, image_shape[3], eta.shape)
 
 
 def weight_gradient_algorithm(
     x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> str:
-    pixels = math.prod(eta.shape[:3])
-    return choose(ksize, stride, x.shape[3], eta.shape[3], pixels, WINOGRAD_PIXELS_OF_WEIGHTS)
+    return choose(get_conv_algorithm(), ksize, stride, x.shape[3], eta.shape, WINOGRAD_PIXELS_OF_WEIGHTS)
 
 
 def conv_forward(

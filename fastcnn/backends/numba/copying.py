@@ -17,10 +17,10 @@ def streams(result: np.ndarray) -> bool:
     return result.nbytes >= STREAMED and whole and result.ctypes.data % ALIGNMENT == 0
 
 
-def lowest(x: np.ndarray, rectify: bool) -> np.floating:
+def lowest(dtype: np.dtype, rectify: bool) -> np.floating:
     """The `floor` of kernels: max(value, floor) is max(value, 0) or the value itself. A branch instead of the maximum
     takes the registers apart that a transform needs."""
-    return x.dtype.type(0 if rectify else -np.inf)
+    return dtype.type(0 if rectify else -np.inf)
 
 
 @serial

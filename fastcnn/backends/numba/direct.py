@@ -8,37 +8,48 @@ windows reach over the border, a task first copies the part of the image under i
 from __future__ import annotations
 
 import functools
+import math
+from typing import NamedTuple
 
 import numpy as np
 
 from fastcnn.backends.numba.copying import crop, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, threads_for
-from fastcnn.backends.numba.memory import empty, workspace
+from fastcnn.backends.numba.memory import empty, layout, workspace
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.shapes import conv_output_size
+from fastcnn.runtime import get_num_threads
+from fastcnn.shapes import conv_output_shape
 
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
 MIN_TASKS = 16  # fewer than that, and tasks are cut by output channels as well
 FEW_PIXELS = 1024  # with so few output pixels, packing the weights costs more than it saves
 
 
-@functools.lru_cache(maxsize=256)
-def plan(shape, k, outputs, stride, padding, in_place):
-    """(rows, columns) of the output, rows of one block, elements under its windows, and its tables of offsets: of
-    pixels in the image, of the elements of a window, and of rows of `outputs` elements."""
-    (_, h, w, channels), v = shape, (k, stride, padding)
-    rows, columns = (conv_output_size(size, *v) for size in (h, w))
-    block = even_share(rows, max(1, PIXELS // max(1, columns)))
-    length = (w if in_place else (columns - 1) * stride + k) * channels
+class Blocks(NamedTuple):
+    """Rows of output pixels that a task takes at a time, and how it finds their windows (see `windows`)."""
+
+    rows: int
+    window: tuple[int, int, int]
+    in_place: bool
+    floor: np.floating
+    area: int  # elements under the windows of a block, where they are copied
+    tables: np.ndarray  # offsets of pixels in the image, of the elements of a window, of rows of `outputs` elements
+
+
+def blocks_of(shape, out_shape, k, stride, padding, rectify, dtype):
+    (_, _, w, channels), (_, oh, ow, outputs) = shape, out_shape
+    in_place, rows = padding == (0, 0) and not rectify, even_share(oh, max(1, PIXELS // max(1, ow)))
+    length = (w if in_place else (ow - 1) * stride + k) * channels
     tables = offset_tables(
-        (block, columns, stride * length, stride * channels),
+        (rows, ow, stride * length, stride * channels),
         (k, k * channels, length, 1),
-        (max(block * columns, k * k * channels), 1, outputs, 0),
+        (max(rows * ow, k * k * channels), 1, outputs, 0),
     )
-    return (rows, columns), block, 0 if in_place else ((block - 1) * stride + k) * length, tables
+    area = 0 if in_place else ((rows - 1) * stride + k) * length
+    return Blocks(rows, (k, stride, padding[0]), in_place, lowest(dtype, rectify), area, tables)
 
 
 @inline
@@ -96,19 +107,26 @@ def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cu
             task = next_task(counters, thread, count)
 
 
+@functools.lru_cache(maxsize=256)
+def plan(shape, weights_shape, stride, padding, rectify, dtype, most):
+    """Threads, the shape of the output, its blocks, rows and channels of a task, the distance of rows of weights that
+    are not packed (else 0), and the arrays that the kernel needs."""
+    (k, _, inputs, outputs), out_shape = weights_shape, conv_output_shape(shape, weights_shape, stride, padding)
+    blocks, pixels = blocks_of(shape, out_shape, k, stride, padding, rectify, dtype), math.prod(out_shape[:3])
+    work, few = pixels * math.prod(weights_shape), shape[0] * -(-out_shape[1] // blocks.rows) < MIN_TASKS
+    cut = blocks.rows, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else max(1, outputs)
+    threads, wide = threads_for(work, most), padded(outputs, dtype)
+    ldb = outputs if outputs == wide and pixels <= FEW_PIXELS else 0
+    memory = layout(dtype, (0 if ldb else k * k * inputs * wide,), (threads, blocks.area))
+    return threads, out_shape, blocks, cut, ldb, memory
+
+
 def conv_forward(x, weights, bias, stride, padding, rectify=False):
-    k, _, inputs, outputs = weights.shape
-    in_place, dtype = padding == (0, 0) and not rectify, x.dtype
-    size, block, area, tables = plan(x.shape, k, outputs, stride, padding, in_place)
-    out = empty((len(x), *size, outputs), dtype)
-    work, few = out.size * k * k * inputs, len(x) * -(-size[0] // block) < MIN_TASKS
-    cut = block, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else max(1, outputs)
-    threads, kernels = threads_for(work), weights.reshape(-1)
-    if outputs % (2 * vector_lanes(dtype)) == 0 and len(x) * size[0] * size[1] <= FEW_PIXELS:
-        packed, ldb, start, scratch = kernels, outputs, bias, empty((threads, area), dtype)
-    else:
-        packed, scratch = workspace(dtype, (k * k * inputs * padded(outputs, dtype),), (threads, area))
-        ldb, start = 0, bias_row(bias, outputs)
-    window, floor = (k, stride, padding[0]), lowest(x, rectify)
+    most, shapes = get_num_threads(), (x.shape, weights.shape, stride, padding, rectify)
+    threads, out_shape, blocks, cut, ldb, memory = plan(*shapes, x.dtype, most)
+    _, window, in_place, floor, _, tables = blocks
+    out, kernels, start = empty(out_shape, x.dtype), weights.reshape(-1), bias_row(bias, out_shape[3])
+    packed, scratch = workspace(memory)
+    packed = kernels if ldb else packed
     convolve(x, window, in_place, floor, kernels, packed, ldb, start, out, cut, scratch, tables, threads=threads)
     return out

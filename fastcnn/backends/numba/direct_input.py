@@ -20,10 +20,11 @@ from fastcnn.backends.numba.copying import clear, close_gate
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, product
 from fastcnn.backends.numba.im2col import run_of
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, workspace, zeros
+from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
+from fastcnn.runtime import get_num_threads
 
 COLUMNS = 640  # of a task's product, as nearly as whole vectors of channels allow
 BLOCK_BYTES = 192 << 10  # of its column matrix, which stays in the L2 cache
@@ -132,28 +133,28 @@ def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, 
 
 
 @functools.lru_cache(maxsize=256)
-def plan(eta_shape, image_shape, k, lane, itemsize):
-    """Channels of a task, rows of the image in a band, rows of pixels in a block, and the tables of offsets."""
-    (batch, oh, ow, outputs), (_, h, _, c) = eta_shape, image_shape
+def plan(eta_shape, image_shape, k, dtype, most):
+    """Threads, rows of the image in a band and channels of a task, rows of pixels in a block, the arrays that the
+    kernel needs, a bias of zeros, and the tables of offsets."""
+    (batch, oh, ow, outputs), (_, h, _, c), lane = eta_shape, image_shape, vector_lanes(dtype)
     part = min(c, max(1, COLUMNS // (k * k * lane)) * lane)
     tasks, length = batch * -(-c // part), -(-k * k * part // (2 * lane)) * 2 * lane
     band = even_share(h, max(BAND, -(-h * tasks // MIN_TASKS)))
-    block = even_share(oh, max(1, min(PIXELS, BLOCK_BYTES // (length * itemsize)) // max(1, ow)))
-    pixels = (block * ow, 1)
-    return part, length, band, block, offset_tables((*pixels, outputs, 0), (1, outputs, 0, 1), (*pixels, length, 0))
+    block = even_share(oh, max(1, min(PIXELS, BLOCK_BYTES // (length * dtype.itemsize)) // max(1, ow)))
+    pixels, threads = (block * ow, 1), threads_for(batch * oh * ow * outputs * k * k * c, most)
+    tables = offset_tables((*pixels, outputs, 0), (1, outputs, 0, 1), (*pixels, length, 0))
+    arrays = layout(dtype, (-(-c // part) * length * outputs,), (threads, block * ow * length))
+    return threads, (band, part), block, arrays, zeros((length,), dtype), tables
 
 
 def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
     k, _, inputs, outputs = weights.shape
-    image, dtype = empty(image_shape, eta.dtype), eta.dtype
+    image = empty(image_shape, eta.dtype)
     if k == stride == 1 and padding == (0, 0):
         product(eta.reshape(-1, outputs), weights.reshape(inputs, outputs).T, None, image.reshape(-1, inputs))
         return image if gate is None else relu_backward(gate, image)
-    part, length, band, block, tables = plan(eta.shape, image_shape, k, vector_lanes(dtype), dtype.itemsize)
-    threads = threads_for(eta.size * k * k * inputs)
-    cols = threads, block * eta.shape[2] * length
-    panels, cols = workspace(dtype, (-(-inputs // part) * length * outputs,), cols)
-    start = zeros((length,), dtype)
-    window, cut, gate = (k, stride, padding[0]), (band, part), image[:0] if gate is None else gate
+    threads, cut, block, arrays, start, tables = plan(eta.shape, image_shape, k, eta.dtype, get_num_threads())
+    panels, cols = workspace(arrays)
+    window, gate = (k, stride, padding[0]), image[:0] if gate is None else gate
     input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables, threads=threads)
     return image

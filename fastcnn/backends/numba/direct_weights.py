@@ -9,16 +9,19 @@ Tasks are cut by shape alone. Each adds up its own share of the pixels, and the 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from fastcnn.backends.numba.copying import clear, lowest
-from fastcnn.backends.numba.direct import plan, windows
+from fastcnn.backends.numba.copying import clear
+from fastcnn.backends.numba.direct import blocks_of, windows
 from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
 from fastcnn.backends.numba.jit import inline, kernel, prange, threads_for
-from fastcnn.backends.numba.memory import empty, workspace
+from fastcnn.backends.numba.memory import empty, layout, workspace
 from fastcnn.backends.numba.packing import add_up_rows, pack_rows, padded
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
+from fastcnn.runtime import get_num_threads
 
 MAX_TASKS = 16
 PART_BYTES = 32 << 20  # of all shares together
@@ -61,17 +64,23 @@ def add_blocks(x, eta, window, in_place, floor, block, parts, sums, scratch, pan
             s = next_task(counters, i, shares)
 
 
+@functools.lru_cache(maxsize=256)
+def plan(shape, eta_shape, ksize, stride, padding, rectify, dtype, most):
+    """Threads, blocks of rows of pixels, and the arrays that the kernel needs, shares of the gradient first."""
+    (batch, oh, ow, outputs), size = eta_shape, ksize * ksize * shape[3] * eta_shape[3]
+    blocks = blocks_of(shape, eta_shape, ksize, stride, padding, rectify, dtype)
+    shares = max(1, min(batch * -(-oh // blocks.rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
+    threads, wide = threads_for(batch * oh * ow * size, most), padded(outputs, dtype)
+    own = (threads, blocks.area), (threads, blocks.rows * ow * wide)
+    return threads, blocks, layout(dtype, (shares, size), (shares, wide), *own)
+
+
 def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
-    (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
-    in_place, size = padding == (0, 0) and not rectify, ksize * ksize * inputs * outputs
-    _, block, area, tables = plan(x.shape, ksize, outputs, stride, padding, in_place)
-    shares = max(1, min(batch * -(-oh // block), MAX_TASKS, PART_BYTES // (size * x.itemsize)))
-    threads = threads_for(batch * oh * ow * size)
-    wide = padded(outputs, dtype)
-    memory = workspace(dtype, (shares, size), (shares, wide), (threads, area), (threads, block * ow * wide))
-    parts, sums = memory[:2]
-    window, floor = (ksize, stride, padding[0]), lowest(x, rectify)
-    add_blocks(x, eta, window, in_place, floor, block, *memory, tables, threads=threads)
-    dw = empty((size,), dtype)
-    sum_parts(parts, dw, work=shares * size)
-    return dw.reshape(ksize, ksize, inputs, outputs), sums.sum(axis=0)[:outputs]
+    inputs, outputs, dtype = x.shape[3], eta.shape[3], x.dtype
+    shapes = x.shape, eta.shape, ksize, stride, padding, rectify
+    threads, (rows, window, in_place, floor, _, tables), arrays = plan(*shapes, dtype, get_num_threads())
+    parts, sums, scratch, panels = workspace(arrays)
+    add_blocks(x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, threads=threads)
+    dw = empty((ksize, ksize, inputs, outputs), dtype)
+    sum_parts(parts, dw.reshape(-1), work=parts.size)
+    return dw, sums.sum(axis=0)[:outputs]

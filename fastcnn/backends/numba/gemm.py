@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, zeros
+from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -31,6 +31,7 @@ from fastcnn.backends.numba.tile import (
     tile_of,
     tile_store,
 )
+from fastcnn.runtime import get_num_threads
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
 CHUNK = 168  # rows of C that all columns of such a B are multiplied with at a time; a multiple of all tiles'
@@ -199,33 +200,35 @@ def flat_matrix(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 
 @functools.lru_cache(maxsize=256)
-def plan(m: int, n: int, k: int, strides: tuple[int, int], dtype: np.dtype) -> tuple[int, tuple[int, int], np.ndarray]:
-    """Pieces of the sum, rows and columns of one task, and the tables of offsets; `strides` are those of A."""
-    row_blocks, rows = max(1, -(-m // BLOCK_ROWS)), min(m, BLOCK_ROWS)
+def plan(m, n, k, a_row, a_col, dtype, most):
+    """Threads, rows and columns of one task, the arrays that the kernel needs (packed panels of B, and the pieces of a
+    sum that is cut), a bias of zeros, and the tables of offsets."""
+    row_blocks, rows, wide = max(1, -(-m // BLOCK_ROWS)), min(m, BLOCK_ROWS), padded(n, dtype)
     pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
     columns = max(1, n) if pieces * row_blocks >= FEW_TASKS else 2 * vector_lanes(dtype)
-    tables = offset_tables((rows, 1, strides[0], 0), (rows, 1, n, 0), (DEPTH, 1, strides[1], 0))
-    return pieces, (BLOCK_ROWS, columns), tables
+    tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
+    arrays = layout(dtype, (k * wide,), *[(pieces, m, n)] * (pieces > 1))
+    return threads_for(m * n * k, most), (BLOCK_ROWS, columns), arrays, zeros((wide,), dtype), tables
 
 
 def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n, dtype = a.shape, b.shape[1], a.dtype
-    work = m * n * k
     out = empty((m, n), dtype) if out is None else out
     if m <= THIN_ROWS and b.flags.c_contiguous:
-        thin(*flat_matrix(a), b.reshape(-1), n, n, k, zeros((n,), dtype) if bias is None else bias, out, work=work)
+        start = zeros((n,), dtype) if bias is None else bias
+        thin(*flat_matrix(a), b.reshape(-1), n, n, k, start, out, work=m * n * k)
         return out
     (a_flat, a_row, a_col), (b_flat, b_row, b_col) = flat_matrix(a), flat_matrix(b)
-    (pieces, cut, tables), wide, threads = plan(m, n, k, (a_row, a_col), dtype), padded(n, dtype), threads_for(work)
-    parts = out[np.newaxis] if pieces == 1 else empty((pieces, m, n), dtype)
-    panels = empty((k * wide,), dtype)
-    start = zeros((wide,), dtype) if bias is None or pieces > 1 else bias_row(bias, n)
+    threads, cut, arrays, zero, tables = plan(m, n, k, a_row, a_col, dtype, get_num_threads())
+    panels, *cut_sum = workspace(arrays)
+    parts = cut_sum[0] if cut_sum else out[np.newaxis]
+    start = zero if bias is None or cut_sum else bias_row(bias, n)
     multiply_blocks(
         a_flat, a_row, a_col, b_flat, b_row, b_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads
     )
-    if pieces > 1:
-        sum_parts(parts.reshape(pieces, -1), out.reshape(-1), threads=threads)
+    if cut_sum:
+        sum_parts(parts.reshape(len(parts), -1), out.reshape(-1), threads=threads)
         if bias is not None:
             out += bias
     return out

@@ -98,12 +98,12 @@ def inline(function: Callable) -> Callable:
     return numba.njit(function, inline="always", **POLICY)
 
 
-def threads_for(work: int) -> int:
-    """Threads for `work` multiply-adds, or `MOVE` for each element of a kernel that only moves data.
+def threads_for(work: int, most: int = 0) -> int:
+    """Threads, `most` or all, for `work` multiply-adds, or `MOVE` for each element of a kernel that only moves data.
 
     Small work stays on one thread: waking another costs more than it saves.
     """
-    return runtime.get_num_threads() if work >= SMALL_WORK else 1
+    return (most or runtime.get_num_threads()) if work >= SMALL_WORK else 1
 
 
 def kernel(function: Callable) -> Callable:

@@ -11,12 +11,12 @@ keeps is never overwritten.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,21 +24,23 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector; a vector that lies
 POOLED = 64 << 10  # bytes; below, the C library keeps freed memory by itself
 KEPT = 256 << 20  # bytes of idle buffers that stay, when a new one is made and at every TIDY-th allocation
 TIDY = 256
+YARDSTICK = [np.empty(0)]  # an array that nothing but its list refers to
 BUFFERS = 32  # buffers of one size; a step needs a few, and a user who keeps thousands of results gets plain arrays
 
 
 def idle(buffers: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Those of `buffers` that nothing but this list refers to.
 
-    A new array in a list of its own is the yardstick, counted by the same line: interpreters differ in what they
-    count, and may count less once a line is hot. The loop variable holds a buffer before it is counted, so that a
-    finaliser or a signal handler that allocates at this very moment does not find it idle too.
+    An array in a list of its own is the yardstick, counted by the same line: interpreters differ in what they count,
+    and may count less once a line is hot. The loop variable holds a buffer before it is counted, so that a finaliser or
+    a signal handler that allocates at this very moment does not find it idle too; what such a handler counts while this
+    loop holds the yardstick is too much, and makes it take a new buffer.
     """
     alone = 0
-    for scanned in ([np.empty(0)], buffers):
+    for scanned in (YARDSTICK, buffers):
         for buffer in scanned:
             count = sys.getrefcount(buffer)
-            if scanned is not buffers:
+            if scanned is YARDSTICK:
                 alone = count
             elif count == alone:
                 yield buffer
@@ -107,24 +109,31 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.empty(shape, dtype) if size < POOLED else np.ndarray(shape, dtype, POOL.take(size))
 
 
-def workspace(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+class Layout(NamedTuple):
+    """Arrays that lie in one buffer: their dtype, the bytes of all, and the shape and first byte of each."""
+
+    dtype: np.dtype
+    size: int
+    places: list[tuple[tuple[int, ...], int]]
+
+
+def layout(dtype: np.dtype, *shapes: tuple[int, ...]) -> Layout:
+    """Where arrays of these shapes lie: each begins at a multiple of `ALIGNMENT`. A plan makes it once per shape."""
+    size, places = 0, []
+    for shape in shapes:
+        places.append((shape, size))
+        size += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    return Layout(dtype, size, places)
+
+
+def workspace(arrays: Layout) -> list[np.ndarray]:
     """What a kernel needs for itself: arrays as `empty` makes them, cut from one buffer, as asking for each costs 2 us.
 
     None of them may be returned to a user, for whom one would keep all of them.
     """
-    size, places = layout(dtype.itemsize, shapes)
+    dtype, size, places = arrays
     buffer = np.empty(size, np.uint8) if size < POOLED else POOL.take(size)
     return [np.ndarray(shape, dtype, buffer, start) for shape, start in places]
-
-
-@functools.lru_cache(maxsize=256)
-def layout(itemsize: int, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, list[tuple[tuple[int, ...], int]]]:
-    """Bytes for arrays of these shapes, and where each begins: at a multiple of `ALIGNMENT`."""
-    size, places = 0, []
-    for shape in shapes:
-        places.append((shape, size))
-        size += -(-math.prod(shape) * itemsize // ALIGNMENT) * ALIGNMENT
-    return size, places
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

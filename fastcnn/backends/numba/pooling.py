@@ -5,6 +5,9 @@ A task is some rows of outputs.
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
 from fastcnn.backends import pool_index_dtype, pool_no_index
@@ -15,6 +18,7 @@ from fastcnn.backends.numba.memory import empty
 from fastcnn.backends.numba.select import store_integers, where_larger, where_passes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
+from fastcnn.runtime import get_num_threads
 
 TASK_BYTES = 32 << 10  # of the image: some 2 us
 
@@ -90,12 +94,18 @@ def max_all(x, ksize, stride, floor, nowhere, out, index, threads):
             task = next_task(counters, thread, count)
 
 
+@functools.lru_cache(maxsize=256)
+def plan(shape, ksize, stride, rectify, dtype, most):
+    """Threads, the shape of the output, the dtype of offsets, the offset of no pixel, and the least maximum."""
+    (b, h, w, c), nowhere = shape, pool_no_index(ksize)
+    threads, out_shape = threads_for(MOVE * math.prod(shape), most), (b, h // stride, w // stride, c)
+    return threads, out_shape, pool_index_dtype(ksize), dtype.type(nowhere), lowest(dtype, rectify)
+
+
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    b, h, w, c = x.shape
-    out = empty((b, h // stride, w // stride, c), x.dtype)
-    index = empty(out.shape, pool_index_dtype(ksize))
-    threads = threads_for(MOVE * x.size)
-    max_all(x, ksize, stride, lowest(x, rectify), pool_no_index(ksize), out, index, threads, threads=threads)
+    threads, shape, offsets, nowhere, floor = plan(x.shape, ksize, stride, rectify, x.dtype, get_num_threads())
+    out, index = empty(shape, x.dtype), empty(shape, offsets)
+    max_all(x, ksize, stride, floor, nowhere, out, index, threads, threads=threads)
     return out, index
 
 
@@ -145,8 +155,7 @@ def mean_all(x, ksize, stride, out, threads):
 
 
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
-    b, h, w, c = x.shape
-    out = empty((b, h // stride, w // stride, c), x.dtype)
-    threads = threads_for(MOVE * x.size)
+    threads, shape, *_ = plan(x.shape, ksize, stride, False, x.dtype, get_num_threads())
+    out = empty(shape, x.dtype)
     mean_all(x, ksize, stride, out, threads, threads=threads)
     return out

@@ -22,12 +22,13 @@ from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import close_gate, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, workspace, zeros
+from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
-from fastcnn.shapes import conv_output_size
+from fastcnn.runtime import get_num_threads
+from fastcnn.shapes import conv_output_shape
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
@@ -139,13 +140,13 @@ def convolve_panels(
 
 
 @functools.lru_cache(maxsize=256)
-def plan(side, channels, out_shape, dtype):
-    """(tiles in a row, tiles of an image), whether tiles are few, tiles of a block, outputs of a panel, elements
-    of a thread's packed weights, u, v, m and edge, parts of u that are shared, and the tables of offsets."""
-    (batch, oh, ow, outputs), lane = out_shape, vector_lanes(dtype)
+def plan(channels, out_shape, padding, rectify, dtype, most):
+    """Threads, the kernel, the corner of the first tile, the least value of an input, a bias of zeros, the grid of
+    tiles (see `input_tiles`), how tasks are cut, the arrays that the kernel needs, and the tables of offsets."""
+    (batch, oh, ow, outputs), lane, side = out_shape, vector_lanes(dtype), choose_side(*out_shape[1:3])
     rows, columns, elements, wide = -(-oh // side), -(-ow // side), (side + 2) ** 2, -(-channels // lane) * lane
     total = batch * rows * columns
-    few = total < outputs
+    few, threads = total < outputs, threads_for(total * elements * channels * outputs, most)
     block = even_share(total, TILES[side], 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
     panels, panel = -(-outputs // width), elements * (channels * width + lane)
@@ -157,33 +158,32 @@ def plan(side, channels, out_shape, dtype):
         elements * block * width,
         elements * (wide + lane),
     )
-    tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
-    return (columns, rows * columns), few, block, width, sizes, shared, tables
-
-
-def convolve(image, weights, turned, bias, out, padding, floor, gate):
-    """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
-    dtype, side = image.dtype, choose_side(*out.shape[1:3])
-    tiles, few, block, width, sizes, shared, tables = plan(side, image.shape[3], out.shape, dtype)
-    grid, threads = (side, *tiles), threads_for(len(out) * tiles[1] * (side + 2) ** 2 * image.shape[3] * out.shape[3])
     parts = shared or threads, 1 if shared else threads, threads, threads, threads
-    memory = workspace(dtype, *zip(parts, sizes, strict=True))
-    corner, start, cut = (-padding, -padding), zeros((2 * vector_lanes(dtype),), dtype), (block, width, not shared)
-    source, result = (image, corner, floor, weights, turned), (bias, start, out, gate)
-    (convolve_panels if few else convolve_tiles)(*source, *result, grid, cut, *memory, tables, threads=threads)
+    tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
+    start, arrays = (
+        zeros((max(padded(outputs, dtype), 2 * lane),), dtype),
+        layout(dtype, *zip(parts, sizes, strict=True)),
+    )
+    corner, grid, cut = (-padding, -padding), (side, columns, rows * columns), (block, width, not shared)
+    kernel = convolve_panels if few else convolve_tiles
+    return threads, kernel, corner, lowest(dtype, rectify), start, grid, cut, arrays, tables
+
+
+def convolve(image, weights, turned, bias, out, padding, rectify, gate):
+    """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
+    shapes = image.shape[3], out.shape, padding, rectify
+    threads, kernel, corner, floor, zero, grid, cut, arrays, tables = plan(*shapes, image.dtype, get_num_threads())
+    bias, memory = zero if bias is None else bias, workspace(arrays)
+    kernel(image, corner, floor, weights, turned, bias, zero, out, gate, grid, cut, *memory, tables, threads=threads)
 
 
 def conv_forward(x, weights, bias, padding, rectify=False):
-    size = (conv_output_size(length, 3, 1, padding) for length in x.shape[1:3])
-    out = empty((len(x), *size, weights.shape[3]), x.dtype)
-    floor, start = lowest(x, rectify), bias_row(bias, weights.shape[3])
-    convolve(x, weights, False, start, out, padding[0], floor, out[:0])
+    out = empty(conv_output_shape(x.shape, weights.shape, 1, padding), x.dtype)
+    convolve(x, weights, False, bias_row(bias, out.shape[3]), out, padding[0], rectify, out[:0])
     return out
 
 
 def conv_input_gradient(eta, weights, image_shape, padding, gate=None):
     image = empty(image_shape, eta.dtype)
-    gate = image[:0] if gate is None else gate
-    no_bias = zeros((padded(image_shape[3], eta.dtype),), eta.dtype)
-    convolve(eta, weights, True, no_bias, image, 2 - padding[0], lowest(eta, False), gate)
+    convolve(eta, weights, True, None, image, 2 - padding[0], False, image[:0] if gate is None else gate)
     return image

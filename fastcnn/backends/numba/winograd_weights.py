@@ -18,11 +18,12 @@ from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, sum_parts
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, workspace, zeros
+from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
+from fastcnn.runtime import get_num_threads
 
 TILES = {2: 64, 4: 48}  # of one block, by their side: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
@@ -113,8 +114,7 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, start, dw, sums, part
             task = next_task(counters, i, tasks)
 
 
-@functools.lru_cache(maxsize=256)
-def plan(total, inputs, outputs, dtype):
+def shares_of(total, inputs, outputs, dtype):
     """Shares of `total` tiles, and the input and output channels of a task, the latter whole panels."""
     down, across, shares = min(inputs, CUT[0]), padded(min(outputs, CUT[1]), dtype), 1
     pairs = -(-inputs // down) * -(-outputs // across)
@@ -125,24 +125,35 @@ def plan(total, inputs, outputs, dtype):
     return shares, (down, across)
 
 
-def conv_weight_gradient(x, eta, padding, rectify=False):
-    (batch, oh, ow, outputs), inputs, dtype = eta.shape, x.shape[3], x.dtype
-    size, lane, side = inputs * outputs, vector_lanes(dtype), choose_side(oh, ow)
+@functools.lru_cache(maxsize=256)
+def plan(inputs, eta_shape, padding, rectify, dtype, most):
+    """Threads, shares of the tiles, the corner of the first, the least value of an input, the grid of tiles (see
+    `input_tiles`), tiles of a block, channels of a task, a bias of zeros, the elements of a row of transformed tiles,
+    the arrays that the kernel needs, and the tables of offsets."""
+    (batch, oh, ow, outputs), lane, side = eta_shape, vector_lanes(dtype), choose_side(*eta_shape[1:3])
     rows, columns, elements = -(-oh // side), -(-ow // side), (side + 2) ** 2
     total = batch * rows * columns
-    shares, cut = plan(total, inputs, outputs, dtype)
-    threads, block = threads_for(total * elements * size), even_share(total, TILES[side], shares)
-    corner, grid, floor = (-padding[0], -padding[0]), (side, columns, rows * columns), lowest(x, rectify)
-    width = -(-cut[0] // lane) * lane
+    shares, cut = shares_of(total, inputs, outputs, dtype)
+    threads, block = threads_for(total * elements * inputs * outputs, most), even_share(total, TILES[side], shares)
+    corner, grid, width = (-padding[0], -padding[0]), (side, columns, rows * columns), -(-cut[0] // lane) * lane
     lengths = (block * width + lane, block * cut[1] + lane, cut[0] * cut[1], width + lane)
     shapes = [(threads, elements * length) for length in lengths]
-    v, e, parts, edge, sums = workspace(dtype, *shapes, (shares, -(-inputs // cut[0]), padded(outputs, dtype)))
-    dw = empty((shares, 9 * size), dtype)
-    tables = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, width, 0))
-    image, start = (x, eta, corner, floor), zeros((cut[1],), dtype)
-    memory = parts, v, width, e, edge, tables
+    arrays = layout(dtype, *shapes, (shares, -(-inputs // cut[0]), padded(outputs, dtype)))
+    tables, start = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, width, 0)), (cut[1],)
+    floor, start = lowest(dtype, rectify), zeros(start, dtype)
+    return threads, shares, corner, floor, grid, block, cut, start, width, arrays, tables
+
+
+def conv_weight_gradient(x, eta, padding, rectify=False):
+    inputs, outputs, dtype, most = x.shape[3], eta.shape[3], x.dtype, get_num_threads()
+    threads, shares, corner, floor, grid, block, cut, start, width, arrays, tables = plan(
+        inputs, eta.shape, padding, rectify, dtype, most
+    )
+    (v, e, parts, edge, sums), dw = workspace(arrays), empty((shares, 9 * inputs * outputs), dtype)
+    image, memory = (x, eta, corner, floor), (parts, v, width, e, edge, tables)
     add_all_tiles(*image, grid, block, cut, start, dw, sums, *memory, threads=threads)
-    total = dw[0] if shares == 1 else empty((9 * size,), dtype)
-    if shares > 1:
-        sum_parts(dw, total, work=dw.size)
-    return total.reshape(3, 3, inputs, outputs), sums[:, 0, :outputs].sum(axis=0)
+    if shares == 1:
+        return dw.reshape(3, 3, inputs, outputs), sums[0, 0, :outputs].copy()
+    total = empty((3, 3, inputs, outputs), dtype)
+    sum_parts(dw, total.reshape(-1), work=dw.size)
+    return total, sums[:, 0, :outputs].sum(axis=0)
