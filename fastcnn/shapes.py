@@ -115,6 +115,11 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
     return array
 
 
+def is_ready(value: Any, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether `value` is the array that kernels take, whatever the batch, as nearly every array is: asked first."""
+    return type(value) is np.ndarray and value.dtype == dtype and value.shape[1:] == shape[1:] and value.flags.carray
+
+
 def check_array(
     owner: str, name: str, value: Any, shape: Sequence[int], dtype: np.dtype, *, any_batch: bool = True
 ) -> np.ndarray:
@@ -125,9 +130,6 @@ def check_array(
     compile once more for them.
     """
     first = int(any_batch)
-    ready = type(value) is np.ndarray and value.dtype == dtype and value.flags.carray
-    if ready and value.shape[first:] == shape[first:]:
-        return value  # as nearly every array is: 2 us shorter
     array = real_array(owner, name, value)
     if array.ndim != len(shape) or array.shape[first:] != tuple(shape[first:]):
         expected = shape_text(*["batch"] * first, *shape[first:])
@@ -137,6 +139,9 @@ def check_array(
 
 def check_labels(owner: str, name: str, label: Any, count: int, classes: int) -> np.ndarray:
     """Class labels of any integer dtype and of shape (count,) or (count, 1), as an int64 array of (count,)."""
+    usual = type(label) is np.ndarray and label.dtype == np.int64 and label.shape == (count,)
+    if usual and count and label.view(np.uint64).max() < classes:  # a number below 0 is a huge one to this view
+        return label.copy()
     array = real_array(owner, name, label)
     if array.dtype.kind not in "iu":
         raise TypeError(
@@ -164,6 +169,9 @@ def check_finite(owner: str, name: str, array: np.ndarray) -> None:
     """Raise where data holds NaN or an infinity; the message says where the first one is."""
     if array.dtype.kind != "f":
         return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return  # a sum of finite numbers may overflow, but one with NaN or an infinity is never finite
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))

@@ -31,9 +31,8 @@ class BatchArray:
     def __get__(self, layer: Layer | None, owner: type) -> Any:
         if layer is None:
             return self
-        if self.name not in layer.__dict__:
-            return np.zeros(getattr(layer, self.shape_of), layer.dtype)
-        return layer.__dict__[self.name]
+        value = layer.__dict__.get(self.name)
+        return np.zeros(getattr(layer, self.shape_of), layer.dtype) if value is None else value
 
     def __set__(self, layer: Layer, value: Any) -> None:
         shape = getattr(layer, self.shape_of)
@@ -51,9 +50,12 @@ class Parameter(BatchArray):
     any_batch = False
 
     def __get__(self, layer: Layer | None, owner: type) -> Any:
-        if layer is not None and self.name not in layer.__dict__:
-            layer.__dict__[self.name] = super().__get__(layer, owner)
-        return super().__get__(layer, owner)
+        value = None if layer is None else layer.__dict__.get(self.name)
+        if value is None:
+            value = super().__get__(layer, owner)
+            if layer is not None:
+                layer.__dict__[self.name] = value
+        return value
 
     def __set__(self, layer: Layer, value: Any) -> None:
         super().__set__(layer, value)

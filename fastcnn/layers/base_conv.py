@@ -95,7 +95,7 @@ class Conv2D(WeightedLayer):
     @property
     def padding(self) -> tuple[int, int]:
         """Zeros before and after each image axis."""
-        return conv_padding(self.ksize, self.method)
+        return conv_padding(self.weights_shape[0], self.method)
 
     def compute_output_shape(self) -> tuple[int, ...]:
         return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.padding)
@@ -114,7 +114,7 @@ class Conv2D(WeightedLayer):
         return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, self.rectified)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
-        self.eta = eta
+        self.__dict__["eta"] = eta  # checked by `gradient`
         gradients = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self.rectified)
         self.add_gradients(*gradients)
 

@@ -8,7 +8,11 @@ import numpy as np
 
 from fastcnn.layers.attributes import BatchArray
 from fastcnn.layers.base import Layer
-from fastcnn.shapes import check_array, check_labels
+from fastcnn.runtime import DTYPES
+from fastcnn.shapes import check_array, check_labels, is_ready
+
+
+LOWEST = {np.dtype(name): np.finfo(name).min for name in DTYPES}
 
 
 def shift(logits: np.ndarray) -> np.ndarray:
@@ -17,7 +21,8 @@ def shift(logits: np.ndarray) -> np.ndarray:
     Logits that are infinite or NaN, of a training that diverges, give NaN without a warning: the loss tells.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.maximum(logits - logits.max(axis=1, keepdims=True), np.finfo(logits.dtype).min)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return np.maximum(shifted, LOWEST[logits.dtype], out=shifted)
 
 
 def exponentials(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,24 +65,29 @@ class Softmax(Layer):
     def softmax(self, value: Any) -> None:
         self._shown = self._probabilities = check_array(self.name, "softmax", value, self.input_shape, self.dtype)
 
+    def take_logits(self, prediction: Any) -> np.ndarray:
+        if is_ready(prediction, self.input_shape, self.dtype):
+            return prediction
+        return check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+
     def cal_loss(self, prediction: Any, label: Any) -> float:
         """The cross-entropy of logits `prediction` (batch, classes), summed over the batch.
 
         `label` holds integers of any dtype, (batch,) or (batch, 1). The loss is computed from shifted logits,
         ``log(sum(exp(z - max))) - (z[label] - max)``, and never overflows.
         """
-        logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+        logits = self.take_logits(prediction)
         labels = check_labels(self.name, "label", label, *logits.shape)
         shifted, powers, sums = exponentials(logits)
-        self.softmax = powers / sums
+        self._shown = self._probabilities = powers / sums
         losses = np.log(sums[:, 0]) - shifted[np.arange(len(labels)), labels]
-        self.prediction, self.label = logits, labels
+        self.__dict__["prediction"], self.label = logits, labels
         self.loss = loss = float(losses.sum(dtype=np.float64))
         return loss
 
     def predict(self, prediction: Any) -> np.ndarray:
         """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
-        logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+        logits = self.take_logits(prediction)
         _, powers, sums = exponentials(logits)
         self._shown = probabilities = powers / sums
         return probabilities
@@ -92,5 +102,5 @@ class Softmax(Layer):
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `cal_loss` first")
         eta = self._probabilities.copy()
         eta[np.arange(len(eta)), self.label] -= 1
-        self.eta = eta
+        self.__dict__["eta"] = eta
         return eta

@@ -15,9 +15,9 @@ import numpy as np
 
 from fastcnn.backends.numba.copying import clear
 from fastcnn.backends.numba.direct import blocks_of, windows
-from fastcnn.backends.numba.gemm import multiply_rows, sum_parts
+from fastcnn.backends.numba.gemm import add_up, multiply_rows
 from fastcnn.backends.numba.jit import inline, kernel, prange, threads_for
-from fastcnn.backends.numba.memory import empty, layout, workspace
+from fastcnn.backends.numba.memory import layout, workspace
 from fastcnn.backends.numba.packing import add_up_rows, pack_rows, padded
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -76,11 +76,9 @@ def plan(shape, eta_shape, ksize, stride, padding, rectify, dtype, most):
 
 
 def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
-    inputs, outputs, dtype = x.shape[3], eta.shape[3], x.dtype
+    inputs, outputs = x.shape[3], eta.shape[3]
     shapes = x.shape, eta.shape, ksize, stride, padding, rectify
-    threads, (rows, window, in_place, floor, _, tables), arrays = plan(*shapes, dtype, get_num_threads())
+    threads, (rows, window, in_place, floor, _, tables), arrays = plan(*shapes, x.dtype, get_num_threads())
     parts, sums, scratch, panels = workspace(arrays)
     add_blocks(x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, threads=threads)
-    dw = empty((ksize, ksize, inputs, outputs), dtype)
-    sum_parts(parts, dw.reshape(-1), work=parts.size)
-    return dw, sums.sum(axis=0)[:outputs]
+    return add_up(parts, (ksize, ksize, inputs, outputs)), sums.sum(axis=0)[:outputs]

@@ -15,7 +15,7 @@ import functools
 import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill, multiply
-from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
@@ -168,6 +168,16 @@ def add_parts(parts, first, last, total):
             total[np.uintp(i)] += parts[s, np.uintp(i)]
 
 
+def add_up(parts: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None = None) -> np.ndarray:
+    """The sum over the first axis of parts (number, elements), in order, as an array of `shape`."""
+    out = empty(shape, parts.dtype) if out is None else out
+    if parts.size < SMALL_WORK:
+        parts.sum(axis=0, out=out.reshape(-1))  # NumPy's order is the same, and its call shorter than a launch
+    else:
+        sum_parts(parts, out.reshape(-1))
+    return out
+
+
 @serial
 def thin_columns(a, a_col, b, ldb, first, last, k, bias, c):
     """c[first:last] = a @ B + bias for one row a: B is read once and not packed."""
@@ -228,7 +238,7 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
         a_flat, a_row, a_col, b_flat, b_row, b_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads
     )
     if cut_sum:
-        sum_parts(parts.reshape(len(parts), -1), out.reshape(-1), threads=threads)
+        add_up(parts.reshape(len(parts), -1), (m, n), out)
         if bias is not None:
             out += bias
     return out

@@ -161,7 +161,7 @@ def plan(channels, out_shape, padding, rectify, dtype, most):
     parts = shared or threads, 1 if shared else threads, threads, threads, threads
     tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
     start, arrays = (
-        zeros((max(padded(outputs, dtype), 2 * lane),), dtype),
+        zeros((padded(outputs, dtype),), dtype),
         layout(dtype, *zip(parts, sizes, strict=True)),
     )
     corner, grid, cut = (-padding, -padding), (side, columns, rows * columns), (block, width, not shared)

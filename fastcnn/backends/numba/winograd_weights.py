@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
 from fastcnn.backends.numba.copying import clear, lowest
-from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables, sum_parts
+from fastcnn.backends.numba.gemm import add_up, even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
@@ -154,6 +154,4 @@ def conv_weight_gradient(x, eta, padding, rectify=False):
     add_all_tiles(*image, grid, block, cut, start, dw, sums, *memory, threads=threads)
     if shares == 1:
         return dw.reshape(3, 3, inputs, outputs), sums[0, 0, :outputs].copy()
-    total = empty((3, 3, inputs, outputs), dtype)
-    sum_parts(dw, total.reshape(-1), work=dw.size)
-    return total, sums[:, 0, :outputs].sum(axis=0)
+    return add_up(dw, (3, 3, inputs, outputs)), sums[:, 0, :outputs].sum(axis=0)
