@@ -210,17 +210,30 @@ def leaky_relu_backward(x, eta, alpha):
     return each(lambda v, slope: slope if v >= 0 else alpha * slope, x, eta)
 
 
+def softmax_forward(logits):
+    return softmax_loss(logits, np.zeros(len(logits), int))[0]
+
+
+def softmax_loss(logits, labels):
+    """Probabilities, and the loss of each row; what is no number gives NaN."""
+    probabilities, losses = np.full(logits.shape, np.nan), np.full(len(logits), np.nan)
+    for n, row in enumerate(logits):
+        if not all(math.isfinite(z) for z in row if z != -math.inf) or max(row) == -math.inf:
+            continue
+        largest = max(float(z) for z in row)
+        exponentials = [math.exp(float(z) - largest) for z in row]
+        total = sum(exponentials)
+        probabilities[n] = [e / total for e in exponentials]
+        losses[n] = math.log(total) - max(float(row[labels[n]]) - largest, float(np.finfo(logits.dtype).min))
+    return probabilities, losses
+
+
 def softmax_cross_entropy(logits, labels):
     """The summed loss and its gradient."""
-    loss, gradient = 0.0, np.zeros(logits.shape)
-    for n in range(logits.shape[0]):
-        largest = max(float(z) for z in logits[n])
-        exponentials = [math.exp(float(z) - largest) for z in logits[n]]
-        total = sum(exponentials)
-        loss += math.log(total) - (float(logits[n, labels[n]]) - largest)
-        for k in range(logits.shape[1]):
-            gradient[n, k] = exponentials[k] / total - (1.0 if k == labels[n] else 0.0)
-    return loss, gradient
+    gradient, losses = softmax_loss(logits, labels)
+    for n, label in enumerate(labels):
+        gradient[n, label] -= 1.0
+    return sum(losses), gradient
 
 
 class LeNet:

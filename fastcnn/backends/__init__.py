@@ -34,6 +34,10 @@ gate)``
 ``relu_backward(x, eta)``                                              eta where ``x >= 0``, else 0
 ``leaky_relu_forward(x, alpha)``                                       x where ``x >= 0``, else ``alpha * x``
 ``leaky_relu_backward(x, eta, alpha)``                                 eta where ``x >= 0``, else ``alpha * eta``
+``softmax_forward(logits)``                                            (B, classes): probabilities of logits like these
+``softmax_loss(logits, labels)``                                       probabilities, and the cross-entropy of each row
+                                                                       (B,), ``log(sum(exp(z - max))) - (z[label] -
+                                                                       max)``; labels (B,) are int64
 =====================================================================  =================================================
 
 A ReLU can be fused into the layer that follows it. With ``rectify=True`` (default False), a convolution or a maximum
@@ -65,6 +69,8 @@ KERNELS = (
     "relu_backward",
     "leaky_relu_forward",
     "leaky_relu_backward",
+    "softmax_forward",
+    "softmax_loss",
 )
 
 

@@ -12,5 +12,6 @@ from fastcnn.backends.numba.dense import dense_forward, dense_input_gradient, de
 from fastcnn.backends.numba.im2col import col2im, im2col
 from fastcnn.backends.numba.pooling import avg_pool_forward, max_pool_forward
 from fastcnn.backends.numba.pooling_gradient import avg_pool_backward, max_pool_backward
+from fastcnn.backends.numba.softmax import softmax_forward, softmax_loss
 
 __all__ = list(KERNELS)

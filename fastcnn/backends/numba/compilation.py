@@ -103,5 +103,6 @@ def run_others(dtype: str) -> None:
             eta = kernels.dense_forward(a, b, np.ones(4, dtype))
             kernels.dense_input_gradient(eta, b)
             kernels.dense_weight_gradient(a, eta)
+    kernels.softmax_loss(kernels.softmax_forward(np.ones((2, 2), dtype)), np.zeros(2, np.int64))
     kernels.relu_backward(kernels.relu_forward(x), x)
     kernels.leaky_relu_backward(kernels.leaky_relu_forward(x, 0.5), x, 0.5)

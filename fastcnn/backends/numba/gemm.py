@@ -15,7 +15,7 @@ import functools
 import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill, multiply
-from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
@@ -40,6 +40,7 @@ DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum th
 FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 SUM_TASK = 16384  # elements of a sum of parts in one task
+FEW_PARTS = 65536  # elements that are added up by NumPy
 THIN_ROWS = 3  # fewer rows than half a tile are multiplied without packing B
 THIN_COLUMNS = 64  # of one task
 
@@ -171,10 +172,10 @@ def add_parts(parts, first, last, total):
 def add_up(parts: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None = None) -> np.ndarray:
     """The sum over the first axis of parts (number, elements), in order, as an array of `shape`."""
     out = empty(shape, parts.dtype) if out is None else out
-    if parts.size < SMALL_WORK:
+    if parts.size < FEW_PARTS:
         parts.sum(axis=0, out=out.reshape(-1))  # NumPy's order is the same, and its call shorter than a launch
     else:
-        sum_parts(parts, out.reshape(-1))
+        sum_parts(parts, out.reshape(-1), work=MOVE * parts.size)
     return out
 
 

@@ -1,9 +1,11 @@
 """The one place that says how kernels are compiled, cached and launched.
 
-Requires numba. Two decorators:
+Requires numba. Decorators:
 
 - ``@kernel`` compiles a parallel loop. Its body is thin: it splits the work and calls a ``@serial`` function.
 - ``@serial`` compiles the work itself, once for all kernels that call it.
+- ``@inline`` compiles a function into each of its callers.
+- ``@single`` compiles work that is never worth a second thread.
 
 Compilation is lazy, at the first call for each dtype, and kept on disk.
 """
@@ -41,7 +43,7 @@ if numba.config.DISABLE_JIT:
         "the NumPy backend with FASTCNN_BACKEND=numpy"
     )
 
-__all__ = ["inline", "kernel", "prange", "serial"]
+__all__ = ["inline", "kernel", "prange", "serial", "single"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
@@ -96,6 +98,11 @@ def serial(function: Callable) -> Callable:
 def inline(function: Callable) -> Callable:
     """Compile a function into each of its callers: a micro-kernel whose vectors must stay in registers."""
     return numba.njit(function, inline="always", **POLICY)
+
+
+def single(function: Callable) -> Callable:
+    """Compile a loop that Python calls and that stays on one thread: it needs no turn at the threads."""
+    return _njit(function, nogil=True, no_cfunc_wrapper=True)
 
 
 def threads_for(work: int, most: int = 0) -> int:

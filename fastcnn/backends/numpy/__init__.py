@@ -16,5 +16,6 @@ from fastcnn.backends.numpy.pooling import (
     max_pool_backward,
     max_pool_forward,
 )
+from fastcnn.backends.numpy.softmax import softmax_forward, softmax_loss
 
 __all__ = list(KERNELS)
