@@ -56,8 +56,8 @@ def compare(name: str, args: tuple, expected: np.ndarray, got: np.ndarray, terms
 def local(name: str, args: tuple, terms: Any) -> Any:
     """The terms that an error is measured by. Winograd's algorithm adds neighbouring pixels, or weights, that cancel
     out again: there it is the largest of them for each channel."""
-    algorithm, axes = CONVOLUTIONS.get(name, (None, ()))
-    if algorithm is None or algorithm(*args) != "winograd":
+    plan, axes = CONVOLUTIONS.get(name, (None, ()))
+    if plan is None or plan(*args)[0] != "winograd":
         return terms
     spread = functools.partial(np.max, axis=axes, keepdims=True)
     return (spread(terms[0]), *terms[1:]) if isinstance(terms, tuple) else spread(terms)
@@ -65,9 +65,9 @@ def local(name: str, args: tuple, terms: Any) -> Any:
 
 # For each convolution: which algorithm computes it, and the axes that a tile covers.
 CONVOLUTIONS = {
-    "conv_forward": (fast.conv.forward_algorithm, (1, 2)),
-    "conv_input_gradient": (fast.conv.input_gradient_algorithm, (1, 2)),
-    "conv_weight_gradient": (fast.conv.weight_gradient_algorithm, (0, 1)),
+    "conv_forward": (fast.conv.plan_forward, (1, 2)),
+    "conv_input_gradient": (fast.conv.plan_input_gradient, (1, 2)),
+    "conv_weight_gradient": (fast.conv.plan_weight_gradient, (0, 1)),
 }
 
 

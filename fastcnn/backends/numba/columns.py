@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastcnn.backends.numba.activation import relu_backward, relu_forward
 from fastcnn.backends.numba.dense import dense_input_gradient, dense_weight_gradient
 from fastcnn.backends.numba.gemm import product
 from fastcnn.backends.numba.im2col import col2im, im2col
@@ -25,7 +26,8 @@ def groups(batch: int, oh: int, ow: int, row_bytes: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, batch, size))
 
 
-def conv_forward(x, weights, bias, stride, padding):
+def conv_forward(x, weights, bias, stride, padding, rectify):
+    x = relu_forward(x) if rectify else x
     ksize, outputs = weights.shape[0], weights.shape[3]
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in x.shape[1:3])
     matrix = weights.reshape(-1, outputs)
@@ -36,17 +38,18 @@ def conv_forward(x, weights, bias, stride, padding):
     return out
 
 
-def conv_input_gradient(eta, weights, image_shape, stride, padding):
+def conv_input_gradient(eta, weights, gate, image_shape, stride, padding):
     ksize, outputs = weights.shape[0], weights.shape[3]
     matrix = weights.reshape(-1, outputs)
     image = empty(image_shape, eta.dtype)
     for part in groups(len(eta), *eta.shape[1:3], matrix.shape[0] * eta.itemsize):
         columns = dense_input_gradient(eta[part].reshape(-1, outputs), matrix)
         image[part] = col2im(columns, image[part].shape, ksize, stride, padding)
-    return image
+    return image if gate is None else relu_backward(gate, image)
 
 
-def conv_weight_gradient(x, eta, ksize, stride, padding):
+def conv_weight_gradient(x, eta, ksize, stride, padding, rectify):
+    x = relu_forward(x) if rectify else x
     inputs, outputs = x.shape[3], eta.shape[3]
     dw = np.zeros((ksize * ksize * inputs, outputs), x.dtype)
     db = np.zeros(outputs, x.dtype)

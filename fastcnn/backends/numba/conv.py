@@ -16,8 +16,7 @@ import math
 import numpy as np
 
 from fastcnn.backends.numba import columns, direct, direct_input, direct_weights, winograd, winograd_weights
-from fastcnn.backends.numba.activation import relu_backward, relu_forward
-from fastcnn.runtime import get_conv_algorithm
+from fastcnn.runtime import get_conv_algorithm, get_num_threads
 from fastcnn.shapes import conv_output_shape
 
 WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves
@@ -25,7 +24,6 @@ WINOGRAD_PIXELS_OF_WEIGHTS = 512  # the same for their gradient
 WINOGRAD_CHANNELS = 16  # fewer on either side gain a tenth at most, which is not worth compiling more kernels
 
 
-@functools.lru_cache(maxsize=256)
 def choose(
     name: str, ksize: int, stride: int, inputs: int, out_shape: tuple[int, ...], fewest: int = WINOGRAD_PIXELS
 ) -> str:
@@ -37,29 +35,59 @@ def choose(
     return "direct" if name == "winograd" and not fits else name
 
 
-# Each takes the arguments of its kernel; `backends.check` asks too.
-def forward_algorithm(
-    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, stride: int, padding: tuple[int, int], rectify: bool = False
-) -> str:
-    out_shape = conv_output_shape(x.shape, weights.shape, stride, padding)
-    return choose(get_conv_algorithm(), len(weights), stride, x.shape[3], out_shape)
+# What follows from shapes is found once for each: the algorithm, how its work is cut, its tables and memory. A plan is
+# a function of the arrays.
 
 
-def input_gradient_algorithm(
-    eta: np.ndarray,
-    weights: np.ndarray,
-    image_shape: tuple[int, ...],
-    stride: int,
-    padding: tuple[int, int],
-    gate: np.ndarray | None = None,
-) -> str:
-    return choose(get_conv_algorithm(), len(weights), stride, image_shape[3], eta.shape)
+@functools.lru_cache(maxsize=256)
+def forward_plan(name, shape, weights_shape, stride, padding, rectify, dtype, most):
+    out_shape = conv_output_shape(shape, weights_shape, stride, padding)
+    algorithm, given = choose(name, weights_shape[0], stride, shape[3], out_shape), (shape, weights_shape)
+    if algorithm == "winograd":
+        return algorithm, winograd.forward_plan(*given, padding, rectify, dtype, most)
+    if algorithm == "direct":
+        return algorithm, direct.forward_plan(*given, stride, padding, rectify, dtype, most)
+    return algorithm, functools.partial(columns.conv_forward, stride=stride, padding=padding, rectify=rectify)
 
 
-def weight_gradient_algorithm(
-    x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
-) -> str:
-    return choose(get_conv_algorithm(), ksize, stride, x.shape[3], eta.shape, WINOGRAD_PIXELS_OF_WEIGHTS)
+@functools.lru_cache(maxsize=256)
+def input_gradient_plan(name, eta_shape, weights_shape, image_shape, stride, padding, dtype, most):
+    algorithm = choose(name, weights_shape[0], stride, image_shape[3], eta_shape)
+    if algorithm == "winograd":
+        return algorithm, winograd.input_gradient_plan(eta_shape, image_shape, padding, dtype, most)
+    if algorithm == "direct":
+        given = eta_shape, weights_shape, image_shape
+        return algorithm, direct_input.input_gradient_plan(*given, stride, padding, dtype, most)
+    given = {"image_shape": image_shape, "stride": stride, "padding": padding}
+    return algorithm, functools.partial(columns.conv_input_gradient, **given)
+
+
+@functools.lru_cache(maxsize=256)
+def weight_gradient_plan(name, shape, eta_shape, ksize, stride, padding, rectify, dtype, most):
+    algorithm = choose(name, ksize, stride, shape[3], eta_shape, WINOGRAD_PIXELS_OF_WEIGHTS)
+    if algorithm == "winograd":
+        return algorithm, winograd_weights.weight_gradient_plan(shape[3], eta_shape, padding, rectify, dtype, most)
+    if algorithm == "direct":
+        given = shape, eta_shape, ksize
+        return algorithm, direct_weights.weight_gradient_plan(*given, stride, padding, rectify, dtype, most)
+    given = {"ksize": ksize, "stride": stride, "padding": padding, "rectify": rectify}
+    return algorithm, functools.partial(columns.conv_weight_gradient, **given)
+
+
+def plan_forward(x, weights, bias, stride, padding, rectify=False):
+    """(algorithm, plan) for the arguments of the kernel; `backends.check` asks for the former."""
+    name, most = get_conv_algorithm(), get_num_threads()
+    return forward_plan(name, x.shape, weights.shape, stride, padding, rectify, x.dtype, most)
+
+
+def plan_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
+    name, most = get_conv_algorithm(), get_num_threads()
+    return input_gradient_plan(name, eta.shape, weights.shape, image_shape, stride, padding, eta.dtype, most)
+
+
+def plan_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
+    name, most = get_conv_algorithm(), get_num_threads()
+    return weight_gradient_plan(name, x.shape, eta.shape, ksize, stride, padding, rectify, x.dtype, most)
 
 
 def conv_forward(
@@ -70,12 +98,7 @@ def conv_forward(
     padding: tuple[int, int],
     rectify: bool = False,
 ) -> np.ndarray:
-    algorithm = forward_algorithm(x, weights, bias, stride, padding)
-    if algorithm == "winograd":
-        return winograd.conv_forward(x, weights, bias, padding, rectify)
-    if algorithm == "direct":
-        return direct.conv_forward(x, weights, bias, stride, padding, rectify)
-    return columns.conv_forward(relu_forward(x) if rectify else x, weights, bias, stride, padding)
+    return plan_forward(x, weights, bias, stride, padding, rectify)[1](x, weights, bias)
 
 
 def conv_input_gradient(
@@ -86,21 +109,10 @@ def conv_input_gradient(
     padding: tuple[int, int],
     gate: np.ndarray | None = None,
 ) -> np.ndarray:
-    algorithm = input_gradient_algorithm(eta, weights, image_shape, stride, padding)
-    if algorithm == "winograd":
-        return winograd.conv_input_gradient(eta, weights, image_shape, padding, gate)
-    if algorithm == "direct":
-        return direct_input.conv_input_gradient(eta, weights, image_shape, stride, padding, gate)
-    image = columns.conv_input_gradient(eta, weights, image_shape, stride, padding)
-    return image if gate is None else relu_backward(gate, image)
+    return plan_input_gradient(eta, weights, image_shape, stride, padding)[1](eta, weights, gate)
 
 
 def conv_weight_gradient(
     x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    algorithm = weight_gradient_algorithm(x, eta, ksize, stride, padding)
-    if algorithm == "winograd":
-        return winograd_weights.conv_weight_gradient(x, eta, padding, rectify)
-    if algorithm == "direct":
-        return direct_weights.conv_weight_gradient(x, eta, ksize, stride, padding, rectify)
-    return columns.conv_weight_gradient(relu_forward(x) if rectify else x, eta, ksize, stride, padding)
+    return plan_weight_gradient(x, eta, ksize, stride, padding, rectify)[1](x, eta)

@@ -7,7 +7,6 @@ windows reach over the border, a task first copies the part of the image under i
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ from fastcnn.backends.numba.memory import empty, layout, workspace
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.runtime import get_num_threads
 from fastcnn.shapes import conv_output_shape
 
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
@@ -107,26 +105,21 @@ def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cu
             task = next_task(counters, thread, count)
 
 
-@functools.lru_cache(maxsize=256)
-def plan(shape, weights_shape, stride, padding, rectify, dtype, most):
-    """Threads, the shape of the output, its blocks, rows and channels of a task, the distance of rows of weights that
-    are not packed (else 0), and the arrays that the kernel needs."""
+def forward_plan(shape, weights_shape, stride, padding, rectify, dtype, most):
+    """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
     (k, _, inputs, outputs), out_shape = weights_shape, conv_output_shape(shape, weights_shape, stride, padding)
-    blocks, pixels = blocks_of(shape, out_shape, k, stride, padding, rectify, dtype), math.prod(out_shape[:3])
-    work, few = pixels * math.prod(weights_shape), shape[0] * -(-out_shape[1] // blocks.rows) < MIN_TASKS
-    cut = blocks.rows, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else max(1, outputs)
-    threads, wide = threads_for(work, most), padded(outputs, dtype)
+    rows, window, in_place, floor, area, tables = blocks_of(shape, out_shape, k, stride, padding, rectify, dtype)
+    pixels, wide = math.prod(out_shape[:3]), padded(outputs, dtype)
+    few, work = shape[0] * -(-out_shape[1] // rows) < MIN_TASKS, pixels * math.prod(weights_shape)
+    threads, cut = threads_for(work, most), (rows, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else outputs)
     ldb = outputs if outputs == wide and pixels <= FEW_PIXELS else 0
-    memory = layout(dtype, (0 if ldb else k * k * inputs * wide,), (threads, blocks.area))
-    return threads, out_shape, blocks, cut, ldb, memory
+    arrays = layout(dtype, (0 if ldb else k * k * inputs * wide,), (threads, area))
 
+    def forward(x, weights, bias):
+        out, kernels, start = empty(out_shape, dtype), weights.reshape(-1), bias_row(bias, wide)
+        packed, scratch = workspace(arrays)
+        packed = kernels if ldb else packed
+        convolve(x, window, in_place, floor, kernels, packed, ldb, start, out, cut, scratch, tables, threads=threads)
+        return out
 
-def conv_forward(x, weights, bias, stride, padding, rectify=False):
-    most, shapes = get_num_threads(), (x.shape, weights.shape, stride, padding, rectify)
-    threads, out_shape, blocks, cut, ldb, memory = plan(*shapes, x.dtype, most)
-    _, window, in_place, floor, _, tables = blocks
-    out, kernels, start = empty(out_shape, x.dtype), weights.reshape(-1), bias_row(bias, out_shape[3])
-    packed, scratch = workspace(memory)
-    packed = kernels if ldb else packed
-    convolve(x, window, in_place, floor, kernels, packed, ldb, start, out, cut, scratch, tables, threads=threads)
-    return out
+    return forward

@@ -10,7 +10,7 @@ summation. Bands that share windows compute them twice.
 
 from __future__ import annotations
 
-import functools
+import math
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.runtime import get_num_threads
 
 COLUMNS = 640  # of a task's product, as nearly as whole vectors of channels allow
 BLOCK_BYTES = 192 << 10  # of its column matrix, which stays in the L2 cache
@@ -132,29 +131,31 @@ def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, 
             task = next_task(counters, thread, count)
 
 
-@functools.lru_cache(maxsize=256)
-def plan(eta_shape, image_shape, k, dtype, most):
-    """Threads, rows of the image in a band and channels of a task, rows of pixels in a block, the arrays that the
-    kernel needs, a bias of zeros, and the tables of offsets."""
-    (batch, oh, ow, outputs), (_, h, _, c), lane = eta_shape, image_shape, vector_lanes(dtype)
+def input_gradient_plan(eta_shape, weights_shape, image_shape, stride, padding, dtype, most):
+    """The function of (eta, weights, gate) that computes it for arrays of these shapes, by `most` threads at most."""
+    (batch, oh, ow, outputs), (_, h, _, c), k, lane = eta_shape, image_shape, weights_shape[0], vector_lanes(dtype)
+    if k == stride == 1 and padding == (0, 0):
+        return by_pixels
     part = min(c, max(1, COLUMNS // (k * k * lane)) * lane)
     tasks, length = batch * -(-c // part), -(-k * k * part // (2 * lane)) * 2 * lane
     band = even_share(h, max(BAND, -(-h * tasks // MIN_TASKS)))
     block = even_share(oh, max(1, min(PIXELS, BLOCK_BYTES // (length * dtype.itemsize)) // max(1, ow)))
-    pixels, threads = (block * ow, 1), threads_for(batch * oh * ow * outputs * k * k * c, most)
+    pixels, threads = (block * ow, 1), threads_for(math.prod(eta_shape) * k * k * c, most)
     tables = offset_tables((*pixels, outputs, 0), (1, outputs, 0, 1), (*pixels, length, 0))
     arrays = layout(dtype, (-(-c // part) * length * outputs,), (threads, block * ow * length))
-    return threads, (band, part), block, arrays, zeros((length,), dtype), tables
+    window, cut, start = (k, stride, padding[0]), (band, part), zeros((length,), dtype)
+
+    def gradient(eta, weights, gate):
+        image, (panels, cols) = empty(image_shape, dtype), workspace(arrays)
+        gate = image[:0] if gate is None else gate
+        input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables, threads=threads)
+        return image
+
+    return gradient
 
 
-def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
-    k, _, inputs, outputs = weights.shape
-    image = empty(image_shape, eta.dtype)
-    if k == stride == 1 and padding == (0, 0):
-        product(eta.reshape(-1, outputs), weights.reshape(inputs, outputs).T, None, image.reshape(-1, inputs))
-        return image if gate is None else relu_backward(gate, image)
-    threads, cut, block, arrays, start, tables = plan(eta.shape, image_shape, k, eta.dtype, get_num_threads())
-    panels, cols = workspace(arrays)
-    window, gate = (k, stride, padding[0]), image[:0] if gate is None else gate
-    input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables, threads=threads)
-    return image
+def by_pixels(eta, weights, gate):
+    """The same for kernels of one pixel: a product of matrices."""
+    (*pixels, outputs), inputs = eta.shape, weights.shape[2]
+    image = product(eta.reshape(-1, outputs), weights.reshape(inputs, outputs).T).reshape(*pixels, inputs)
+    return image if gate is None else relu_backward(gate, image)

@@ -9,8 +9,6 @@ Tasks are cut by shape alone. Each adds up its own share of the pixels, and the 
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastcnn.backends.numba.copying import clear
@@ -21,7 +19,6 @@ from fastcnn.backends.numba.memory import layout, workspace
 from fastcnn.backends.numba.packing import add_up_rows, pack_rows, padded
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.runtime import get_num_threads
 
 MAX_TASKS = 16
 PART_BYTES = 32 << 20  # of all shares together
@@ -64,21 +61,18 @@ def add_blocks(x, eta, window, in_place, floor, block, parts, sums, scratch, pan
             s = next_task(counters, i, shares)
 
 
-@functools.lru_cache(maxsize=256)
-def plan(shape, eta_shape, ksize, stride, padding, rectify, dtype, most):
-    """Threads, blocks of rows of pixels, and the arrays that the kernel needs, shares of the gradient first."""
-    (batch, oh, ow, outputs), size = eta_shape, ksize * ksize * shape[3] * eta_shape[3]
-    blocks = blocks_of(shape, eta_shape, ksize, stride, padding, rectify, dtype)
-    shares = max(1, min(batch * -(-oh // blocks.rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
-    threads, wide = threads_for(batch * oh * ow * size, most), padded(outputs, dtype)
-    own = (threads, blocks.area), (threads, blocks.rows * ow * wide)
-    return threads, blocks, layout(dtype, (shares, size), (shares, wide), *own)
+def weight_gradient_plan(shape, eta_shape, ksize, stride, padding, rectify, dtype, most):
+    """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
+    (batch, oh, ow, outputs), inputs = eta_shape, shape[3]
+    rows, window, in_place, floor, area, tables = blocks_of(shape, eta_shape, ksize, stride, padding, rectify, dtype)
+    size, wide = ksize * ksize * inputs * outputs, padded(outputs, dtype)
+    shares = max(1, min(batch * -(-oh // rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
+    threads = threads_for(batch * oh * ow * size, most)
+    arrays = layout(dtype, (shares, size), (shares, wide), (threads, area), (threads, rows * ow * wide))
 
+    def weight_gradient(x, eta):
+        parts, sums, scratch, panels = workspace(arrays)
+        add_blocks(x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, threads=threads)
+        return add_up(parts, (ksize, ksize, inputs, outputs)), sums.sum(axis=0)[:outputs]
 
-def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
-    inputs, outputs = x.shape[3], eta.shape[3]
-    shapes = x.shape, eta.shape, ksize, stride, padding, rectify
-    threads, (rows, window, in_place, floor, _, tables), arrays = plan(*shapes, x.dtype, get_num_threads())
-    parts, sums, scratch, panels = workspace(arrays)
-    add_blocks(x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, threads=threads)
-    return add_up(parts, (ksize, ksize, inputs, outputs)), sums.sum(axis=0)[:outputs]
+    return weight_gradient

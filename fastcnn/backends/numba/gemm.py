@@ -234,7 +234,7 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     threads, cut, arrays, zero, tables = plan(m, n, k, a_row, a_col, dtype, get_num_threads())
     panels, *cut_sum = workspace(arrays)
     parts = cut_sum[0] if cut_sum else out[np.newaxis]
-    start = zero if bias is None or cut_sum else bias_row(bias, n)
+    start = zero if bias is None or cut_sum else bias_row(bias, zero.size)
     multiply_blocks(
         a_flat, a_row, a_col, b_flat, b_row, b_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads
     )

@@ -82,10 +82,10 @@ def padded(n: int, dtype: np.dtype) -> int:
     return -(-n // width) * width
 
 
-def bias_row(bias: np.ndarray, n: int) -> np.ndarray:
-    """`bias`, as long as a packed row."""
-    if n == padded(n, bias.dtype):
+def bias_row(bias: np.ndarray, wide: int) -> np.ndarray:
+    """`bias`, as long as a packed row of `wide` elements."""
+    if bias.size == wide:
         return bias
-    row = zeros((padded(n, bias.dtype),), bias.dtype)
-    row[:n] = bias
+    row = zeros((wide,), bias.dtype)
+    row[: bias.size] = bias
     return row

@@ -14,8 +14,6 @@ to the largest output, in float32: 4e-7 with small tiles, as of a direct sum, an
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastcnn.backends.numba import tiles2, tiles4
@@ -27,7 +25,6 @@ from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_w
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
-from fastcnn.runtime import get_num_threads
 from fastcnn.shapes import conv_output_shape
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
@@ -139,51 +136,47 @@ def convolve_panels(
             task = next_task(counters, i, panels)
 
 
-@functools.lru_cache(maxsize=256)
-def plan(channels, out_shape, padding, rectify, dtype, most):
-    """Threads, the kernel, the corner of the first tile, the least value of an input, a bias of zeros, the grid of
-    tiles (see `input_tiles`), how tasks are cut, the arrays that the kernel needs, and the tables of offsets."""
+def plan(channels, out_shape, before, turned, rectify, dtype, most):
+    """The function of (image, weights, bias, gate) that convolves an image, zeros `before` it, with the weights or, for
+    the gradient, with the weights `turned` round. `bias` and `gate` may be None."""
     (batch, oh, ow, outputs), lane, side = out_shape, vector_lanes(dtype), choose_side(*out_shape[1:3])
-    rows, columns, elements, wide = -(-oh // side), -(-ow // side), (side + 2) ** 2, -(-channels // lane) * lane
-    total = batch * rows * columns
+    rows, columns, elements, row = -(-oh // side), -(-ow // side), (side + 2) ** 2, -(-channels // lane) * lane
+    total, wide = batch * rows * columns, padded(outputs, dtype)
     few, threads = total < outputs, threads_for(total * elements * channels * outputs, most)
     block = even_share(total, TILES[side], 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
     panels, panel = -(-outputs // width), elements * (channels * width + lane)
     shared = 0 if few or panels * panel * dtype.itemsize <= OWN_BYTES else panels
-    sizes = (
-        9 * channels * width,
-        panel if few else panel * panels,
-        elements * ((total if few else block) * wide + lane),  # strides of 4096 bytes would evict each other
-        elements * block * width,
-        elements * (wide + lane),
+    arrays = layout(
+        dtype,
+        (shared or threads, 9 * channels * width),  # packed weights
+        (1 if shared else threads, panel if few else panel * panels),  # u, these transformed
+        # v, tiles: the elements of one lie a vector further apart, as they would evict each other 4096 bytes apart
+        (threads, elements * ((total if few else block) * row + lane)),
+        (threads, elements * block * width),  # m, the products
+        (threads, elements * (row + lane)),  # a tile at the border
     )
-    parts = shared or threads, 1 if shared else threads, threads, threads, threads
-    tables = offset_tables((block, 1, wide, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
-    start, arrays = (
-        zeros((padded(outputs, dtype),), dtype),
-        layout(dtype, *zip(parts, sizes, strict=True)),
-    )
-    corner, grid, cut = (-padding, -padding), (side, columns, rows * columns), (block, width, not shared)
-    kernel = convolve_panels if few else convolve_tiles
-    return threads, kernel, corner, lowest(dtype, rectify), start, grid, cut, arrays, tables
+    tables = offset_tables((block, 1, row, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
+    corner, grid, cut = (-before, -before), (side, columns, rows * columns), (block, width, not shared)
+    zero, floor, kernel = zeros((wide,), dtype), lowest(dtype, rectify), convolve_panels if few else convolve_tiles
+
+    def convolve(image, weights, bias, gate):
+        out, memory, bias = empty(out_shape, dtype), workspace(arrays), zero if bias is None else bias_row(bias, wide)
+        source, result = (image, corner, floor, weights, turned), (bias, zero, out, out[:0] if gate is None else gate)
+        kernel(*source, *result, grid, cut, *memory, tables, threads=threads)
+        return out
+
+    return convolve
 
 
-def convolve(image, weights, turned, bias, out, padding, rectify, gate):
-    """`out` = the convolution of `image`, zeros `padding` before it, with the weights or the weights turned round."""
-    shapes = image.shape[3], out.shape, padding, rectify
-    threads, kernel, corner, floor, zero, grid, cut, arrays, tables = plan(*shapes, image.dtype, get_num_threads())
-    bias, memory = zero if bias is None else bias, workspace(arrays)
-    kernel(image, corner, floor, weights, turned, bias, zero, out, gate, grid, cut, *memory, tables, threads=threads)
+def forward_plan(shape, weights_shape, padding, rectify, dtype, most):
+    """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
+    out_shape = conv_output_shape(shape, weights_shape, 1, padding)
+    convolve = plan(shape[3], out_shape, padding[0], False, rectify, dtype, most)
+    return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
-def conv_forward(x, weights, bias, padding, rectify=False):
-    out = empty(conv_output_shape(x.shape, weights.shape, 1, padding), x.dtype)
-    convolve(x, weights, False, bias_row(bias, out.shape[3]), out, padding[0], rectify, out[:0])
-    return out
-
-
-def conv_input_gradient(eta, weights, image_shape, padding, gate=None):
-    image = empty(image_shape, eta.dtype)
-    convolve(eta, weights, True, None, image, 2 - padding[0], False, image[:0] if gate is None else gate)
-    return image
+def input_gradient_plan(eta_shape, image_shape, padding, dtype, most):
+    """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
+    convolve = plan(eta_shape[3], image_shape, 2 - padding[0], True, False, dtype, most)
+    return lambda eta, weights, gate: convolve(eta, weights, None, gate)

@@ -10,7 +10,7 @@ and the sums are matrix products, channels x tiles and tiles x outputs: 16 of th
 
 from __future__ import annotations
 
-import functools
+import math
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
-from fastcnn.runtime import get_num_threads
 
 TILES = {2: 64, 4: 48}  # of one block, by their side: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
@@ -125,33 +124,31 @@ def shares_of(total, inputs, outputs, dtype):
     return shares, (down, across)
 
 
-@functools.lru_cache(maxsize=256)
-def plan(inputs, eta_shape, padding, rectify, dtype, most):
-    """Threads, shares of the tiles, the corner of the first, the least value of an input, the grid of tiles (see
-    `input_tiles`), tiles of a block, channels of a task, a bias of zeros, the elements of a row of transformed tiles,
-    the arrays that the kernel needs, and the tables of offsets."""
+def weight_gradient_plan(inputs, eta_shape, padding, rectify, dtype, most):
+    """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
     (batch, oh, ow, outputs), lane, side = eta_shape, vector_lanes(dtype), choose_side(*eta_shape[1:3])
     rows, columns, elements = -(-oh // side), -(-ow // side), (side + 2) ** 2
     total = batch * rows * columns
     shares, cut = shares_of(total, inputs, outputs, dtype)
     threads, block = threads_for(total * elements * inputs * outputs, most), even_share(total, TILES[side], shares)
-    corner, grid, width = (-padding[0], -padding[0]), (side, columns, rows * columns), -(-cut[0] // lane) * lane
-    lengths = (block * width + lane, block * cut[1] + lane, cut[0] * cut[1], width + lane)
-    shapes = [(threads, elements * length) for length in lengths]
-    arrays = layout(dtype, *shapes, (shares, -(-inputs // cut[0]), padded(outputs, dtype)))
-    tables, start = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, width, 0)), (cut[1],)
-    floor, start = lowest(dtype, rectify), zeros(start, dtype)
-    return threads, shares, corner, floor, grid, block, cut, start, width, arrays, tables
-
-
-def conv_weight_gradient(x, eta, padding, rectify=False):
-    inputs, outputs, dtype, most = x.shape[3], eta.shape[3], x.dtype, get_num_threads()
-    threads, shares, corner, floor, grid, block, cut, start, width, arrays, tables = plan(
-        inputs, eta.shape, padding, rectify, dtype, most
+    corner, grid, row = (-padding[0], -padding[0]), (side, columns, rows * columns), -(-cut[0] // lane) * lane
+    arrays = layout(
+        dtype,
+        (threads, elements * cut[0] * cut[1]),  # sums of products
+        (threads, elements * (block * row + lane)),  # tiles of x
+        (threads, elements * (block * cut[1] + lane)),  # tiles of eta
+        (threads, elements * (row + lane)),  # a tile at the border
+        (shares, -(-inputs // cut[0]), padded(outputs, dtype)),  # sums of eta
     )
-    (v, e, parts, edge, sums), dw = workspace(arrays), empty((shares, 9 * inputs * outputs), dtype)
-    image, memory = (x, eta, corner, floor), (parts, v, width, e, edge, tables)
-    add_all_tiles(*image, grid, block, cut, start, dw, sums, *memory, threads=threads)
-    if shares == 1:
-        return dw.reshape(3, 3, inputs, outputs), sums[0, 0, :outputs].copy()
-    return add_up(dw, (3, 3, inputs, outputs)), sums[:, 0, :outputs].sum(axis=0)
+    tables = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, row, 0))
+    floor, start, shape = lowest(dtype, rectify), zeros((cut[1],), dtype), (3, 3, inputs, outputs)
+
+    def weight_gradient(x, eta):
+        (parts, v, e, edge, sums), dw = workspace(arrays), empty((shares, math.prod(shape)), dtype)
+        source, memory = (x, eta, corner, floor, grid, block, cut, start), (parts, v, row, e, edge)
+        add_all_tiles(*source, dw, sums, *memory, tables, threads=threads)
+        if shares == 1:
+            return dw.reshape(shape), sums[0, 0, :outputs].copy()
+        return add_up(dw, shape), sums[:, 0, :outputs].sum(axis=0)
+
+    return weight_gradient
