@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from conftest import conv_algorithm, run_python, tile_side
+from conftest import conv_algorithm, forget_plans, run_python, tile_side
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.numba import columns, direct, direct_input, winograd
@@ -61,19 +61,27 @@ def test_no_kernel_depends_on_the_number_of_threads():
 
 def test_the_rule_by_shape(monkeypatch):
     algorithms = {}
-    forward, gradient = "conv_forward", "conv_input_gradient"
+
+    def watch(module, name):
+        function = getattr(module, name)
+
+        def watched(*arguments, **options):
+            algorithms[module.__name__.split(".")[-1]] = None
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
     for module, names in (
-        (columns, [forward, gradient]),
-        (direct, [forward]),
-        (direct_input, [gradient]),
-        (winograd, [forward, gradient]),
+        (columns, ["conv_forward", "conv_input_gradient"]),
+        (direct, ["forward_plan"]),
+        (direct_input, ["input_gradient_plan"]),
+        (winograd, ["forward_plan", "input_gradient_plan"]),
     ):
         for name in names:
-            function = getattr(module, name)
-            watched = lambda *args, f=function, m=module: algorithms.setdefault(m.__name__.split(".")[-1]) or f(*args)  # noqa: E731
-            monkeypatch.setattr(module, name, watched)
+            watch(module, name)
 
     def used(channels, outputs, ksize, stride, direction, batch=8):
+        forget_plans()
         algorithms.clear()
         x, w = np.ones((batch, 8, 8, channels), np.float32), np.ones((ksize, ksize, channels, outputs), np.float32)
         eta = kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))
@@ -83,6 +91,7 @@ def test_the_rule_by_shape(monkeypatch):
         return list(algorithms)
 
     assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["winograd"]
+    assert used(16, 16, 3, 1, "forward") == ["winograd"] and used(15, 16, 3, 1, "forward") == ["direct"]
     assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == ["direct"]
     assert used(32, 64, 3, 1, "forward", batch=1) == ["direct"]
     assert used(1, 64, 3, 1, "input") == used(32, 64, 5, 1, "input") == ["direct_input"]
@@ -95,6 +104,7 @@ def test_the_rule_by_shape(monkeypatch):
             assert [used(1, 3, 3, 1, "forward"), used(1, 3, 3, 1, "input")] == [[module], [other]]
     with conv_algorithm("winograd"):
         assert used(32, 32, 5, 1, "forward") == ["direct"]
+    forget_plans()  # what is watched
 
 
 def test_the_switch():
@@ -114,9 +124,9 @@ def test_the_switch():
 def test_the_documented_error_of_winograd(side, dtype, bound, rng):
     """Relative to the largest value; docs/guide.md says so."""
     x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (3, 3, 64, 48)))
-    exact = [direct.conv_forward(x, w, w[0, 0, 0], 1, (1, 1))]
-    exact += [direct_input.conv_input_gradient(exact[0], w, x.shape, 1, (1, 1))]
     with conv_algorithm("direct"):
+        exact = [kernels.conv_forward(x, w, w[0, 0, 0], 1, (1, 1))]
+        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, 1, (1, 1))]
         exact += [kernels.conv_weight_gradient(x, exact[0], 3, 1, (1, 1))[0]]
     eta, x, w = (array.astype(dtype) for array in (exact[0], x, w))
     with conv_algorithm("winograd"), tile_side(side):

@@ -16,8 +16,8 @@ from fastcnn.backends.numba.copying import crop, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import SMALL_WORK, inline, kernel, prange, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace
-from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import flat, lanes
+from fastcnn.backends.numba.packing import bias_row, pack, padded, vector_lanes
+from fastcnn.backends.numba.simd import flat
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.shapes import conv_output_shape
 
@@ -78,21 +78,15 @@ def rows_of_windows(
 
 
 @kernel
-def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cut, scratch, tables):
+def convolve(image, window, in_place, floor, weights, ldb, bias, out, cut, scratch, tables):
     """Convolve, in tasks of cut[0] rows of windows and cut[1] output channels.
 
-    `weights` are flat and so is `packed`: memory for them where `ldb` is 0, else the weights themselves.
+    `weights` are flat, and packed where `ldb` is 0.
     """
     block, width = cut
     _, oh, _, outputs = out.shape
     blocks, parts = (oh + block - 1) // block, (outputs + width - 1) // width
     count, counters = image.shape[0] * blocks * parts, task_counters(scratch.shape[0])
-    if not ldb:
-        depth, v = weights.size // outputs, lanes(weights)
-        for it in prange((outputs + 2 * v - 1) // (2 * v)):
-            j = np.int64(it) * 2 * v
-            wide = panel_width(outputs, j, v)
-            pack_panel(weights, j, outputs, np.int64(1), depth, min(wide, outputs - j), wide, packed, j * depth)
     for it in prange(scratch.shape[0]):
         thread = np.int64(it)
         memory, task = scratch[thread], next_task(counters, thread, count)
@@ -100,7 +94,7 @@ def convolve(image, window, in_place, floor, weights, packed, ldb, bias, out, cu
             n, r0, first = task // (blocks * parts), task // parts % blocks * block, task % parts * width
             some, channels = min(block, oh - r0), min(width, outputs - first)
             rows_of_windows(
-                image, n, r0, some, first, channels, window, in_place, floor, packed, ldb, bias, out, memory, tables
+                image, n, r0, some, first, channels, window, in_place, floor, weights, ldb, bias, out, memory, tables
             )
             task = next_task(counters, thread, count)
 
@@ -113,13 +107,17 @@ def forward_plan(shape, weights_shape, stride, padding, rectify, dtype, most):
     few, work = shape[0] * -(-out_shape[1] // rows) < MIN_TASKS, pixels * math.prod(weights_shape)
     threads, cut = threads_for(work, most), (rows, 2 * vector_lanes(dtype) if few and work >= SMALL_WORK else outputs)
     ldb = outputs if outputs == wide and pixels <= FEW_PIXELS else 0
-    arrays = layout(dtype, (0 if ldb else k * k * inputs * wide,), (threads, area))
+    depth = k * k * inputs
+    arrays = layout(dtype, (0 if ldb else depth * wide,), (threads, area))
 
     def forward(x, weights, bias):
-        out, kernels, start = empty(out_shape, dtype), weights.reshape(-1), bias_row(bias, wide)
+        out, start, kernels = empty(out_shape, dtype), bias_row(bias, wide), weights.reshape(-1)
         packed, scratch = workspace(arrays)
-        packed = kernels if ldb else packed
-        convolve(x, window, in_place, floor, kernels, packed, ldb, start, out, cut, scratch, tables, threads=threads)
+        if ldb:
+            packed = kernels
+        else:
+            pack(kernels, outputs, 1, depth, outputs, depth, packed)
+        convolve(x, window, in_place, floor, packed, ldb, start, out, cut, scratch, tables, threads=threads)
         return out
 
     return forward

@@ -21,7 +21,7 @@ from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.im2col import run_of
 from fastcnn.backends.numba.jit import inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.packing import panel_width, vector_lanes
+from fastcnn.backends.numba.packing import pack, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 
@@ -80,32 +80,13 @@ def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate,
         close_gate(target, flat(gate), corner, high - low, w, w * c, c, width)
 
 
-@serial
-def pack_columns(weights, first, width, j, panels, q):
-    """Pack columns j, j + 1, ... of those of ``weights'`` that belong to `width` channels from `first` on."""
-    k, _, channels, outputs = weights.shape
-    source, v = flat(weights), lanes(panels)
-    wide = panel_width(k * k * width, j, v)
-    for i in range(wide):
-        column = j + i
-        at = (column // width * channels + first + column % width) * outputs
-        for o in range(outputs if column < k * k * width else 0):
-            panels[np.uintp(q + o * wide + i)] = source[np.uintp(at + o)]
-
-
 @kernel
-def input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables):
-    """The gradient, in tasks of cut[0] rows of an image and cut[1] of its channels."""
+def input_gradient(eta, panels, window, cut, block, image, gate, cols, start, tables):
+    """The gradient, in tasks of cut[0] rows of an image and cut[1] of its channels, whose weights lie in `panels`."""
     height, part = cut
     _, h, _, c = image.shape
-    outputs, v, length = eta.shape[3], lanes(panels), start.size
-    bands, parts, columns = (h + height - 1) // height, (c + part - 1) // part, (length + 2 * v - 1) // (2 * v)
+    bands, parts, length = (h + height - 1) // height, (c + part - 1) // part, start.size
     step, count, counters = panels.size // parts, image.shape[0] * bands * parts, task_counters(cols.shape[0])
-    for it in prange(parts * columns):
-        p, j = np.int64(it) // columns, np.int64(it) % columns * 2 * v
-        width = min(part, c - p * part)
-        if j < weights.shape[0] * weights.shape[1] * width:
-            pack_columns(weights, p * part, width, j, panels, p * step + j * outputs)
     for it in prange(cols.shape[0]):
         thread = np.int64(it)
         memory, task = cols[thread], next_task(counters, thread, count)
@@ -148,7 +129,10 @@ def input_gradient_plan(eta_shape, weights_shape, image_shape, stride, padding, 
     def gradient(eta, weights, gate):
         image, (panels, cols) = empty(image_shape, dtype), workspace(arrays)
         gate = image[:0] if gate is None else gate
-        input_gradient(eta, weights, window, cut, panels, block, image, gate, cols, start, tables, threads=threads)
+        for first in range(0, c, part):
+            some = weights[:, :, first : first + part].reshape(-1)
+            pack(some, 1, outputs, outputs, some.size // outputs, outputs, panels[first // part * length * outputs :])
+        input_gradient(eta, panels, window, cut, block, image, gate, cols, start, tables, threads=threads)
         return image
 
     return gradient

@@ -17,7 +17,7 @@ import numpy as np
 from fastcnn.backends.numba.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
+from fastcnn.backends.numba.packing import bias_row, pack, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.tile import (
@@ -123,20 +123,14 @@ def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, columns, bias, tables):
 
 
 @kernel
-def multiply_blocks(a, a_row, a_col, b, b_row, b_col, panels, parts, m, n, k, cut, bias, tables, threads):
+def multiply_blocks(a, a_row, a_col, panels, parts, m, n, k, cut, bias, tables, threads):
     """parts[s] = A[:, piece s of k] @ B[piece s of k, :] + bias, one task for each piece and cut[0] x cut[1] elements.
 
-    B is packed to `panels`, `DEPTH` rows at a time.
+    B lies packed in `panels`, `DEPTH` rows at a time.
     """
     height, width = cut
     c, pieces, v = flat(parts), parts.shape[0], lanes(panels)
-    count, chunks = (n + 2 * v - 1) // (2 * v), (k + DEPTH - 1) // DEPTH
-    packed_row = count * 2 * v
-    for it in prange(chunks * count):
-        k0, j = np.int64(it) // count * DEPTH, np.int64(it) % count * 2 * v
-        depth, wide = min(DEPTH, k - k0), panel_width(n, j, v)
-        at, to = k0 * b_row + j * b_col, k0 * packed_row + j * depth
-        pack_panel(b, at, b_row, b_col, depth, min(wide, n - j), wide, panels, to)
+    packed_row, chunks = (n + 2 * v - 1) // (2 * v) * 2 * v, (k + DEPTH - 1) // DEPTH
     down, across = (m + height - 1) // height, (n + width - 1) // width
     total, counters = pieces * down * across, task_counters(threads)
     for it in prange(threads):
@@ -235,9 +229,8 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
     panels, *cut_sum = workspace(arrays)
     parts = cut_sum[0] if cut_sum else out[np.newaxis]
     start = zero if bias is None or cut_sum else bias_row(bias, zero.size)
-    multiply_blocks(
-        a_flat, a_row, a_col, b_flat, b_row, b_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads
-    )
+    pack(b_flat, b_row, b_col, k, n, DEPTH, panels)
+    multiply_blocks(a_flat, a_row, a_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads)
     if cut_sum:
         add_up(parts.reshape(len(parts), -1), (m, n), out)
         if bias is not None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill
-from fastcnn.backends.numba.jit import inline, serial
+from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, single
 from fastcnn.backends.numba.memory import zeros
 from fastcnn.backends.numba.simd import lanes, load, store
 from fastcnn.backends.numba.width import VECTOR_BYTES
+
+FEW_ELEMENTS = 32768  # some 20 us of one core
 
 
 @inline
@@ -29,6 +31,42 @@ def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
             panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
         for i in range(columns, width):
             panels[np.uintp(target + i)] = 0
+
+
+@serial
+def pack_task(b, b_row, b_col, k, n, chunk, panels, task):
+    """Pack the panel of a chunk that `task` names."""
+    v = lanes(panels)
+    count = (n + 2 * v - 1) // (2 * v)
+    k0, j = task // count * chunk, task % count * 2 * v
+    depth, wide = min(chunk, k - k0), panel_width(n, j, v)
+    to = k0 * count * 2 * v + j * depth
+    pack_panel(b, k0 * b_row + j * b_col, b_row, b_col, depth, min(wide, n - j), wide, panels, to)
+
+
+@single
+def pack_few(b, b_row, b_col, k, n, chunk, panels, tasks):
+    for task in range(tasks):
+        pack_task(b, b_row, b_col, k, n, chunk, panels, task)
+
+
+@kernel
+def pack_many(b, b_row, b_col, k, n, chunk, panels, tasks):
+    for it in prange(tasks):
+        pack_task(b, b_row, b_col, k, n, chunk, panels, np.int64(it))
+
+
+def pack(b: np.ndarray, b_row: int, b_col: int, k: int, n: int, chunk: int, panels: np.ndarray) -> None:
+    """Pack the flat matrix B[k, n], with any strides, `chunk` rows at a time, each of them panel after panel.
+
+    Not in the kernel that reads it: numba takes 1 s to compile another parallel loop there, and two threads would wait
+    for each other longer than one of them packs a small matrix.
+    """
+    tasks = -(-k // max(1, chunk)) * -(-n // (2 * vector_lanes(panels.dtype)))
+    if k * n <= FEW_ELEMENTS:
+        pack_few(b, b_row, b_col, k, n, chunk, panels, tasks)
+    else:
+        pack_many(b, b_row, b_col, k, n, chunk, panels, tasks, work=MOVE * k * n)
 
 
 @serial
