@@ -98,9 +98,9 @@ def run_others(dtype: str) -> None:
         kernels.max_pool_backward(eta, index, image.shape, ksize, stride)
     kernels.avg_pool_backward(kernels.avg_pool_forward(x, 2, 2), x.shape, 2, 2)
     for rows in (1, 8):  # few rows have a kernel of their own
-        for depth in (8, 2048):  # and long sums one more
-            a, b = np.ones((rows, depth), dtype), np.ones((depth, 4), dtype)
-            eta = kernels.dense_forward(a, b, np.ones(4, dtype))
+        for depth in (8, 2048):  # and large matrices and long sums two more
+            a, b = np.ones((rows, depth), dtype), np.ones((depth, depth), dtype)
+            eta = kernels.dense_forward(a, b, b[0])
             kernels.dense_input_gradient(eta, b)
             kernels.dense_weight_gradient(a, eta)
     kernels.softmax_loss(kernels.softmax_forward(np.ones((2, 2), dtype)), np.zeros(2, np.int64))

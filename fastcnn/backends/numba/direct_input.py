@@ -60,24 +60,43 @@ def add_windows(cols, length, n, r0, rows, ow, window, band, channels, image):
             at += length
 
 
+@serial
+def clear_rows(image, n, first_row, last_row, channels):
+    """Set rows first_row:last_row of image n to 0, or `channels` (first, number) of them."""
+    (_, h, w, c), (first, width), target = image.shape, channels, flat(image)
+    start, end = (n * h + first_row) * w * c, (n * h + max(first_row, last_row)) * w * c
+    if width == c:
+        clear(target, start, end)
+        return
+    for at in range(start + first, end, c):
+        clear(target, at, at + width)
+
+
 @inline
 def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate, cols, length, start, tables):
-    """The rows `band` of image n, and its `channels` (first, number), whose weights begin at panels[q]."""
+    """The rows `band` of image n, and its `channels` (first, number), whose weights begin at panels[q].
+
+    Rows are cleared just before the first windows reach them, and gated once the last have: they stay in the cache.
+    """
     (_, oh, ow, outputs), (_, h, w, c), (k, stride, before) = eta.shape, image.shape, window
-    (low, high), (first, width) = band, channels
-    source, target, corner = flat(eta), flat(image), (n * h + low) * w * c + first
-    for at in range(corner, corner + (high - low) * w * c, c):
-        clear(target, at, at + width)
+    (low, high), (first, width), source = band, channels, flat(eta)
     zero, r0, last = np.int64(0), max(0, (low + before - k) // stride + 1), min(oh, (high - 1 + before) // stride + 1)
+    cleared = done = low
     while r0 < last:
         rows = min(block, last - r0)
+        end = min(high, (r0 + rows - 1) * stride - before + k)
+        clear_rows(image, n, cleared, end, channels)
+        cleared = max(cleared, end)
         a, pixels = source[(n * oh + r0) * ow * outputs :], rows * ow
         a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :outputs], tables[2, :pixels]
         multiply_rows(a, a_rows, a_columns, panels, q, zero, cols, zero, c_rows, k * k * width, start)
         add_windows(cols, length, n, r0, rows, ow, window, band, channels, image)
         r0 += rows
-    if gate.size:
-        close_gate(target, flat(gate), corner, high - low, w, w * c, c, width)
+        end = min(cleared, r0 * stride - before) if r0 < last else cleared
+        if gate.size and end > done:
+            close_gate(flat(image), flat(gate), (n * h + done) * w * c + first, end - done, w, w * c, c, width)
+            done = end
+    clear_rows(image, n, cleared, high, channels)
 
 
 @kernel
