@@ -87,7 +87,7 @@ def load(name: str) -> ModuleType:
 
 def active() -> ModuleType:
     """The module whose kernels the next call uses."""
-    name = _context_choice.get() or _process_choice or environment_choice()
+    name = get_backend()
     return _loaded.get(name) or load(name)
 
 

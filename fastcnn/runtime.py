@@ -71,10 +71,14 @@ def set_conv_algorithm(name: str) -> None:
 
 @functools.cache
 def available_cores() -> int:
-    """Processors this process may run on (containers and taskset narrow them), read once: every kernel asks."""
+    """Processors this process may run on (containers and taskset narrow them); read once, as every kernel asks."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=available_cores.cache_clear)  # a worker may be given other cores
 
 
 def get_num_threads() -> int:

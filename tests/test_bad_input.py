@@ -115,6 +115,8 @@ def test_gradient(layer, backend):
             fresh.gradient(wrong)
     with pytest.raises(TypeError, match="`eta` must hold real numbers"):
         fresh.gradient(out.astype(complex))
+    with pytest.raises(ValueError, match=r"Received the shape \(\)"):
+        fresh.gradient(np.zeros((), out.dtype))
     assert fresh.gradient(out).shape == (3, *SHAPE[1:])
 
 
@@ -132,6 +134,15 @@ def test_backward(arguments, message):
     with pytest.raises(ValueError, match=message):
         fc.backward(*arguments)
     assert (fc.weights == before).all()
+
+
+def test_an_array_without_axes_is_no_row():
+    """Its shape is what remains of that of a row without the batch."""
+    fc, relu = FullyConnect((2, 3), 1), Relu((5,))
+    with pytest.raises(ValueError, match=r"FullyConnect: `bias` must have the shape \(1,\). Received the shape \(\)"):
+        fc.bias = np.zeros((), fc.dtype)
+    with pytest.raises(ValueError, match=r"Relu: `x` must have the shape .*\. Received the shape \(\)"):
+        relu.forward(np.zeros((), relu.dtype))
 
 
 def test_shapes_of_one_axis_are_written_as_python_does():

@@ -349,6 +349,8 @@ def test_empty_batches(module):
     assert not dw.any() and not db.any() and dw.shape == weights.shape
     pooled, index = kernels.max_pool_forward(x, 2, 2)
     assert kernels.max_pool_backward(pooled, index, x.shape, 2, 2).shape == x.shape
+    assert kernels.softmax_forward(x[:, 0, 0]).shape == (0, 3)
+    assert [part.shape for part in kernels.softmax_loss(x[:, 0, 0], np.zeros(0, np.int64))] == [(0, 3), (0,)]
 
 
 @pytest.mark.parametrize("module", BACKENDS)

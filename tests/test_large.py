@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 
 from conftest import conv_algorithm, forget_plans, tile_side
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import copying, direct_input, gemm, winograd
+from fastcnn.backends.numba import copying, direct_input, gemm, packing, softmax, winograd
 
 
 @pytest.fixture
@@ -93,10 +93,35 @@ def test_results_written_past_the_caches(limit, rng, ksize, stride):
         limit(copying, STREAMED=1 << 60)
 
 
+def test_matrices_packed_by_one_thread_and_by_all(limit, rng):
+    a, b = whole_numbers(rng, 9, 1100), whole_numbers(rng, 1100, 70)
+    x, weights, eta = (whole_numbers(rng, *shape) for shape in ((2, 9, 8, 20), (3, 3, 20, 37), (2, 9, 8, 37)))
+    for few in (0, 1 << 30):
+        limit(packing, FEW_ELEMENTS=few)
+        np.testing.assert_array_equal(gemm.product(a, b), a @ b)
+        np.testing.assert_array_equal(gemm.product(b.T, a.T), (a @ b).T)
+        results = []
+        for algorithm in ("direct", "im2col"):
+            with conv_algorithm(algorithm):
+                results.append(kernels.conv_forward(x, weights, weights[0, 0, 0], 1, (1, 1)))
+                results.append(kernels.conv_input_gradient(eta, weights, x.shape, 1, (1, 1)))
+        np.testing.assert_array_equal(results[0], results[2])
+        np.testing.assert_array_equal(results[1], results[3])
+
+
+def test_softmax_of_few_and_of_many(limit, rng):
+    logits, labels = 10 * rng.standard_normal((6, 11)), rng.integers(0, 11, 6)
+    few = kernels.softmax_loss(logits, labels), kernels.softmax_forward(logits)
+    limit(softmax, FEW=0)
+    many = kernels.softmax_loss(logits, labels), kernels.softmax_forward(logits)
+    for one, other in zip((*few[0], few[1]), (*many[0], many[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
 def test_products_cut_by_rows_by_columns_and_by_sums(limit, rng):
     for m, n, k in itertools.product((4, 200, 400), (1, 33, 70), (1, 40, 1100)):
         a, b, bias = whole_numbers(rng, m, k), whole_numbers(rng, k, n), whole_numbers(rng, n)
-        for few in (0, 1000):
-            limit(gemm, FEW_TASKS=few)
+        for few, few_parts in ((0, 0), (1000, 1 << 30)):
+            limit(gemm, FEW_TASKS=few, FEW_PARTS=few_parts)
             np.testing.assert_array_equal(gemm.product(a, b, bias), a @ b + bias)
             np.testing.assert_array_equal(gemm.product(a, b.T.copy().T), a @ b)

@@ -136,6 +136,16 @@ def test_a_buffer_being_given_out_is_not_idle_to_a_finaliser(pool):
     assert pool.take(size) is not buffer
 
 
+def test_an_interrupt_whose_traceback_is_kept(pool, monkeypatch):
+    """Its frames refer to what was being counted, for as long as a debugger shows them."""
+    kept = memory.empty(LARGE, FLOAT32)
+    with monkeypatch.context() as patch, pytest.raises(TypeError) as caught:
+        patch.setattr(memory.sys, "getrefcount", ord)  # fails at this very place, without a frame of its own
+        memory.empty(LARGE, FLOAT32)
+    assert address(memory.empty(LARGE, FLOAT32)) != address(kept)
+    assert caught.value.__traceback__ is not None
+
+
 def test_threads_never_share_a_buffer(pool):
     wrong = []
 

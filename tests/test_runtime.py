@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 
@@ -72,6 +73,22 @@ def test_a_smaller_pool_of_numba_is_respected():
     assert "ValueError: FASTCNN_NUM_THREADS must be at most 1, the size of numba's thread pool" in done.stderr
     done = run_fastcnn("info", "--json", NUMBA_NUM_THREADS="1")
     assert json.loads(done.stdout.splitlines()[-1])["threads"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_a_forked_worker_counts_its_own_cores():
+    script = """
+import os
+import fastcnn
+fastcnn.get_num_threads()
+if pid := os.fork():
+    os.waitpid(pid, 0)
+else:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(fastcnn.get_num_threads(), flush=True)
+    os._exit(0)
+"""
+    assert run_python("-c", script).stdout == "1\n"
 
 
 def test_numba_without_its_compiler():

@@ -34,7 +34,7 @@ gate)``
 ``relu_backward(x, eta)``                                              eta where ``x >= 0``, else 0
 ``leaky_relu_forward(x, alpha)``                                       x where ``x >= 0``, else ``alpha * x``
 ``leaky_relu_backward(x, eta, alpha)``                                 eta where ``x >= 0``, else ``alpha * eta``
-``softmax_forward(logits)``                                            (B, classes): probabilities of logits like these
+``softmax_forward(logits)``                                            logits (B, classes): their probabilities
 ``softmax_loss(logits, labels)``                                       probabilities, and the cross-entropy of each row
                                                                        (B,), ``log(sum(exp(z - max))) - (z[label] -
                                                                        max)``; labels (B,) are int64
@@ -46,6 +46,9 @@ or larger (default None: everywhere), and a maximum whose gradient the ReLU woul
 
 Pooling windows start every `stride` and are clipped at the bottom and right border. The maximum is the first one in
 row-major window order, and the first NaN beats every number.
+
+A logit minus the largest of its row is the dtype's lowest number where it would be less: its probability is 0 and its
+loss finite. A row with NaN or positive infinity gives NaN.
 """
 
 from __future__ import annotations

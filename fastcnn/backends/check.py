@@ -56,8 +56,8 @@ def compare(name: str, args: tuple, expected: np.ndarray, got: np.ndarray, terms
 def local(name: str, args: tuple, terms: Any) -> Any:
     """The terms that an error is measured by. Winograd's algorithm adds neighbouring pixels, or weights, that cancel
     out again: there it is the largest of them for each channel."""
-    plan, axes = CONVOLUTIONS.get(name, (None, ()))
-    if plan is None or plan(*args)[0] != "winograd":
+    find, axes = CONVOLUTIONS.get(name, (None, ()))
+    if find is None or find(*args)[0] != "winograd":
         return terms
     spread = functools.partial(np.max, axis=axes, keepdims=True)
     return (spread(terms[0]), *terms[1:]) if isinstance(terms, tuple) else spread(terms)
@@ -65,9 +65,9 @@ def local(name: str, args: tuple, terms: Any) -> Any:
 
 # For each convolution: which algorithm computes it, and the axes that a tile covers.
 CONVOLUTIONS = {
-    "conv_forward": (fast.conv.plan_forward, (1, 2)),
-    "conv_input_gradient": (fast.conv.plan_input_gradient, (1, 2)),
-    "conv_weight_gradient": (fast.conv.plan_weight_gradient, (0, 1)),
+    "conv_forward": (fast.conv.find_forward, (1, 2)),
+    "conv_input_gradient": (fast.conv.find_input_gradient, (1, 2)),
+    "conv_weight_gradient": (fast.conv.find_weight_gradient, (0, 1)),
 }
 
 

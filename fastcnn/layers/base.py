@@ -14,7 +14,7 @@ import numpy as np
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.attributes import Parameter
 from fastcnn.runtime import layer_dtype
-from fastcnn.shapes import check_array, check_number, check_shape, is_ready, received, shape_text
+from fastcnn.shapes import check_array, check_number, check_shape, received, shape_text
 
 
 class Layer:
@@ -95,8 +95,7 @@ class Layer:
 
     def take_x(self, x: Any) -> np.ndarray:
         """The entry of `forward`: checked, and converted to the layer's dtype."""
-        shape = self._input_shape
-        return x if is_ready(x, shape, self.dtype) else check_array(self.name, "x", x, shape, self.dtype)
+        return check_array(self.name, "x", x, self._input_shape, self.dtype)
 
     def keep_x(self, x: Any) -> np.ndarray:
         """`take_x`, and keep it for the gradient: an array that has been checked needs no second check."""
@@ -108,10 +107,7 @@ class Layer:
         batch = self.last_batch()
         if batch is None:
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `forward` first")
-        shape = (batch, *self.output_shape[1:])
-        if is_ready(eta, shape, self.dtype) and len(eta) == batch:
-            return eta
-        return check_array(self.name, "eta", eta, shape, self.dtype, any_batch=False)
+        return check_array(self.name, "eta", eta, (batch, *self.output_shape[1:]), self.dtype, any_batch=False)
 
     def last_batch(self) -> int | None:
         """The batch size of the last `forward`; None before the first."""

@@ -42,10 +42,11 @@ def choose(
 @functools.lru_cache(maxsize=256)
 def forward_plan(name, shape, weights_shape, stride, padding, rectify, dtype, most):
     out_shape = conv_output_shape(shape, weights_shape, stride, padding)
-    algorithm, given = choose(name, weights_shape[0], stride, shape[3], out_shape), (shape, weights_shape)
+    algorithm = choose(name, weights_shape[0], stride, shape[3], out_shape)
     if algorithm == "winograd":
-        return algorithm, winograd.forward_plan(*given, padding, rectify, dtype, most)
+        return algorithm, winograd.forward_plan(shape[3], out_shape, padding, rectify, dtype, most)
     if algorithm == "direct":
+        given = shape, weights_shape, out_shape
         return algorithm, direct.forward_plan(*given, stride, padding, rectify, dtype, most)
     return algorithm, functools.partial(columns.conv_forward, stride=stride, padding=padding, rectify=rectify)
 
@@ -74,18 +75,18 @@ def weight_gradient_plan(name, shape, eta_shape, ksize, stride, padding, rectify
     return algorithm, functools.partial(columns.conv_weight_gradient, **given)
 
 
-def plan_forward(x, weights, bias, stride, padding, rectify=False):
+def find_forward(x, weights, bias, stride, padding, rectify=False):
     """(algorithm, plan) for the arguments of the kernel; `backends.check` asks for the former."""
     name, most = get_conv_algorithm(), get_num_threads()
     return forward_plan(name, x.shape, weights.shape, stride, padding, rectify, x.dtype, most)
 
 
-def plan_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
+def find_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
     name, most = get_conv_algorithm(), get_num_threads()
     return input_gradient_plan(name, eta.shape, weights.shape, image_shape, stride, padding, eta.dtype, most)
 
 
-def plan_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
+def find_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
     name, most = get_conv_algorithm(), get_num_threads()
     return weight_gradient_plan(name, x.shape, eta.shape, ksize, stride, padding, rectify, x.dtype, most)
 
@@ -98,7 +99,7 @@ def conv_forward(
     padding: tuple[int, int],
     rectify: bool = False,
 ) -> np.ndarray:
-    return plan_forward(x, weights, bias, stride, padding, rectify)[1](x, weights, bias)
+    return find_forward(x, weights, bias, stride, padding, rectify)[1](x, weights, bias)
 
 
 def conv_input_gradient(
@@ -109,10 +110,10 @@ def conv_input_gradient(
     padding: tuple[int, int],
     gate: np.ndarray | None = None,
 ) -> np.ndarray:
-    return plan_input_gradient(eta, weights, image_shape, stride, padding)[1](eta, weights, gate)
+    return find_input_gradient(eta, weights, image_shape, stride, padding)[1](eta, weights, gate)
 
 
 def conv_weight_gradient(
     x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    return plan_weight_gradient(x, eta, ksize, stride, padding, rectify)[1](x, eta)
+    return find_weight_gradient(x, eta, ksize, stride, padding, rectify)[1](x, eta)

@@ -19,7 +19,6 @@ from fastcnn.backends.numba.memory import empty, layout, workspace
 from fastcnn.backends.numba.packing import bias_row, pack, padded, vector_lanes
 from fastcnn.backends.numba.simd import flat
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.shapes import conv_output_shape
 
 PIXELS = 192  # output pixels of one task: A and C stay in the L2 cache while the weights pass by
 MIN_TASKS = 16  # fewer than that, and tasks are cut by output channels as well
@@ -99,9 +98,9 @@ def convolve(image, window, in_place, floor, weights, ldb, bias, out, cut, scrat
             task = next_task(counters, thread, count)
 
 
-def forward_plan(shape, weights_shape, stride, padding, rectify, dtype, most):
+def forward_plan(shape, weights_shape, out_shape, stride, padding, rectify, dtype, most):
     """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
-    (k, _, inputs, outputs), out_shape = weights_shape, conv_output_shape(shape, weights_shape, stride, padding)
+    k, _, inputs, outputs = weights_shape
     rows, window, in_place, floor, area, tables = blocks_of(shape, out_shape, k, stride, padding, rectify, dtype)
     pixels, wide = math.prod(out_shape[:3]), padded(outputs, dtype)
     few, work = shape[0] * -(-out_shape[1] // rows) < MIN_TASKS, pixels * math.prod(weights_shape)

@@ -149,12 +149,19 @@ def input_gradient_plan(eta_shape, weights_shape, image_shape, stride, padding, 
         image, (panels, cols) = empty(image_shape, dtype), workspace(arrays)
         gate = image[:0] if gate is None else gate
         for first in range(0, c, part):
-            some = weights[:, :, first : first + part].reshape(-1)
-            pack(some, 1, outputs, outputs, some.size // outputs, outputs, panels[first // part * length * outputs :])
+            some = weights if part == c else copy_of(weights[:, :, first : first + part])
+            columns, to = some.size // outputs, first // part * length * outputs
+            pack(some.reshape(-1), 1, outputs, outputs, columns, outputs, panels[to:])
         input_gradient(eta, panels, window, cut, block, image, gate, cols, start, tables, threads=threads)
         return image
 
     return gradient
+
+
+def copy_of(array):
+    copy = empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def by_pixels(eta, weights, gate):

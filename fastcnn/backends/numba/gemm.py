@@ -166,8 +166,8 @@ def add_parts(parts, first, last, total):
 def add_up(parts: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None = None) -> np.ndarray:
     """The sum over the first axis of parts (number, elements), in order, as an array of `shape`."""
     out = empty(shape, parts.dtype) if out is None else out
-    if parts.size < FEW_PARTS:
-        parts.sum(axis=0, out=out.reshape(-1))  # NumPy's order is the same, and its call shorter than a launch
+    if parts.size < FEW_PARTS and parts.shape[1] > 1:  # a single column NumPy would sum in another order
+        parts.sum(axis=0, out=out.reshape(-1))  # a shorter call than a launch
     else:
         sum_parts(parts, out.reshape(-1), work=MOVE * parts.size)
     return out

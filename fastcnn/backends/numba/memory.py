@@ -24,23 +24,22 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector; a vector that lies
 POOLED = 64 << 10  # bytes; below, the C library keeps freed memory by itself
 KEPT = 256 << 20  # bytes of idle buffers that stay, when a new one is made and at every TIDY-th allocation
 TIDY = 256
-YARDSTICK = [np.empty(0)]  # an array that nothing but its list refers to
 BUFFERS = 32  # buffers of one size; a step needs a few, and a user who keeps thousands of results gets plain arrays
 
 
 def idle(buffers: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Those of `buffers` that nothing but this list refers to.
 
-    An array in a list of its own is the yardstick, counted by the same line: interpreters differ in what they count,
-    and may count less once a line is hot. The loop variable holds a buffer before it is counted, so that a finaliser or
-    a signal handler that allocates at this very moment does not find it idle too; what such a handler counts while this
-    loop holds the yardstick is too much, and makes it take a new buffer.
+    A new array in a list of its own is the yardstick, counted by the same line: interpreters differ in what they
+    count, and may count less once a line is hot. New in each call: one that a kept traceback refers to would make
+    buffers in use look idle. The loop variable holds a buffer before it is counted, so that a finaliser or a signal
+    handler that allocates at this very moment does not find it idle too.
     """
     alone = 0
-    for scanned in (YARDSTICK, buffers):
+    for scanned in ([np.empty(0)], buffers):
         for buffer in scanned:
             count = sys.getrefcount(buffer)
-            if scanned is YARDSTICK:
+            if scanned is not buffers:
                 alone = count
             elif count == alone:
                 yield buffer

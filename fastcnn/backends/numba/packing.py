@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill
-from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, single
+from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, inline, kernel, prange, serial, single
 from fastcnn.backends.numba.memory import zeros
 from fastcnn.backends.numba.simd import lanes, load, store
 from fastcnn.backends.numba.width import VECTOR_BYTES
 
-FEW_ELEMENTS = 32768  # some 20 us of one core
+FEW_ELEMENTS = SMALL_WORK // MOVE  # more are worth a second thread
 
 
 @inline

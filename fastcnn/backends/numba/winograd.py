@@ -25,7 +25,6 @@ from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_w
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
-from fastcnn.shapes import conv_output_shape
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
 TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
@@ -158,21 +157,20 @@ def plan(channels, out_shape, before, turned, rectify, dtype, most):
     )
     tables = offset_tables((block, 1, row, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
     corner, grid, cut = (-before, -before), (side, columns, rows * columns), (block, width, not shared)
-    zero, floor, kernel = zeros((wide,), dtype), lowest(dtype, rectify), convolve_panels if few else convolve_tiles
+    zero, floor, launch = zeros((wide,), dtype), lowest(dtype, rectify), convolve_panels if few else convolve_tiles
 
     def convolve(image, weights, bias, gate):
         out, memory, bias = empty(out_shape, dtype), workspace(arrays), zero if bias is None else bias_row(bias, wide)
         source, result = (image, corner, floor, weights, turned), (bias, zero, out, out[:0] if gate is None else gate)
-        kernel(*source, *result, grid, cut, *memory, tables, threads=threads)
+        launch(*source, *result, grid, cut, *memory, tables, threads=threads)
         return out
 
     return convolve
 
 
-def forward_plan(shape, weights_shape, padding, rectify, dtype, most):
+def forward_plan(channels, out_shape, padding, rectify, dtype, most):
     """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
-    out_shape = conv_output_shape(shape, weights_shape, 1, padding)
-    convolve = plan(shape[3], out_shape, padding[0], False, rectify, dtype, most)
+    convolve = plan(channels, out_shape, padding[0], False, rectify, dtype, most)
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
