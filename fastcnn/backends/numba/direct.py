@@ -73,7 +73,8 @@ def rows_of_windows(
     a = windows(image, n, r0, rows, columns, window, in_place, floor, scratch)
     q, to = first if ldb else first * depth, (n * oh + r0) * columns * outputs + first
     a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :depth], tables[2, :pixels]
-    multiply_rows(a, a_rows, a_columns, weights, q, ldb, flat(out), to, c_rows, width, bias[first:])
+    start, zero = bias[first:], np.int64(0)  # rows of A that follow each other need no prefetching: it took 2 % longer
+    multiply_rows(a, a_rows, a_columns, weights, q, ldb, flat(out), to, c_rows, width, start, a, zero, zero)
 
 
 @kernel

@@ -89,7 +89,9 @@ def band_of_image(eta, n, window, band, channels, panels, q, block, image, gate,
         cleared = max(cleared, end)
         a, pixels = source[(n * oh + r0) * ow * outputs :], rows * ow
         a_rows, a_columns, c_rows = tables[0, :pixels], tables[1, :outputs], tables[2, :pixels]
-        multiply_rows(a, a_rows, a_columns, panels, q, zero, cols, zero, c_rows, k * k * width, start)
+        here, columns = pixels * outputs, k * k * width
+        soon = min(a.size, 2 * here)
+        multiply_rows(a, a_rows, a_columns, panels, q, zero, cols, zero, c_rows, columns, start, a, here, soon)
         add_windows(cols, length, n, r0, rows, ow, window, band, channels, image)
         r0 += rows
         end = min(cleared, r0 * stride - before) if r0 < last else cleared

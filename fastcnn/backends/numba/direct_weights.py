@@ -25,19 +25,31 @@ PART_BYTES = 32 << 20  # of all shares together
 
 
 @inline
+def rows_after(image, n, r0, rows, window):
+    """The first and the last element of the image rows that lie under the next `rows` rows of windows alone."""
+    (_, h, w, c), (k, stride, before) = image.shape, window
+    first = (n * h + max(0, (r0 + rows - 1) * stride - before + k)) * w * c
+    return min(image.size, first), min(image.size, first + rows * stride * w * c)
+
+
+@inline
 def add_block(x, eta, n, r0, rows, window, in_place, floor, part, sums, scratch, panels, tables):
     """Add what `rows` rows of eta from r0 on, of image n, contribute to the gradients."""
     _, oh, ow, outputs = eta.shape
     a = windows(x, n, r0, rows, ow, window, in_place, floor, scratch)
     b, at, pixels, size = flat(eta), (n * oh + r0) * ow * outputs, rows * ow, part.size // outputs
     a_rows, a_columns, c_rows = tables[1, :size], tables[0, :pixels], tables[2, :size]
-    zero = np.int64(0)
+    zero, pixel, soon = np.int64(0), flat(x), rows_after(x, n, r0, rows, window)
     if outputs <= 2 * lanes(b) and at + (pixels - 1) * outputs + 2 * lanes(b) <= eta.size:
         add_up_rows(b, at, outputs, pixels, sums)
-        multiply_rows(a, a_rows, a_columns, b, at, outputs, part, zero, c_rows, outputs, sums[:0])
+        multiply_rows(
+            a, a_rows, a_columns, b, at, outputs, part, zero, c_rows, outputs, sums[:0], pixel, soon[0], soon[1]
+        )
     else:
         pack_rows(b, at, outputs, pixels, outputs, panels, sums)
-        multiply_rows(a, a_rows, a_columns, panels, zero, zero, part, zero, c_rows, outputs, sums[:0])
+        multiply_rows(
+            a, a_rows, a_columns, panels, zero, zero, part, zero, c_rows, outputs, sums[:0], pixel, soon[0], soon[1]
+        )
 
 
 @kernel

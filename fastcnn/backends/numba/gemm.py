@@ -18,7 +18,7 @@ from fastcnn.backends.numba.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
 from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.simd import flat, lanes, load_part, store_part
+from fastcnn.backends.numba.simd import flat, lanes, load_part, prefetch, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.tile import (
     HALF,
@@ -41,20 +41,25 @@ FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 SUM_TASK = 16384  # elements of a sum of parts in one task
 FEW_PARTS = 65536  # elements that are added up by NumPy
+LINE_BYTES = 64
 THIN_ROWS = 3  # fewer rows than half a tile are multiplied without packing B
 THIN_COLUMNS = 64  # of one task
 
 
 @inline
-def panel_product(count, halves, rows, a, b, c, start):
+def panel_product(count, halves, rows, a, b, c, start, soon):
     """Some rows of one panel of C, in tiles of `count` rows of `halves` half vectors.
 
     `rows` is (first, last), `a` (array, offsets of rows, of columns), `b` (array, first element, distance of rows), `c`
-    (array, first element, offsets of rows, columns), `start` (bias, its first element).
+    (array, first element, offsets of rows, columns), `start` (bias, its first element), `soon` (array, first element,
+    last element, elements for each tile): what is prefetched.
     """
     (first, last), (a_, a_rows, a_columns), (b_, q, step), (c_, at, c_rows, columns) = rows, a, b, c
-    bias, j = start
+    (bias, j), (soon_, line, end, each) = start, soon
     for i in range(first, last, count):
+        for _ in range(0, min(each, end - line), LINE_BYTES // b_.itemsize):
+            prefetch(soon_, line)
+            line += LINE_BYTES // b_.itemsize
         a_tile, c_tile = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
         tile = tile_of(bias, j, count, halves) if bias.size else tile_load(c_, at, c_tile, columns, halves)
         k = q
@@ -65,14 +70,20 @@ def panel_product(count, halves, rows, a, b, c, start):
 
 
 @serial
-def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias):
+def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias, soon, soon0, soon1):
     """C = A @ B + bias, or C += A @ B where `bias` is empty, for n columns and rows that begin at the offsets given.
 
     The elements of a row of A lie `a_columns` from its beginning. B is packed where `ldb` is 0, or lies in rows `ldb`
     elements apart, from each of which whole panels are read: what lies beyond n is multiplied, and not stored. `bias`
     is as long as a packed row. Constants are passed as `np.int64(0)`: for a plain 0 numba would compile it once more.
+
+    Meanwhile soon[soon0:soon1], what the next task is likely to read, comes to the L2 cache, some lines for each tile.
+    Else memory waits for the product, and the next product for memory: the input gradient of a 1x1 convolution of 32
+    images of 56 x 56 ran at 146 GFLOP/s instead of 169.
     """
     v, depth, rows = lanes(b), a_columns.size, a_rows.size
+    share = (soon1 - soon0) // max(1, (n + 2 * v - 1) // (2 * v)) + 1  # of one panel's turn
+    each = share * WIDE // max(1, rows) + LINE_BYTES // b.itemsize
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
     chunk = CHUNK if 2 * v < n and depth * n * b.itemsize <= SMALL_BYTES else rows
     for i in range(0, rows, chunk):
@@ -80,16 +91,17 @@ def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias):
         for j in range(0, n, 2 * v):
             left, half = n - j, HALVES and 0 < (n - j) % v <= v // 2
             panel = b, b0 + (j if ldb else j * depth), ldb if ldb else panel_width(n, j, v)
-            to, start = (c, c0 + j, c_rows, min(2 * v, left)), (bias, j)
+            to, start, line = (c, c0 + j, c_rows, min(2 * v, left)), (bias, j), soon0 + j // (2 * v) * share
+            next_ = soon, line, min(soon1, line + share) if i == 0 else line, each
             if left > v:
                 if half and left < 2 * v:
-                    panel_product(WIDE, 3, some, a_all, panel, to, start)
+                    panel_product(WIDE, 3, some, a_all, panel, to, start, next_)
                 else:
-                    panel_product(WIDE, 4, some, a_all, panel, to, start)
+                    panel_product(WIDE, 4, some, a_all, panel, to, start, next_)
             elif half:
-                panel_product(HALF, 1, some, a_all, panel, to, start)
+                panel_product(HALF, 1, some, a_all, panel, to, start, next_)
             else:
-                panel_product(NARROW, 2, some, a_all, panel, to, start)
+                panel_product(NARROW, 2, some, a_all, panel, to, start, next_)
 
 
 @functools.lru_cache(maxsize=256)
@@ -112,14 +124,17 @@ def even_share(total: int, largest: int, multiple: int = 1) -> int:
 
 
 @inline
-def block(a, a_col, b, packed_row, k0, k1, c, c0, rows, columns, bias, tables):
+def block(a, a_row, a_col, b, packed_row, k0, k1, c, c0, rows, columns, bias, tables):
     """C[rows, columns] = A[rows, k0:k1] @ B[k0:k1, columns] + bias, chunk by chunk; `columns` are (first, number)."""
+    below = min(a.size, rows * a_row)  # where A lies row after row, the next task's are those that follow
+    last = min(a.size, 2 * rows * a_row) if a_col == 1 else below
     a_rows, c_rows, a_columns = tables[0, :rows], tables[1, :rows], tables[2]
     first, n = columns
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
         some, at, start = a[k * a_col :], k * packed_row + first * depth, bias[first:] if k == k0 else bias[:0]
-        multiply_rows(some, a_rows, a_columns[:depth], b, at, np.int64(0), c, c0 + first, c_rows, n, start)
+        to, end = c0 + first, last if k == k0 else below
+        multiply_rows(some, a_rows, a_columns[:depth], b, at, np.int64(0), c, to, c_rows, n, start, a, below, end)
 
 
 @kernel
@@ -140,7 +155,7 @@ def multiply_blocks(a, a_row, a_col, panels, parts, m, n, k, cut, bias, tables, 
             s, i0, first = task // (down * across), task // across % down * height, task % across * width
             k0, k1 = s * chunks // pieces * DEPTH, min(k, (s + 1) * chunks // pieces * DEPTH)
             start, to, columns = a[i0 * a_row :], (s * m + i0) * n, (first, min(width, n - first))
-            block(start, a_col, panels, packed_row, k0, k1, c, to, min(height, m - i0), columns, bias, tables)
+            block(start, a_row, a_col, panels, packed_row, k0, k1, c, to, min(height, m - i0), columns, bias, tables)
             task = next_task(counters, thread, total)
 
 

@@ -116,6 +116,21 @@ def store(typingctx, array, index, vector):
     return types.void(array, types.intp, vector), codegen
 
 
+@intrinsic
+def prefetch(typingctx, array, index):
+    """Ask for the cache line of array[index] to be brought to the L2 cache; an index out of bounds does no harm."""
+
+    def codegen(context, builder, signature, args):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        place = builder.bitcast(address(context, builder, signature.args[0], *args), byte)
+        builder.call(function, [place, number(0), number(2), number(1)])  # to read it, in L2, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
 def masked(builder, name, result, *args):
     """LLVM's masked load or store, under the name that suits the typed pointers of old releases and the new ones."""
     vector = args[0].type if name == "store" else result

@@ -63,11 +63,11 @@ def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, 
     """
     (v, v_step), (u, q, u_step), (bias, start, out, gate) = tiles, weights, result
     (_, oh, ow, outputs), (side, columns, number), (first, count), (j, width) = out.shape, grid, some, panel
-    elements, n, target, gates = (side + 2) ** 2, min(width, outputs - j), flat(out), flat(gate)
+    elements, n, target, gates, zero = (side + 2) ** 2, min(width, outputs - j), flat(out), flat(gate), np.int64(0)
     a_rows, a_columns, c_rows = tables[0, :count], tables[1, :channels], tables[2 if width > lanes(v) else 3, :count]
     for g in range(elements):
         a, b, to = v[g * v_step :], q + g * u_step, g * count * width
-        multiply_rows(a, a_rows, a_columns, u, b, np.int64(0), m, to, c_rows, n, start)
+        multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, u, zero, zero)
     for t in range(count):
         i, at = (first + t) // number, (first + t) % number
         y, x = side * (at // columns), side * (at % columns)

@@ -67,8 +67,8 @@ def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memo
     gradient_tiles(eta, grid, first, count, panel, e, e_step, sums, work)
     a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
     for g in range(elements):
-        a, n = v[g * v_step :], panel[1]
-        multiply_rows(a, a_rows, a_columns, e, g * e_step, np.int64(0), part, g * step, c_rows, n, start)
+        a, n, zero = v[g * v_step :], panel[1], np.int64(0)
+        multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, g * step, c_rows, n, start, e, zero, zero)
 
 
 @serial
