@@ -95,7 +95,7 @@ class Layer:
 
     def take_x(self, x: Any) -> np.ndarray:
         """The entry of `forward`: checked, and converted to the layer's dtype."""
-        return check_array(self.name, "x", x, self._input_shape, self.dtype)
+        return check_array(self.name, "x", x, self.input_shape, self.dtype)
 
     def keep_x(self, x: Any) -> np.ndarray:
         """`take_x`, and keep it for the gradient: an array that has been checked needs no second check."""

@@ -30,7 +30,7 @@ class Relu(Layer):
         return active().relu_forward(x)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.__dict__["eta"] = result = active().relu_backward(self.x, eta)
+        self.eta = result = active().relu_backward(self.x, eta)
         return result
 
 
@@ -55,7 +55,7 @@ class Leaky_Relu(Layer):
         return active().leaky_relu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.__dict__["eta"] = result = active().leaky_relu_backward(self.x, eta, self.alpha)
+        self.eta = result = active().leaky_relu_backward(self.x, eta, self.alpha)
         return result
 
     def config(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Softmax(Layer):
         labels = check_labels(self.name, "label", label, *logits.shape)
         probabilities, losses = active().softmax_loss(logits, labels)
         self._shown = self._probabilities = probabilities
-        self.__dict__["prediction"], self.label = logits, labels
+        self.prediction, self.label = logits, labels
         self.loss = loss = float(losses.sum(dtype=np.float64))
         return loss
 
@@ -73,5 +73,5 @@ class Softmax(Layer):
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `cal_loss` first")
         eta = self._probabilities.copy()
         eta[np.arange(len(eta)), self.label] -= 1
-        self.__dict__["eta"] = eta
+        self.eta = eta
         return eta

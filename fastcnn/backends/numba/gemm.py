@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial, threads_for
-from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
+from fastcnn.backends.numba.memory import ALIGNMENT, empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, prefetch, store_part
 from fastcnn.backends.numba.tasks import next_task, task_counters
@@ -41,7 +41,6 @@ FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 SUM_TASK = 16384  # elements of a sum of parts in one task
 FEW_PARTS = 65536  # elements that are added up by NumPy
-LINE_BYTES = 64
 THIN_ROWS = 3  # fewer rows than half a tile are multiplied without packing B
 THIN_COLUMNS = 64  # of one task
 
@@ -57,9 +56,9 @@ def panel_product(count, halves, rows, a, b, c, start, soon):
     (first, last), (a_, a_rows, a_columns), (b_, q, step), (c_, at, c_rows, columns) = rows, a, b, c
     (bias, j), (soon_, line, end, each) = start, soon
     for i in range(first, last, count):
-        for _ in range(0, min(each, end - line), LINE_BYTES // b_.itemsize):
+        for _ in range(0, min(each, end - line), ALIGNMENT // b_.itemsize):
             prefetch(soon_, line)
-            line += LINE_BYTES // b_.itemsize
+            line += ALIGNMENT // b_.itemsize
         a_tile, c_tile = row_offsets(a_rows, i, last, count), row_offsets(c_rows, i, last, count)
         tile = tile_of(bias, j, count, halves) if bias.size else tile_load(c_, at, c_tile, columns, halves)
         k = q
@@ -83,7 +82,7 @@ def multiply_rows(a, a_rows, a_columns, b, b0, ldb, c, c0, c_rows, n, bias, soon
     """
     v, depth, rows = lanes(b), a_columns.size, a_rows.size
     share = (soon1 - soon0) // max(1, (n + 2 * v - 1) // (2 * v)) + 1  # of one panel's turn
-    each = share * WIDE // max(1, rows) + LINE_BYTES // b.itemsize
+    each = share * WIDE // max(1, rows) + ALIGNMENT // b.itemsize
     # A small B stays in the cache, and C is written row by row; of a large one, panel by panel does.
     chunk = CHUNK if 2 * v < n and depth * n * b.itemsize <= SMALL_BYTES else rows
     for i in range(0, rows, chunk):
