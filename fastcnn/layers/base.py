@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcnn.backend import active
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.attributes import Parameter
 from fastcnn.runtime import layer_dtype
@@ -29,7 +30,9 @@ class Layer:
     """
 
     rank: ClassVar[int | None] = None  # axes of the input; None where any number makes sense
-    parameter_names: ClassVar[tuple[str, ...]] = ()
+    gradient_names: ClassVar[dict[str, str]] = {}  # each parameter, and the attribute that holds its gradient
+    state_names: ClassVar[tuple[str, ...]] = ()  # arrays that a file must hold too, though no gradient changes them
+    random_names: ClassVar[tuple[str, ...]] = ()  # integers (or None) from which the layer's next random numbers follow
     rectifies: ClassVar[bool] = False  # whether `forward_rectified` exists
     rectified = False  # whether the last input stands for ``max(x, 0)``: a ReLU before this layer is computed in it
 
@@ -125,12 +128,31 @@ class Layer:
         """The constructor's arguments, as JSON can hold them, from which `load` builds the layer again."""
         return {"shape": list(self.input_shape), "dtype": self.dtype.name}
 
+    def children(self) -> dict[str, Any]:
+        """The layers inside this one, by the names that a file gives them; none for most layers."""
+        return {}
+
     def parameters(self) -> dict[str, np.ndarray]:
-        """The arrays that training changes, by name; none for most layers."""
-        return {name: getattr(self, name) for name in self.parameter_names}
+        """The arrays that gradients change, by name; none for most layers."""
+        return {name: getattr(self, name) for name in self.gradient_names}
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """The gradient of each parameter, by the parameter's name: sums over the batches since the last update."""
+        return {name: getattr(self, gradient) for name, gradient in self.gradient_names.items()}
+
+    def clear_gradients(self) -> None:
+        """Start the sums of gradients anew."""
+        for gradient in self.gradient_names.values():
+            delattr(self, gradient)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All arrays that make the layer compute what it does: parameters, and statistics such as a running mean."""
+        return self.parameters() | {name: getattr(self, name) for name in self.state_names}
 
     def parameter_count(self) -> int:
-        return sum(array.size for array in self.parameters().values())
+        return sum(array.size for array in self.parameters().values()) + sum(
+            child.parameter_count() for child in self.children().values()
+        )
 
     def multiply_adds(self) -> int:
         """Multiply-adds of `forward` for one image; layers without products count none."""
@@ -141,10 +163,30 @@ class Layer:
         return f"{self.name}({arguments})"
 
 
-class WeightedLayer(Layer):
-    """A layer with `weights` and `bias`: their gradients, update and initialisation."""
+class LearningLayer(Layer):
+    """A layer with parameters: their gradients and update. Each is a `Parameter`, and so is its gradient."""
 
-    parameter_names = ("weights", "bias")
+    def add_gradients(self, **gradients: np.ndarray) -> None:
+        """Add to the gradient of each parameter that is named."""
+        for name, value in gradients.items():
+            getattr(type(self), self.gradient_names[name]).accumulate(self, value)
+
+    def backward(self, alpha: float = 1e-5, weight_decay: float = 4e-4) -> None:
+        """Update by the accumulated gradients and clear them: ``p *= 1 - weight_decay; p -= alpha * gradient``.
+
+        Raises ValueError where `alpha` or `weight_decay` is not a finite number; nothing is changed then.
+        """
+        alpha = check_number(self.name, "alpha", alpha)
+        keep = 1 - check_number(self.name, "weight_decay", weight_decay)
+        for name, gradient in self.gradients().items():
+            active().sgd_update(getattr(self, name), gradient, alpha, keep)
+        self.clear_gradients()
+
+
+class WeightedLayer(LearningLayer):
+    """A layer with `weights` and `bias`, and their initialisation."""
+
+    gradient_names: ClassVar[dict[str, str]] = {"weights": "w_gradient", "bias": "b_gradient"}
 
     weights = Parameter("weights_shape")
     bias = Parameter("bias_shape")
@@ -160,23 +202,6 @@ class WeightedLayer(Layer):
     @property
     def bias_shape(self) -> tuple[int, ...]:
         return self.weights_shape[-1:]
-
-    def add_gradients(self, dw: np.ndarray, db: np.ndarray) -> None:
-        WeightedLayer.w_gradient.accumulate(self, dw)
-        WeightedLayer.b_gradient.accumulate(self, db)
-
-    def backward(self, alpha: float = 1e-5, weight_decay: float = 4e-4) -> None:
-        """Update by the accumulated gradients and clear them: ``p *= 1 - weight_decay; p -= alpha * gradient``.
-
-        Raises ValueError where `alpha` or `weight_decay` is not a finite number; nothing is changed then.
-        """
-        alpha = check_number(self.name, "alpha", alpha)
-        decay = 1 - check_number(self.name, "weight_decay", weight_decay)
-        for parameter, gradient in ((self.weights, self.w_gradient), (self.bias, self.b_gradient)):
-            if decay != 1:
-                parameter *= decay
-            parameter -= alpha * gradient
-        del self.w_gradient, self.b_gradient
 
     def multiply_adds(self) -> int:
         return math.prod(self.output_shape[1:-1]) * math.prod(self.weights_shape)

@@ -115,8 +115,8 @@ class Conv2D(WeightedLayer):
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         self.eta = eta
-        gradients = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self.rectified)
-        self.add_gradients(*gradients)
+        dw, db = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self.rectified)
+        self.add_gradients(weights=dw, bias=db)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         image_shape = (len(eta), *self.input_shape[1:])

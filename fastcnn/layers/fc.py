@@ -63,7 +63,8 @@ class FullyConnect(WeightedLayer):
         return active().dense_forward(x, self.weights, self.bias)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
-        self.add_gradients(*active().dense_weight_gradient(self.x, eta))
+        dw, db = active().dense_weight_gradient(self.x, eta)
+        self.add_gradients(weights=dw, bias=db)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         return active().dense_input_gradient(eta, self.weights).reshape(len(eta), *self.input_shape[1:])
