@@ -23,7 +23,7 @@ from conftest import forget_plans, tile_side
 
 import fastcnn
 from fastcnn import runtime
-from fastcnn.backends import KERNELS, check
+from fastcnn.backends import KERNELS, UPDATES, check
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -86,6 +86,14 @@ def run_small(fence, dtype):
                 fence.at_end = seed % 2 == 0
                 case = RandomCase(seed, dtype, 3 if algorithm == "winograd" else None)
                 getattr(check, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
+    for name in UPDATES:
+        for seed in range(60):
+            fence.at_end = seed % 2 == 0
+            case = RandomCase(seed, dtype, None)
+            case.size = case.integer(1, 50)
+            kept, numbers = getattr(test_kernels, name)(case)
+            arrays = case.array(case.size), case.array(case.size), *kept
+            getattr(check, name)(*map(fence.copy, arrays), *numbers)
 
 
 # images, height, width, channels, outputs, ksize, stride, padding: several panels, cuts, bands, parts, rows in place

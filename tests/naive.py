@@ -228,6 +228,45 @@ def softmax_loss(logits, labels):
     return probabilities, losses
 
 
+def gather_images(images, index, top, left, flip, height, width):
+    out = np.zeros((len(index), height, width, images.shape[3]), images.dtype)
+    for n, number in enumerate(index):
+        for i in range(height):
+            for j in range(width):
+                row, column = top[n] + i, left[n] + j
+                if 0 <= row < images.shape[1] and 0 <= column < images.shape[2]:
+                    out[n, i, width - 1 - j if flip[n] else j] = images[number, row, column]
+    return out
+
+
+def sgd_update(parameter, gradient, rate, keep):
+    for i in range(parameter.size):
+        parameter[i] = keep * parameter[i] - rate * gradient[i]
+
+
+def momentum_update(parameter, gradient, velocity, rate, momentum, scale, decay, nesterov):
+    for i in range(parameter.size):
+        slope = scale * gradient[i] + decay * parameter[i]
+        velocity[i] = momentum * velocity[i] + slope
+        parameter[i] -= rate * (slope + momentum * velocity[i] if nesterov else velocity[i])
+
+
+def rmsprop_update(parameter, gradient, square, rate, rho, epsilon, scale, decay):
+    for i in range(parameter.size):
+        slope = scale * gradient[i] + decay * parameter[i]
+        square[i] = rho * square[i] + (1 - rho) * slope**2
+        parameter[i] -= rate * slope / (math.sqrt(square[i]) + epsilon)
+
+
+def adam_update(parameter, gradient, mean, square, step, rate, beta1, beta2, epsilon, scale, decay, keep):
+    for i in range(parameter.size):
+        slope = scale * gradient[i] + decay * parameter[i]
+        mean[i] = beta1 * mean[i] + (1 - beta1) * slope
+        square[i] = beta2 * square[i] + (1 - beta2) * slope**2
+        root = math.sqrt(square[i] / (1 - beta2**step)) + epsilon
+        parameter[i] = keep * parameter[i] - rate * (mean[i] / (1 - beta1**step)) / root
+
+
 def softmax_cross_entropy(logits, labels):
     """The summed loss and its gradient."""
     gradient, losses = softmax_loss(logits, labels)

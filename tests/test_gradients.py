@@ -40,10 +40,9 @@ def assert_gradients(layer, x, rng):
 
     analytic = layer.gradient(eta)
     np.testing.assert_allclose(analytic, numeric_gradient(loss, x), rtol=1e-6, atol=1e-7)
-    for name in layer.parameter_names:
-        gradient = {"weights": "w_gradient", "bias": "b_gradient"}[name]
+    for name, gradient in layer.gradients().items():
         numeric = numeric_gradient(loss, getattr(layer, name))
-        np.testing.assert_allclose(getattr(layer, gradient), numeric, rtol=1e-6, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 def conv(data, shape):

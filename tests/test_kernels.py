@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import naive
 from conftest import BACKENDS, conv_algorithm, run_python, tile_side
-from fastcnn.backends import KERNELS, pool_index_dtype
+from fastcnn.backends import KERNELS, UPDATES, pool_index_dtype
 from fastcnn.backends.numba import jit
 from fastcnn.backends.numba.width import VECTOR_BYTES
 
@@ -187,6 +187,14 @@ def softmax_loss(case):
     return logits, case.rng.integers(0, logits.shape[1], len(logits))
 
 
+def gather_images(case):
+    shape, count = case.image(), case.integer(1, 5)
+    size = [case.integer(1, 11), case.integer(1, 11)]
+    places = [case.rng.integers(-12, 13, count) for _ in range(2)]
+    flip = case.rng.random(count) < 0.5
+    return case.array(*shape), case.rng.integers(0, shape[0], count), *places, flip, *size
+
+
 def exponential_terms(logits, expected):
     """The error of an exponential, relative to itself, is that of its exponent."""
     size = 1 + np.abs(logits).max(axis=1, keepdims=True)
@@ -247,7 +255,55 @@ def test_convolution_by_every_algorithm(name, dtype, algorithm, side, data):
         assert_agrees(name, MODULES["numba"], globals()[name](case), dtype, algorithm == "winograd")
 
 
-@pytest.mark.parametrize("name", KERNELS)
+def sgd_update(case):
+    return (), (0.1, 0.9)
+
+
+def momentum_update(case):
+    return (case.array(case.size),), (0.1, 0.9, 0.5, 0.01, case.boolean())
+
+
+def rmsprop_update(case):
+    return (np.abs(case.array(case.size)),), (0.1, 0.9, 1e-3, 0.5, 0.01)
+
+
+def adam_update(case):
+    kept = case.array(case.size), np.abs(case.array(case.size))
+    return kept, (case.integer(1, 5), 0.1, 0.9, 0.99, 1e-3, 0.5, 0.01, 0.95)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("module", BACKENDS)
+@pytest.mark.parametrize("name", UPDATES)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_update_agrees_with_the_oracle(name, module, dtype, data):
+    """In place; of numbers of order 1, a few of which are added. The gradient stays as it was."""
+    case = Case(data, dtype)
+    case.size = case.integer(1, 50)
+    gradient = case.array(case.size)
+    kept, numbers = globals()[name](case)
+    arrays = [case.array(case.size), *kept]
+    exact = [array.astype(np.float64) for array in arrays]
+    before = gradient.copy()
+    getattr(naive, name)(exact[0], gradient.astype(np.float64), *exact[1:], *numbers)
+    assert getattr(MODULES[module], name)(arrays[0], gradient, *arrays[1:], *numbers) is None
+    np.testing.assert_array_equal(gradient, before)
+    for array, wanted in zip(arrays, exact, strict=True):
+        assert array.dtype == dtype
+        np.testing.assert_allclose(array, wanted, rtol=0, atol=20 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("module", BACKENDS)
+def test_batches_of_bytes(module, rng):
+    images = rng.integers(0, 256, (5, 6, 7, 3), np.uint8)
+    arguments = np.array([4, 0, 4]), np.array([-1, 0, 2]), np.array([1, 0, -3]), np.array([True, False, True]), 5, 6
+    got = MODULES[module].gather_images(images, *arguments)
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, naive.gather_images(images, *arguments))
+
+
+@pytest.mark.parametrize("name", [*KERNELS, *UPDATES])
 def test_twins_have_one_signature(name):
     signatures = [str(inspect.signature(getattr(module, name))) for module in MODULES.values()]
     assert signatures[0] == signatures[1]
@@ -258,7 +314,7 @@ def test_twins_have_one_signature(name):
 def test_every_public_kernel_is_listed():
     for module in MODULES.values():
         public = {name for name, value in vars(module).items() if inspect.isfunction(value)}
-        assert public == set(KERNELS) == set(module.__all__)
+        assert public == {*KERNELS, *UPDATES} == set(module.__all__)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -38,6 +38,11 @@ gate)``
 ``softmax_loss(logits, labels)``                                       probabilities, and the cross-entropy of each row
                                                                        (B,), ``log(sum(exp(z - max))) - (z[label] -
                                                                        max)``; labels (B,) are int64
+``gather_images(images, index, top, left, flip, height, width)``       (len(index), height, width, C), of the dtype of
+                                                                       `images`, uint8 too: for each number in `index`
+                                                                       the rectangle of that image from (top, left) on,
+                                                                       0 outside, mirrored where `flip`; index, top and
+                                                                       left are int64, flip is bool
 =====================================================================  =================================================
 
 A ReLU can be fused into the layer that follows it. With ``rectify=True`` (default False), a convolution or a maximum
@@ -46,6 +51,24 @@ or larger (default None: everywhere), and a maximum whose gradient the ReLU woul
 
 Pooling windows start every `stride` and are clipped at the bottom and right border. The maximum is the first one in
 row-major window order, and the first NaN beats every number.
+
+Optimizers' updates are kernels that change arrays in place: `parameter`, and what the optimizer keeps for it.
+``slope = scale * gradient + decay * parameter`` below; numbers are Python floats.
+
+=====================================================================  =================================================
+update                                                                 what it does
+=====================================================================  =================================================
+``sgd_update(parameter, gradient, rate, keep)``                        ``p = keep * p - rate * gradient``
+``momentum_update(parameter, gradient, velocity, rate, momentum,       ``v = momentum * v + slope; p -= rate * v``; with
+scale, decay, nesterov)``                                              `nesterov` ``p -= rate * (slope + momentum * v)``
+``rmsprop_update(parameter, gradient, square, rate, rho, epsilon,      ``s = rho * s + (1 - rho) * slope ** 2; p -= rate
+scale, decay)``                                                        * slope / (sqrt(s) + epsilon)``
+``adam_update(parameter, gradient, mean, square, step, rate, beta1,    ``m = beta1 * m + (1 - beta1) * slope``, ``s =
+beta2, epsilon, scale, decay, keep)``                                  beta2 * s + (1 - beta2) * slope ** 2``, ``p =
+                                                                       keep * p - rate * m' / (sqrt(s') + epsilon)``
+                                                                       with ``m' = m / (1 - beta1 ** step)`` and ``s' =
+                                                                       s / (1 - beta2 ** step)``
+=====================================================================  =================================================
 
 A logit minus the largest of its row is the dtype's lowest number where it would be less: its probability is 0 and its
 loss finite. A row with NaN or positive infinity gives NaN.
@@ -74,7 +97,10 @@ KERNELS = (
     "leaky_relu_backward",
     "softmax_forward",
     "softmax_loss",
+    "gather_images",
 )
+
+UPDATES = ("sgd_update", "momentum_update", "rmsprop_update", "adam_update")
 
 
 def pool_index_dtype(ksize: int) -> np.dtype:

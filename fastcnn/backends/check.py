@@ -104,7 +104,31 @@ def checked(name: str) -> Callable:
     return call
 
 
+def checked_update(name: str) -> Callable:
+    """The update `name`, run on both backends; what the fast one changes is compared with what the other changes.
+
+    A sum of three terms may cancel: the error is measured by the array before, after, and by the gradient.
+    """
+    define, compute = getattr(reference, name), getattr(fast, name)
+
+    @functools.wraps(define)
+    def call(parameter: np.ndarray, gradient: np.ndarray, *args: Any) -> None:
+        arrays = [parameter, *(value for value in args if isinstance(value, np.ndarray))]
+        described = (parameter, gradient, *args)
+        expected = [array.copy() for array in arrays]
+        terms = [np.abs(array) + np.abs(gradient) for array in arrays]
+        with np.errstate(all="ignore"):
+            define(expected[0], gradient, *expected[1:], *args[len(arrays) - 1 :])
+        compute(parameter, gradient, *args)
+        for wanted, got, term in zip(expected, arrays, terms, strict=True):
+            compare(name, described, wanted, got, term + np.abs(wanted))
+
+    return call
+
+
 def __getattr__(name: str) -> Callable:
+    if name in backends.UPDATES:
+        return checked_update(name)
     if name not in backends.KERNELS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return checked(name)

@@ -106,3 +106,8 @@ def run_others(dtype: str) -> None:
     kernels.softmax_loss(kernels.softmax_forward(np.ones((2, 2), dtype)), np.zeros(2, np.int64))
     kernels.relu_backward(kernels.relu_forward(x), x)
     kernels.leaky_relu_backward(kernels.leaky_relu_forward(x, 0.5), x, 0.5)
+    flags, places = np.zeros(1, bool), np.zeros(1, np.int64)
+    for images in (x, x.astype(np.uint8)):
+        kernels.gather_images(images, places, places, places, flags, 8, 8)
+    kernels.sgd_update(x, x.copy(), 0.1, 1.0)
+    kernels.momentum_update(x, x.copy(), x.copy(), 0.1, 0.9, 1.0, 0.0, False)

@@ -1,6 +1,6 @@
 """The NumPy backend: the definition of every kernel. Requires NumPy alone."""
 
-from fastcnn.backends import KERNELS
+from fastcnn.backends import KERNELS, UPDATES
 from fastcnn.backends.numpy.activation import (
     leaky_relu_backward,
     leaky_relu_forward,
@@ -9,6 +9,7 @@ from fastcnn.backends.numpy.activation import (
 )
 from fastcnn.backends.numpy.conv import conv_forward, conv_input_gradient, conv_weight_gradient
 from fastcnn.backends.numpy.dense import dense_forward, dense_input_gradient, dense_weight_gradient
+from fastcnn.backends.numpy.gather import gather_images
 from fastcnn.backends.numpy.im2col import col2im, im2col
 from fastcnn.backends.numpy.pooling import (
     avg_pool_backward,
@@ -17,5 +18,6 @@ from fastcnn.backends.numpy.pooling import (
     max_pool_forward,
 )
 from fastcnn.backends.numpy.softmax import softmax_forward, softmax_loss
+from fastcnn.backends.numpy.update import adam_update, momentum_update, rmsprop_update, sgd_update
 
-__all__ = list(KERNELS)
+__all__ = [*KERNELS, *UPDATES]  # noqa: PLE0604 - every entry is a string
