@@ -29,7 +29,24 @@ _HOME = {
     "FileFormatError": "errors",
     "Sequential": "model",
 }
-_MODULES = ("backend", "datasets", "errors", "initializers", "layers", "model", "plotting", "runtime", "zoo")
+_MODULES = (
+    "augmentation",
+    "backend",
+    "callbacks",
+    "datasets",
+    "diagnosis",
+    "errors",
+    "initializers",
+    "layers",
+    "metrics",
+    "model",
+    "optimizers",
+    "plotting",
+    "runtime",
+    "schedules",
+    "training",
+    "zoo",
+)
 
 __all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604 - every entry is a string
 

@@ -9,12 +9,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcnn import storage, training
+from fastcnn import metrics, storage, training
 from fastcnn.backend import compilation_announced
 from fastcnn.errors import FileFormatError
-from fastcnn.layer_list import check_layers
-from fastcnn.layers import Conv2D, Layer, MaxPooling, Relu, Softmax
-from fastcnn.shapes import check_finite, check_int, check_labels, check_number, real_array, shape_text
+from fastcnn.layers import Softmax
+from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
+from fastcnn.layers.layer_list import check_layers
+from fastcnn.shapes import (
+    check_choice,
+    check_finite,
+    check_flag,
+    check_int,
+    check_labels,
+    check_number,
+    real_array,
+    shape_text,
+)
+
+PHASES = ("train", "test")
 
 
 class Evaluation(NamedTuple):
@@ -22,29 +34,6 @@ class Evaluation(NamedTuple):
 
     loss: float
     accuracy: float
-
-
-def fuses(layers: list[Any], position: int) -> bool:
-    """Whether the layer at `position` is a Relu that the next one computes: that saves two passes over the array.
-
-    Exactly these classes: one derived from them may do anything.
-    """
-    return (
-        type(layers[position]) is Relu
-        and position + 1 < len(layers)
-        and type(layers[position + 1]) in (Conv2D, MaxPooling)
-        and layers[position].dtype == layers[position + 1].dtype
-    )
-
-
-def gradient_through(layers: list[Any], eta: Any) -> np.ndarray:
-    """The gradient with respect to the input of the first of `layers`."""
-    for position in reversed(range(len(layers))):
-        if fuses(layers, position) and layers[position + 1].rectified:
-            layers[position].eta = eta  # the next layer has let pass what the Relu would
-        else:
-            eta = layers[position].gradient(eta)
-    return eta
 
 
 class Sequential:
@@ -62,11 +51,11 @@ class Sequential:
     Raises
     ------
     ValueError, TypeError
-        Layers that do not fit together, or something else among them; see :func:`fastcnn.layer_list.check_layers`.
+        Layers that do not fit together, or something else among them.
     """
 
     def __init__(self, layers: Iterable[Any], metadata: dict[str, Any] | None = None):
-        self.layers = check_layers(layers)
+        self.layers = check_layers("Sequential", "layers", layers, loss=True)
         self.metadata = dict(metadata or {})
 
     @property
@@ -94,19 +83,12 @@ class Sequential:
             f"The last layer is {type(self.layers[-1]).__name__}"
         )
 
-    def logits(self, x: Any) -> np.ndarray:
-        """The output of the layers before a closing Softmax."""
-        body, rectify = self.body, False
-        for position, layer in enumerate(body):
-            if rectify:
-                x = layer.forward_rectified(x)
-                rectify = False
-            elif fuses(body, position):
-                x = layer.keep_x(x)
-                rectify = True
-            else:
-                x = layer.forward(x)
-        return x
+    def logits(self, x: Any, phase: str = "test") -> np.ndarray:
+        """The output of the layers before a closing Softmax.
+
+        `phase` is 'train' in a training step of one's own: BatchNorm and Dropout do then what they do in training.
+        """
+        return forward_through(self.body, x, check_choice("logits", "phase", phase, PHASES))
 
     def forward(self, x: Any) -> np.ndarray:
         """The output of the last layer: probabilities where it is a Softmax."""
@@ -119,14 +101,7 @@ class Sequential:
 
     def parameter_gradient(self, eta: Any) -> None:
         """Accumulate parameter gradients alone: nothing is computed below the first layer that learns."""
-        body = self.body
-        first = next((i for i, layer in enumerate(body) if hasattr(layer, "backward")), len(body))
-        eta = gradient_through(body[first + 1 :], eta)
-        for layer in body[first : first + 1]:
-            if getattr(type(layer), "gradient", None) is Layer.gradient:
-                layer.parameter_gradient(layer.take_eta(eta))
-            else:  # a script's own layer, or one that overrides it
-                layer.gradient(eta)
+        parameter_gradient_through(self.body, eta)
 
     def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
         """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
@@ -148,15 +123,20 @@ class Sequential:
         return self.step(x, y, learning_rate, weight_decay)
 
     def step(self, x: np.ndarray, y: np.ndarray, learning_rate: float, weight_decay: float) -> tuple[float, int]:
-        """`train_on_batch` without its checks, for `fit`, which has checked all images at once."""
-        logits = self.logits(x)
-        loss = self.loss_layer.cal_loss(logits, y)
+        """`train_on_batch` without its checks."""
+        loss, hits = self.accumulate(x, y)
+        self.backward(learning_rate / len(x), learning_rate * weight_decay)
+        return loss, hits
+
+    def accumulate(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
+        """Add the parameter gradients of a batch; its summed loss, and the number of hits. `fit` has checked both."""
+        logits = forward_through(self.body, x, "train")
+        loss = self.loss_layer.cal_loss(logits, y, **loss_options)
         hits = np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label)
         self.parameter_gradient(self.loss_layer.gradient())
-        self.backward(learning_rate / len(logits), learning_rate * weight_decay)
         return loss, int(hits)
 
-    def fit(self, x: Any, y: Any, epochs: int = 1, batch_size: int = 64, **options: Any) -> dict[str, list[float]]:
+    def fit(self, x: Any, y: Any, epochs: int = 1, batch_size: int = 64, **options: Any) -> training.History:
         """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
         with compilation_announced() if options.get("verbose", True) else contextlib.nullcontext():
             return training.fit(self, x, y, epochs, batch_size, **options)
@@ -182,13 +162,29 @@ class Sequential:
         """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full."""
         x, y = self.take_data("evaluate", x, y)
         batch_size = check_int("evaluate", "batch_size", batch_size)
-        loss, hits = 0.0, 0
+        return self.measure(x, y, batch_size)[0]
+
+    def measure(self, x: np.ndarray, y: np.ndarray, batch_size: int) -> tuple[Evaluation, np.ndarray]:
+        """`evaluate` without its checks; and the probabilities of all images, (images, classes)."""
+        loss, hits, probabilities = 0.0, 0, []
         for start in range(0, len(x), batch_size):
             labels = y[start : start + batch_size]
             logits = self.logits(x[start : start + batch_size])
             loss += self.loss_layer.cal_loss(logits, labels)
             hits += int(np.count_nonzero(logits.argmax(axis=1) == labels))
-        return Evaluation(loss / len(x), hits / len(x))
+            probabilities.append(self.loss_layer.softmax)
+        return Evaluation(loss / len(x), hits / len(x)), np.concatenate(probabilities)
+
+    def report(self, x: Any, y: Any, batch_size: int = 256) -> metrics.Report:
+        """The confusion matrix on images `x` with labels `y`, and precision, recall and F1 of each class.
+
+        The classes are named as ``metadata["class_names"]`` says, if it does.
+        """
+        x, y = self.take_data("report", x, y)
+        batch_size = check_int("report", "batch_size", batch_size)
+        predicted = np.concatenate([self.logits(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
+        matrix = metrics.confusion_matrix(y, predicted.argmax(axis=1), self.loss_layer.input_shape[1])
+        return metrics.Report(matrix, self.metadata.get("class_names") or ())
 
     def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax."""
@@ -212,8 +208,11 @@ class Sequential:
         for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
             print_fn(line)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write architecture and parameters to `path` (.npz); a file already there is replaced whole or not at all.
+    def save(self, path: str | os.PathLike, optimizer: Any = None, random_state: bool = False) -> None:
+        """Write architecture and parameters to `path`; a file already there is replaced whole or not at all.
+
+        The format is `.npz`, or `.safetensors` where the name ends so (the extra of that name). With `optimizer` its
+        state is kept as well, for :meth:`Optimizer.load`; with `random_state` NumPy's global one and that of layers.
 
         Raises
         ------
@@ -224,18 +223,29 @@ class Sequential:
         OSError
             The path cannot be written; nothing is left behind.
         """
-        storage.save(path, self.layers, self.metadata)
+        random_state = check_flag("save", "random_state", random_state)
+        storage.save(path, self.layers, self.metadata, optimizer, random_state)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, custom_layers: dict[str, type] | None = None) -> Sequential:
+    def load(
+        cls,
+        path: str | os.PathLike,
+        custom_layers: dict[str, type] | None = None,
+        random_state: bool = False,
+    ) -> Sequential:
         """The model that `save` wrote. Nothing in the file is executed.
 
-        `custom_layers` maps class names to layer classes that are not fastcnn's own. Raises
+        `custom_layers` maps class names to layer classes that are not fastcnn's own. With `random_state`, NumPy's
+        global random state and that of layers continue from where they were saved. Raises
         :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt, or holds a
         parameter that is NaN or infinite.
         """
-        layers, metadata = storage.load(path, custom_layers or {})
+        file = storage.read(path)
+        layers = storage.load_layers(file, custom_layers or {})
         try:
-            return cls(layers, metadata)
+            model = cls(layers, file.header["metadata"])
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+        if check_flag("load", "random_state", random_state):
+            storage.load_random(file, layers)
+        return model

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastcnn.files import check_writable, write_whole
 from fastcnn.shapes import check_path
-from fastcnn.storage import check_writable, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

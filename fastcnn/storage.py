@@ -1,185 +1,181 @@
-"""Model files: `.npz` archives that hold the architecture as JSON and the parameters as arrays.
+"""Model files: the architecture as JSON and the parameters as arrays; where asked, optimizer and random state too.
 
-They are read with ``allow_pickle=False``: loading a file from a stranger runs none of its content.
+A checkpoint of a training is such a file as well. Loading one from a stranger runs none of its content.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
-import zipfile
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import fastcnn.layers
+from fastcnn import containers, random_state
 from fastcnn.errors import FileFormatError
+from fastcnn.layers.base import Layer
+from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_finite, check_path
 
 FORMAT = "fastcnn-model"
-VERSION = 1
+VERSION = 2  # 1 had no layers inside others and nothing but layers; it is read too
+WHAT = "a fastcnn model file"
 
 
-def destination(path: str | os.PathLike) -> Path:
-    """The file that `path` names, behind links; OSError where there is something else, or no folder for it."""
-    real = Path(os.path.realpath(path))
-    name = os.fspath(path)
-    if real.is_dir():
-        raise IsADirectoryError(f"cannot write {name!r}: it is a folder, a file name is needed")
-    if real.exists() and not real.is_file():
-        raise FileExistsError(f"cannot write {name!r}: it is a device or a pipe, and no file")
-    if not real.parent.is_dir():
-        raise no_folder(f"cannot write {name!r}", real.parent)
-    return real
+@dataclass
+class ModelFile:
+    """A model file, read whole: where it is, its header, and its arrays, of which those of a part are taken out."""
+
+    where: str
+    header: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def part(self, prefix: str) -> dict[str, np.ndarray]:
+        """Take out the arrays whose names begin with `prefix`, under the rest of their names."""
+        names = [name for name in self.arrays if name.startswith(prefix)]
+        return {name[len(prefix) :]: self.arrays.pop(name) for name in names}
+
+    def section(self, name: str, what: str) -> Any:
+        """A part of the header; FileFormatError where the file was saved without it."""
+        if not isinstance(self.header.get(name), dict):
+            raise FileFormatError(f"{self.where}: it holds no {what}")
+        return self.header[name]
 
 
-def no_folder(what: str, path: Path) -> OSError:
-    """The error where `path` must be a folder and is none: it is not there, or a file stands in its place."""
-    there = next((part for part in (path, *path.parents) if part.exists()), path)
-    if there.exists() and not there.is_dir():
-        return NotADirectoryError(f"{what}: {str(there)!r} is a file, and no folder")
-    return FileNotFoundError(f"{what}: there is no folder {str(path)!r}")
+def tensors(layer: Any) -> dict[str, np.ndarray]:
+    """The arrays that a file holds for a layer, a script's own too."""
+    return layer.tensors() if isinstance(layer, Layer) else layer.parameters()
 
 
-def temporary_beside(path: Path) -> Path:
-    """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-
-
-def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
-    """Call `write` with a temporary file beside `path` and rename it: `path` is never seen half-written."""
-    real = destination(path)
-    temporary = temporary_beside(real)
-    try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if real.exists():
-            shutil.copymode(real, temporary)
-        os.replace(temporary, real)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def check_writable(path: str | os.PathLike) -> None:
-    """Raise OSError at once where `write_whole` would later: before hours of training, not after."""
-    real = destination(path)
-    temporary = temporary_beside(real)
-    try:  # os.access says yes to root wherever it is asked
-        temporary.touch()
-        temporary.unlink()
-    except OSError as error:
-        name = os.fspath(path)
-        raise type(error)(f"cannot write {name!r}: {error.strerror} in {str(real.parent)!r}") from error
-
-
-def open_to_read(path: str | os.PathLike, what: str) -> BinaryIO:
-    """The file at `path`; OSError that says why there is none."""
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot read {os.fspath(path)!r}: it is a folder, and not {what}")
-    try:
-        return open(path, "rb")
-    except NotADirectoryError as error:
-        raise no_folder(f"cannot read {os.fspath(path)!r}", Path(path).parent) from error
-
-
-def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz` file, read whole; FileFormatError where it is not one, or is damaged."""
-    with open_to_read(path, what) as file:
-        try:
-            if not zipfile.is_zipfile(file):
-                raise zipfile.BadZipFile("it is no zip archive")
-            with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except Exception as error:  # damaged bytes raise a dozen classes, of zipfile, zlib, tokenize and NumPy
-            raise FileFormatError(
-                f"{os.fspath(path)}: not {what}, or a truncated or corrupt one ({type(error).__name__}: {error})"
-            ) from error
-
-
-def save(path: str | os.PathLike, layers: list[Any], metadata: dict[str, Any]) -> None:
-    """Write `layers` to `path`; nothing is touched there where they cannot be written as they are."""
-    check_path("save", "path", path)
-    described = []
-    arrays = {}
-    for position, layer in enumerate(layers):
-        name = type(layer).__name__
+def describe(layers: list[Any]) -> list[dict[str, Any]]:
+    """Class and constructor's arguments of each layer."""
+    for place, layer in walk(layers):
         if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
-            raise TypeError(f"save: layers[{position}], a {name}, has no config() and parameters() to save it by")
-        described.append({"class": name, "config": layer.config()})
-        for key, value in layer.parameters().items():
-            check_finite("save", f"layers[{position}].{key}", np.asarray(value))
-            arrays[f"{position}.{key}"] = value
-    header = {"format": FORMAT, "version": VERSION, "layers": described, "metadata": metadata}
+            name = type(layer).__name__
+            raise TypeError(f"save: layers[{place}], a {name}, has no config() and parameters() to save it by")
+    return [{"class": type(layer).__name__, "config": layer.config()} for layer in layers]
+
+
+def save(
+    path: Any,
+    layers: list[Any],
+    metadata: dict[str, Any],
+    optimizer: Any = None,
+    random: bool = False,
+    *,
+    more: dict[str, Any] | None = None,
+    more_arrays: dict[str, np.ndarray] | None = None,
+    finite: bool = True,
+) -> None:
+    """Write `layers` to `path`; nothing is touched there where they cannot be written as they are.
+
+    `more` is added to the header, `more_arrays` to the arrays. With `finite`, NaN and infinity are refused.
+    """
+    check_path("save", "path", path)
+    header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "layers": describe(layers), "metadata": metadata}
+    arrays = dict(more_arrays or {})
+    for place, layer in walk(layers):
+        for key, value in tensors(layer).items():
+            if finite:
+                check_finite("save", f"layers[{place}].{key}", np.asarray(value))
+            arrays[f"{place}.{key}"] = np.asarray(value)
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        header["optimizer"] = {"class": optimizer.name, "config": optimizer.config(), "steps": state["steps"]}
+        for key, slots in state["kept"].items():
+            arrays |= {f"optimizer.{key}.{slot}": array for slot, array in slots.items()}
+    if random:
+        header["random"] = random_state.capture(layers)
     try:
-        architecture = np.array(json.dumps(header))
+        text = json.dumps(header | (more or {}))
     except (TypeError, ValueError) as error:
         raise TypeError(f"save: `metadata` and each layer's config() must be what JSON can hold: {error}") from error
-    check_writable(path)
-    write_whole(path, lambda file: np.savez(file, architecture=architecture, **arrays))
+    containers.write(path, text, arrays)
 
 
-def load(path: str | os.PathLike, custom_layers: dict[str, type]) -> tuple[list[Any], dict[str, Any]]:
-    """The layers and metadata of a file that `save` wrote."""
+def read(path: Any) -> ModelFile:
+    """The file at `path`, of which nothing has been built yet."""
     where = check_path("load", "path", path)
-    arrays = read_npz(path, "a fastcnn model file")
+    header, arrays = containers.read(path, WHAT)
     try:
-        header = json.loads(str(arrays.pop("architecture")))
         if header["format"] != FORMAT:
             raise KeyError("format")
-        version, described, metadata = header["version"], header["layers"], header["metadata"]
-        if not (isinstance(described, list) and described and isinstance(metadata, dict)):
+        version, described = header["version"], header["layers"]
+        if not (isinstance(described, list) and described and isinstance(header["metadata"], dict)):
             raise TypeError("layers or metadata")
-    except Exception as error:  # nesting too deep for Python counts too
-        raise FileFormatError(f"{where}: not a fastcnn model file: its architecture is missing or damaged") from error
-    if version != VERSION:
-        raise FileFormatError(f"{where}: model file version {version}, and this fastcnn reads version {VERSION}")
-    layers = [build(where, entry, custom_layers) for entry in described]
-    for position, layer in enumerate(layers):
-        set_parameters(where, position, layer, arrays)
-    if arrays:
-        raise FileFormatError(f"{where}: arrays that belong to no layer: {', '.join(sorted(arrays))}")
-    return layers, metadata
+    except Exception as error:
+        raise FileFormatError(f"{where}: not {WHAT}: its architecture is missing or damaged") from error
+    if version not in (1, VERSION):
+        raise FileFormatError(f"{where}: model file version {version}, and this fastcnn reads 1 and {VERSION}")
+    return ModelFile(where, header, arrays)
 
 
-def set_parameters(where: str, position: int, layer: Any, arrays: dict[str, np.ndarray]) -> None:
-    """Move the parameters of one layer out of `arrays` into it; FileFormatError where they are not what it needs."""
-    for name in layer.parameters():
-        parameter, key = (
-            f"{where}: parameter `{name}` of layer {position}, a {type(layer).__name__}",
-            f"{position}.{name}",
-        )
-        if key not in arrays:
-            raise FileFormatError(f"{parameter}, is missing")
-        try:
-            with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, and refused as such
-                setattr(layer, name, arrays.pop(key))
-            check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
-        except (TypeError, ValueError) as error:
-            raise FileFormatError(f"{parameter}, is wrong: {error}") from error
+def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = True) -> list[Any]:
+    """The layers of a file, with their arrays."""
+    layers = [build(file.where, entry, custom_layers) for entry in file.header["layers"]]
+    fill(file, layers, finite)
+    strays = [name for name in file.arrays if not name.startswith(("optimizer.", "training."))]
+    if strays:
+        raise FileFormatError(f"{file.where}: arrays that belong to no layer: {', '.join(sorted(strays))}")
+    return layers
+
+
+def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
+    """Move the arrays of a file into layers; FileFormatError where they are not what these need."""
+    for place, layer in walk(layers):
+        for name in tensors(layer):
+            key, what = f"{place}.{name}", f"parameter `{name}` of layer {place}, a {type(layer).__name__}"
+            if key not in file.arrays:
+                raise FileFormatError(f"{file.where}: {what}, is missing")
+            try:
+                with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, refused as such
+                    setattr(layer, name, file.arrays.pop(key))
+                if finite:
+                    check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
+            except (TypeError, ValueError) as error:
+                raise FileFormatError(f"{file.where}: {what}, is wrong: {error}") from error
 
 
 def build(where: str, entry: Any, custom_layers: dict[str, type]) -> Any:
-    """One layer from its class name and constructor arguments; its parameters are set afterwards."""
-    random_state = np.random.get_state()
+    """One layer from its class name and constructor arguments; its arrays are set afterwards."""
+    state = np.random.get_state()
     try:
         name, config = entry["class"], dict(entry["config"])
         known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
         layer_class = {**known, **custom_layers}.get(name)
         if layer_class is None:
             raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
+        if hasattr(layer_class, "from_config"):
+            return layer_class.from_config(config, lambda inner: build(where, inner, custom_layers))
         return layer_class(**config)
     except FileFormatError:
         raise
     except Exception as error:  # sizes beyond all memory count too
         raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
     finally:
-        np.random.set_state(random_state)  # loading a model draws no numbers, as far as the caller can see
+        np.random.set_state(state)  # loading a model draws no numbers, as far as the caller can see
+
+
+def load_optimizer(file: ModelFile, optimizer: Any) -> None:
+    """Let `optimizer` continue from the file; FileFormatError where it was saved for another rule or other layers."""
+    saved = file.section("optimizer", "optimizer's state")
+    if saved.get("class") != optimizer.name:
+        raise FileFormatError(f"{file.where}: it holds the state of {saved.get('class')}, and not of {optimizer.name}")
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in file.part("optimizer.").items():
+        key, slot = name.rsplit(".", 1)
+        kept.setdefault(key, {})[slot] = array
+    try:
+        optimizer.load_state_dict({"steps": saved.get("steps"), "kept": kept})
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{file.where}: {error}") from error
+
+
+def load_random(file: ModelFile, layers: list[Any]) -> None:
+    """Let random numbers continue from the file."""
+    state = file.section("random", "random state")
+    try:
+        random_state.restore(layers, state)
+    except Exception as error:  # NumPy raises several classes
+        raise FileFormatError(f"{file.where}: its random state is damaged: {error}") from error

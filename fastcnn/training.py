@@ -1,31 +1,153 @@
-"""The training loop behind `Sequential.fit`."""
+"""The training loop behind `Sequential.fit`.
+
+What a training computes follows from its arguments, its seed, and the numbers of the epoch and of the batch alone: the
+order of the images and what augmentation does to them are drawn anew from (seed, epoch). That is why a run that was
+killed goes on from a checkpoint to the same bits.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn.shapes import check_flag, check_int, check_number, must_be, received
+from fastcnn import checkpoint, diagnosis, interrupt, random_state
+from fastcnn import fit_arguments as arguments
+from fastcnn.augmentation import Augmentation, ready
+from fastcnn.metrics import check_metrics
+from fastcnn.optimizers import Optimizer
+from fastcnn.schedules import constant, cosine
+from fastcnn.shapes import check_flag, check_int, must_be
 
 if TYPE_CHECKING:
+    from fastcnn.callbacks import Callback
     from fastcnn.model import Sequential
 
-
-def constant(learning_rate: float) -> Callable[[float], float]:
-    """The same rate at every step."""
-    learning_rate = check_number("constant", "learning_rate", learning_rate, 0)
-    return lambda done: learning_rate
+__all__ = ["History", "Run", "constant", "cosine", "fit"]
 
 
-def cosine(learning_rate: float) -> Callable[[float], float]:
-    """From `learning_rate` to 0 along half a cosine (Loshchilov and Hutter, "SGDR", 2017, eq. 5, one cycle)."""
-    learning_rate = check_number("cosine", "learning_rate", learning_rate, 0)
-    return lambda done: learning_rate * (1 + math.cos(math.pi * done)) / 2
+class History(dict):
+    """What `fit` returns: for each quantity a list with a number for each epoch.
+
+    `stopped` says why the training ended before its last epoch: 'interrupted' (Ctrl-C), the reason that a callback
+    gave, or None.
+    """
+
+    stopped: str | None = None
+
+
+@dataclass
+class Run:
+    """A training that goes on: what callbacks see.
+
+    `epoch` is the number of the present epoch, from 1, and `batch` how many of its batches are done; `loss` and `hits`
+    are sums over them and `seconds` what they took. `settings` are, as text, what must be equal for a run to be
+    resumed. The other attributes are the arguments of :func:`fit`, checked.
+    """
+
+    model: Sequential
+    optimizer: Optimizer
+    x: np.ndarray
+    y: np.ndarray
+    epochs: int
+    batch_size: int
+    validation_data: tuple[np.ndarray, np.ndarray] | None
+    shuffle: bool
+    seed: int
+    augmentation: Augmentation | None
+    loss_options: dict[str, Any]
+    metrics: dict[str, Callable]
+    callbacks: list[Callback]
+    failure_file: str | None
+    verbose: bool
+    epoch: int = 1
+    batch: int = 0
+    loss: float = 0.0
+    hits: int = 0
+    seconds: float = 0.0
+    history: History = field(default_factory=History)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def stop(self, reason: str) -> None:
+        """End the training after the present step, or epoch where this is called at its end."""
+        self.history.stopped = reason
+
+    @property
+    def done(self) -> float:
+        """The share of the training that is done."""
+        return (self.epoch - 1 + self.batch * self.batch_size / len(self.x)) / self.epochs
+
+    def call(self, hook: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self)
+
+    def train(self) -> None:
+        """Run to the end, or until something stops it."""
+        with interrupt.deferred(lambda: self.stop("interrupted")):
+            self.call("on_fit_begin")
+            while self.epoch <= self.epochs and self.history.stopped is None:
+                self.call("on_epoch_begin")
+                self.train_epoch()
+                if self.batch * self.batch_size < len(self.x):
+                    break
+                self.finish_epoch()
+            self.call("on_fit_end")
+
+    def train_epoch(self) -> None:
+        """The rest of the present epoch."""
+        start = time.perf_counter() - self.seconds
+        count, image_shape = len(self.x), self.x.shape[1:]
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(count) if self.shuffle else np.arange(count)
+        moves = self.augmentation.draw(generator, count, image_shape) if self.augmentation else None
+        first = self.batch * self.batch_size
+        title = f"epoch {self.epoch:>{len(str(self.epochs))}}/{self.epochs}"
+        hidden = None if self.verbose else True
+        with tqdm(total=count, initial=first, desc=title, unit="img", leave=False, disable=hidden) as bar:
+            while first < count and self.history.stopped is None:
+                index = order[first : first + self.batch_size]
+                x = self.x[index] if moves is None else self.augmentation.apply(self.x, index, moves)
+                self.train_batch(x, self.y[index])
+                first += len(index)
+                self.seconds = time.perf_counter() - start
+                if not bar.disable:
+                    accuracy = self.hits / first
+                    bar.set_postfix(loss=f"{self.loss / first:.4f}", accuracy=f"{accuracy:.2%}", refresh=False)
+                    bar.update(len(index))
+                self.call("on_batch_end")
+
+    def train_batch(self, x: np.ndarray, y: np.ndarray) -> None:
+        """One step; FloatingPointError where the loss is NaN or infinite."""
+        before = random_state.layer_numbers(self.model.layers)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
+            loss, hits = self.model.accumulate(x, y, **self.loss_options)
+            if not math.isfinite(loss):
+                raise diagnosis.failure(self, x, y, before)
+            self.optimizer.step(len(x), self.done)
+        self.loss, self.hits, self.batch = self.loss + loss, self.hits + hits, self.batch + 1
+
+    def finish_epoch(self) -> None:
+        """Validate, record, report."""
+        diagnosis.check_parameters(self)
+        count = len(self.x)
+        record = {"loss": self.loss / count, "accuracy": self.hits / count}
+        if self.validation_data is not None:
+            x, labels = self.validation_data
+            evaluation, probabilities = self.model.measure(x, labels, 256)
+            record |= {"val_loss": evaluation.loss, "val_accuracy": evaluation.accuracy}
+            record |= {f"val_{name}": float(metric(labels, probabilities)) for name, metric in self.metrics.items()}
+        record |= {"seconds": self.seconds, "images_per_second": count / self.seconds}
+        for key, value in record.items():
+            self.history.setdefault(key, []).append(value)
+        if self.verbose:
+            tqdm.write(f"epoch {self.epoch:>{len(str(self.epochs))}}/{self.epochs}  {describe(record)}")
+        self.epoch, self.batch, self.loss, self.hits, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
+        self.call("on_epoch_end")
 
 
 def fit(
@@ -36,13 +158,21 @@ def fit(
     batch_size: int = 64,
     validation_data: tuple[Any, Any] | None = None,
     *,
-    learning_rate: float | Callable[[float], float] = 0.1,
-    weight_decay: float = 0.0,
+    optimizer: str | Optimizer = "sgd",
+    learning_rate: float | Callable[[float], float] | None = None,
+    weight_decay: float | None = None,
     shuffle: bool = True,
     seed: int | None = None,
+    augmentation: Augmentation | None = None,
+    class_weight: Any = None,
+    label_smoothing: float = 0.0,
+    metrics: Any = (),
+    callbacks: Sequence[Callback] = (),
+    resume: Any = None,
+    failure_file: Any = "fastcnn-failure.npz",
     verbose: bool = True,
-) -> dict[str, list[float]]:
-    """Train by stochastic gradient descent.
+) -> History:
+    """Train on labelled images.
 
     Parameters
     ----------
@@ -52,122 +182,87 @@ def fit(
         Every image is used once in an epoch; the last, smaller batch too.
     validation_data : (x, y), optional
         Evaluated after each epoch.
-    learning_rate : float or callable
-        Of the mean loss of a batch, so that it suits any batch size. A callable gets the share of the training that
-        is done, from 0 to below 1, before each step and returns that step's rate; see :func:`cosine`.
-    weight_decay : float
-        Of the L2 penalty ``weight_decay / 2 * sum(p ** 2)`` on the mean loss, as in PyTorch's SGD: each step multiplies
-        all parameters by ``1 - learning_rate * weight_decay`` before the gradient is subtracted.
+    optimizer : str or Optimizer
+        'sgd', 'momentum', 'nesterov', 'rmsprop', 'adam', 'adamw', or an optimizer over this model, which then has the
+        rate and the decay.
+    learning_rate : float or callable, optional
+        Of the mean loss of a batch, so that it suits any batch size; by default that of the optimizer, 0.1 for 'sgd'.
+        A callable gets the share of the training that is done, from 0 to below 1, before each step and returns that
+        step's rate; see :mod:`fastcnn.schedules`.
+    weight_decay : float, optional
+        Of the L2 penalty ``weight_decay / 2 * sum(p ** 2)`` on the mean loss, as in PyTorch; AdamW decays apart.
     shuffle, seed :
-        Whether images are put in a new order for each epoch, and the seed of those orders.
+        Whether images are put in a new order for each epoch, and the seed of those orders and of `augmentation`.
+    augmentation : Augmentation, optional
+        Random shifts, mirror images and crops of the training images.
+    class_weight : dict or (classes,) array, optional
+        How much the loss of an image of each class counts; 1 for classes that a dict does not name. 'balanced' gives
+        all classes the same share, whatever number of images they have.
+    label_smoothing : float
+        See :meth:`Softmax.cal_loss`. The validation loss is that without weights and smoothing.
+    metrics : list of str or callables, or dict of callables
+        More quantities of the validation data for each epoch, `val_<name>`; see :mod:`fastcnn.metrics`.
+    callbacks : list of Callback
+        Checkpoints, early stopping, logs; see :mod:`fastcnn.callbacks`.
+    resume : path, optional
+        A checkpoint of a run with the same arguments, data and model, which goes on from there to bitwise the same
+        weights as if it had never been interrupted.
+    failure_file : path, optional
+        Written where the loss becomes NaN or infinite: what reproduces it, see :mod:`fastcnn.diagnosis`. None for none.
     verbose : bool
         A progress bar with loss, accuracy and images/s where stderr is a terminal, and a line for each epoch.
 
+    Ctrl-C ends the training after the present step: checkpoints are written, and the history so far is returned. A
+    second one raises KeyboardInterrupt at once.
+
     Returns
     -------
-    dict of lists
+    History
         For each epoch `loss` and `accuracy` (running means over the epoch, as the weights change), `seconds`,
-        `images_per_second`, and `val_loss` and `val_accuracy` where there is validation data.
+        `images_per_second`, and `val_loss` and `val_accuracy` where there is validation data; a dict of lists.
 
     Raises
     ------
     ValueError, TypeError
         Bad arguments or data; nothing has been trained then.
     FloatingPointError
-        The loss or a parameter became NaN or infinite.
+        The loss or a parameter became NaN or infinite; the message names the first layer and array.
     """
-    x, y = model.take_data("fit", x, y)
-    epochs = check_int("fit", "epochs", epochs)
-    batch_size = check_int("fit", "batch_size", batch_size)
-    if not callable(learning_rate):
-        learning_rate = constant(check_number("fit", "learning_rate", learning_rate, 0))
-    weight_decay = check_number("fit", "weight_decay", weight_decay, 0)
-    if seed is not None:
-        seed = check_int("fit", "seed", seed, 0)
-    shuffle, verbose = check_flag("fit", "shuffle", shuffle), check_flag("fit", "verbose", verbose)
+    arguments.check_augmentation("fit", model, augmentation)
+    x, y = arguments.take_images(model, "fit", x, y, augmentation)
     if validation_data is not None:
-        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", validation_data))
-        validation_data = model.take_data("fit, validation_data", *validation_data)
-
-    generator = np.random.default_rng(seed)
-    history: dict[str, list[float]] = {}
-    for epoch in range(1, epochs + 1):
-        order = generator.permutation(len(x)) if shuffle else np.arange(len(x))
-        start = time.perf_counter()
-        title = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-        with tqdm(total=len(x), desc=title, unit="img", leave=False, disable=None if verbose else True) as bar:
-            done = (epoch - 1) / epochs
-            loss, accuracy = run_epoch(
-                model,
-                x,
-                y,
-                order,
-                batch_size,
-                lambda share, done=done: learning_rate(done + share / epochs),
-                weight_decay,
-                bar,
-            )
-        check_parameters(model, epoch)
-        seconds = time.perf_counter() - start
-        record = {"loss": loss, "accuracy": accuracy}
-        if validation_data is not None:
-            evaluation = model.evaluate(*validation_data)
-            record |= {"val_loss": evaluation.loss, "val_accuracy": evaluation.accuracy}
-        record |= {"seconds": seconds, "images_per_second": len(x) / seconds}
-        for key, value in record.items():
-            history.setdefault(key, []).append(value)
-        if verbose:
-            tqdm.write(f"{title}  {describe(record)}")
-    return history
-
-
-def run_epoch(
-    model: Sequential,
-    x: np.ndarray,
-    y: np.ndarray,
-    order: np.ndarray,
-    batch_size: int,
-    learning_rate: Callable[[float], float],
-    weight_decay: float,
-    bar: tqdm,
-) -> tuple[float, float]:
-    """One pass over the images in `order`; the running mean loss and accuracy.
-
-    `learning_rate` maps the share of the epoch that is done to the rate of the next step.
-    """
-    loss, hits, seen = 0.0, 0, 0
-    for first in range(0, len(order), batch_size):
-        batch = order[first : first + batch_size]
-        rate = check_number("fit", "learning_rate", learning_rate(first / len(order)), 0)
-        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
-            batch_loss, batch_hits = model.step(x[batch], y[batch], rate, weight_decay)
-        if not math.isfinite(batch_loss):
-            raise FloatingPointError(
-                f"fit: the loss is {batch_loss} after {first} images of this epoch; a smaller `learning_rate` "
-                f"usually helps. {received('learning_rate', rate)}"
-            )
-        loss, hits, seen = loss + batch_loss, hits + batch_hits, seen + len(batch)
-        if not bar.disable:
-            bar.set_postfix(loss=f"{loss / seen:.4f}", accuracy=f"{hits / seen:.2%}", refresh=False)
-            bar.update(len(batch))
-    return loss / seen, hits / seen
-
-
-def check_parameters(model: Sequential, epoch: int) -> None:
-    """Raise where the last step of an epoch, whose loss nobody has seen, made a parameter NaN or infinite."""
-    for position, layer in enumerate(model.layers):
-        for name, array in getattr(layer, "parameters", dict)().items():
-            if not np.isfinite(array).all():
-                raise FloatingPointError(
-                    f"fit: `{name}` of `layers[{position}]`, a {type(layer).__name__}, became NaN or infinite in epoch "
-                    f"{epoch}; a smaller `learning_rate` usually helps"
-                )
+        validation_data = arguments.take_validation(model, validation_data, augmentation)
+    elif metrics:
+        raise ValueError(must_be("fit", "metrics", "empty without validation_data, of which they are", metrics))
+    run = Run(
+        model=model,
+        optimizer=arguments.check_optimizer(model, optimizer, learning_rate, weight_decay),
+        x=x if augmentation is None else ready(x, model.loss_layer.dtype),
+        y=y,
+        epochs=check_int("fit", "epochs", epochs),
+        batch_size=check_int("fit", "batch_size", batch_size),
+        validation_data=validation_data,
+        shuffle=check_flag("fit", "shuffle", shuffle),
+        seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0),
+        augmentation=augmentation,
+        loss_options=arguments.check_loss_options(model, y, class_weight, label_smoothing),
+        metrics=check_metrics("fit", metrics),
+        callbacks=arguments.check_callbacks(callbacks),
+        failure_file=arguments.check_failure_file(failure_file),
+        verbose=check_flag("fit", "verbose", verbose),
+    )
+    if resume is not None or any(callback.saves for callback in run.callbacks):
+        run.settings = checkpoint.settings(run)
+    if resume is not None:
+        checkpoint.resume(run, resume, any_seed=seed is None)
+    run.train()
+    return run.history
 
 
 def describe(record: dict[str, float]) -> str:
     """One epoch in one line."""
-    text = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:7.2%}"
-    if "val_loss" in record:
-        text += f"  val_loss {record['val_loss']:.4f}  val_accuracy {record['val_accuracy']:7.2%}"
+    shown = {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
+    text = "  ".join(
+        f"{key} {value:7.2%}" if "accuracy" in key else f"{key} {value:.4f}" for key, value in shown.items()
+    )
     return f"{text}  {record['images_per_second']:,.0f} images/s"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, run_fastcnn, run_python
-from fastcnn import Sequential, backend, cli, datasets, runtime, storage, zoo
+from fastcnn import Sequential, backend, cli, containers, datasets, runtime, zoo
 from fastcnn.layers import FullyConnect
 
 SPLITS = ("train", "test")
@@ -78,7 +78,7 @@ def main(monkeypatch):
 @pytest.mark.parametrize("anywhere", [False, True])
 def test_a_disk_that_fills_up_during_the_training(main, tmp_path, monkeypatch, capsys, anywhere):
     """The model is saved elsewhere, and the error says where; where nothing can be written, it says that."""
-    write = storage.write_whole
+    write = containers.write_whole
 
     def write_to_a_full_disk(path, content):
         if anywhere or Path(path).parent == tmp_path:
@@ -87,7 +87,7 @@ def test_a_disk_that_fills_up_during_the_training(main, tmp_path, monkeypatch, c
 
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
-    monkeypatch.setattr(storage, "write_whole", write_to_a_full_disk)
+    monkeypatch.setattr(containers, "write_whole", write_to_a_full_disk)
     out = str(tmp_path / "m.npz")
     assert main(["train", "--epochs", "1", "--batch-size", "64", "--quiet", "--backend", "numpy", "--out", out]) == 1
     output, error = capsys.readouterr()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import small
-from fastcnn import FileFormatError, Sequential, plotting, storage
+from fastcnn import FileFormatError, Sequential, containers, plotting
 from fastcnn.layers import FullyConnect, Relu
 
 
@@ -56,7 +56,7 @@ def test_saving_is_all_or_nothing(tmp_path, monkeypatch):
         file.write(b"half a model")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.np, "savez", fail)
+    monkeypatch.setattr(containers.np, "savez", fail)
     with pytest.raises(OSError, match="No space left"):
         model.save(path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.npz"]
@@ -210,7 +210,7 @@ DAMAGES = {
     "other zip": write_zip,
     "bad json": lambda path: np.savez(path, architecture=np.array("{")),
     "other format": lambda path: rewrite(path, lambda header, _: header.update(format="onnx")),
-    "newer": lambda path: rewrite(path, lambda header, _: header.update(version=2)),
+    "newer": lambda path: rewrite(path, lambda header, _: header.update(version=3)),
     "no class": lambda path: rewrite(path, lambda header, _: header["layers"][0].pop("class")),
     "bad config": lambda path: rewrite(path, lambda header, _: header["layers"][0]["config"].update(stride=0)),
     "extra config": lambda path: rewrite(path, lambda header, _: header["layers"][0]["config"].update(wings=2)),

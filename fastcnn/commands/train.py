@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import plotting, storage, training, zoo
+    from fastcnn import files, plotting, training, zoo
     from fastcnn.backend import get_backend
     from fastcnn.runtime import get_dtype, get_num_threads
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError(f"argument --model: expected one of {choices}, received {arguments.model!r}")
     data = load_data(arguments.data)
     out = Path(f"{arguments.model}-{data.name}.npz" if arguments.out is None else arguments.out)
-    storage.check_writable(out)
+    files.check_writable(out)
     if arguments.plot is not None:
         plotting.new_figure(arguments.plot)  # what is wrong with it is said before the training
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fastcnn.containers import read_npz
 from fastcnn.datasets.base import Dataset
 from fastcnn.errors import FileFormatError
-from fastcnn.storage import read_npz
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 

@@ -6,6 +6,7 @@ from fastcnn.layers.fc import FullyConnect
 from fastcnn.layers.pooling import AvgPooling, MaxPooling
 from fastcnn.layers.relu import Leaky_Relu, LeakyRelu, Relu
 from fastcnn.layers.rescaling import Rescaling
+from fastcnn.layers.residual import Residual
 from fastcnn.layers.softmax import Softmax
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MaxPooling",
     "Relu",
     "Rescaling",
+    "Residual",
     "Softmax",
     "col2im",
     "im2col",

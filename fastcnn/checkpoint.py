@@ -1,0 +1,143 @@
+"""Checkpoints: a training's whole state in a model file, from which it goes on to the same bits.
+
+What a step does follows from the parameters, the optimizer's and the layers' state, NumPy's random state, the seed, and
+the numbers of the epoch and the batch; that is what is kept, with the history and the callbacks' own state.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcnn import storage
+from fastcnn.errors import FileFormatError
+from fastcnn.shapes import check_int
+
+if TYPE_CHECKING:
+    from fastcnn.training import Run
+
+
+def settings(run: Run) -> dict[str, str]:
+    """What decides the course of a run, as text: what differs when a run is resumed is an error that names it."""
+    config = run.optimizer.config()
+    return {
+        "model": str(storage.describe(run.model.layers)),
+        "optimizer": run.optimizer.name,
+        **{f"optimizer's {name}": describe(value) for name, value in config.items()},
+        "epochs": str(run.epochs),
+        "batch_size": str(run.batch_size),
+        "shuffle": str(run.shuffle),
+        "augmentation": repr(run.augmentation),
+        **{name: describe(value) for name, value in run.loss_options.items()},
+        "x": fingerprint(run.x),
+        "y": fingerprint(run.y),
+        "validation_data": " and ".join(map(fingerprint, run.validation_data or ())),
+        "callbacks": ", ".join(type(callback).__name__ for callback in run.callbacks if not callback.saves),
+    }
+
+
+def describe(value: Any) -> str:
+    return repr(value.tolist() if isinstance(value, np.ndarray) else value)
+
+
+def fingerprint(array: np.ndarray) -> str:
+    """Shape, dtype and checksum of data."""
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return f"{array.dtype} {array.shape}, CRC-32 {zlib.crc32(content):08x}"
+
+
+def write(run: Run, path: Any) -> None:
+    """Write the state of `run` to `path`, whole or not at all."""
+    states, arrays = {}, {}
+    for label, callback in labelled(run.callbacks):
+        state = callback.state()
+        kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        arrays |= {f"training.{label}.{key}": value for key, value in kept.items()}
+        states[label] = {key: value for key, value in state.items() if key not in kept}
+    stopped = run.history.stopped
+    training = {
+        "settings": run.settings,
+        "seed": run.seed,
+        "epoch": run.epoch,
+        "batch": run.batch,
+        "loss": run.loss,
+        "hits": run.hits,
+        "seconds": run.seconds,
+        "history": run.history,
+        "stopped": None if stopped == "interrupted" else stopped,
+        "callbacks": states,
+    }
+    model = run.model
+    storage.save(
+        path, model.layers, model.metadata, run.optimizer, True, more={"training": training}, more_arrays=arrays
+    )
+
+
+def resume(run: Run, path: Any, any_seed: bool) -> None:
+    """Set `run`, its model and its optimizer to where the run of the checkpoint stood.
+
+    Raises
+    ------
+    OSError, FileFormatError
+        There is no such file, or it is no checkpoint.
+    ValueError
+        The run of the checkpoint had other arguments, data or layers; nothing has been changed.
+    """
+    file = storage.read(path)
+    training = file.section("training", "training to resume: it is no checkpoint")
+    try:
+        saved = dict(training["settings"])
+        check_settings(file.where, saved, run.settings)
+        if not any_seed and run.seed != training["seed"]:
+            raise ValueError(mismatch(file.where, "seed", training["seed"], run.seed))
+        states = {
+            label: dict(state) | file.part(f"training.{label}.") for label, state in training["callbacks"].items()
+        }
+        progress = {name: check_int("resume", name, training[name], 0) for name in ("seed", "epoch", "batch", "hits")}
+        loss, seconds = float(training["loss"]), float(training["seconds"])
+        history = {key: list(values) for key, values in training["history"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(
+            f"{file.where}: its training state is damaged ({type(error).__name__}: {error})"
+        ) from error
+    storage.load_layers(storage.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run))  # all or nothing
+    storage.load_optimizer(storage.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
+    storage.fill(file, run.model.layers)
+    storage.load_random(file, run.model.layers)
+    for label, callback in labelled(run.callbacks):
+        if label in states:
+            callback.load_state(states[label])
+    vars(run).update(progress, loss=loss, seconds=seconds)
+    run.history.update(history)
+    run.history.stopped = training.get("stopped")
+
+
+def labelled(callbacks: list[Any]) -> list[tuple[str, Any]]:
+    """Each callback under its class's name and its number among those of that class."""
+    names = [type(callback).__name__ for callback in callbacks]
+    return [(f"{name}_{names[:i].count(name)}", callbacks[i]) for i, name in enumerate(names)]
+
+
+def custom_of(run: Run) -> dict[str, type]:
+    """The classes of the model's layers, by the names that a file gives them."""
+    from fastcnn.layers.chain import walk
+
+    return {type(layer).__name__: type(layer) for _, layer in walk(run.model.layers)}
+
+
+def check_settings(where: str, saved: dict[str, str], own: dict[str, str]) -> None:
+    for name in [*own, *saved]:
+        if saved.get(name) != own.get(name):
+            raise ValueError(mismatch(where, name, saved.get(name), own.get(name)))
+
+
+def mismatch(where: str, name: str, saved: Any, own: Any) -> str:
+    def short(value: Any) -> str:
+        return text if len(text := str(value)) <= 120 else f"{text[:117]}..."
+
+    return (
+        f"fit: `resume` must be the checkpoint of a run with the same arguments: its {name} is {short(saved)} in "
+        f"{where}. Received {short(own)}"
+    )

@@ -1,0 +1,77 @@
+"""Files that are written whole or not at all, and errors that say why one cannot be."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def destination(path: str | os.PathLike) -> Path:
+    """The file that `path` names, behind links; OSError where there is something else, or no folder for it."""
+    real = Path(os.path.realpath(path))
+    name = os.fspath(path)
+    if real.is_dir():
+        raise IsADirectoryError(f"cannot write {name!r}: it is a folder, a file name is needed")
+    if real.exists() and not real.is_file():
+        raise FileExistsError(f"cannot write {name!r}: it is a device or a pipe, and no file")
+    if not real.parent.is_dir():
+        raise no_folder(f"cannot write {name!r}", real.parent)
+    return real
+
+
+def no_folder(what: str, path: Path) -> OSError:
+    """The error where `path` must be a folder and is none: it is not there, or a file stands in its place."""
+    there = next((part for part in (path, *path.parents) if part.exists()), path)
+    if there.exists() and not there.is_dir():
+        return NotADirectoryError(f"{what}: {str(there)!r} is a file, and no folder")
+    return FileNotFoundError(f"{what}: there is no folder {str(path)!r}")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
+    """Call `write` with a temporary file beside `path` and rename it: `path` is never seen half-written."""
+    real = destination(path)
+    temporary = temporary_beside(real)
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if real.exists():
+            shutil.copymode(real, temporary)
+        os.replace(temporary, real)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Raise OSError at once where `write_whole` would later: before hours of training, not after."""
+    real = destination(path)
+    temporary = temporary_beside(real)
+    try:  # os.access says yes to root wherever it is asked
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        name = os.fspath(path)
+        raise type(error)(f"cannot write {name!r}: {error.strerror} in {str(real.parent)!r}") from error
+
+
+def open_to_read(path: str | os.PathLike, what: str) -> BinaryIO:
+    """The file at `path`; OSError that says why there is none."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot read {os.fspath(path)!r}: it is a folder, and not {what}")
+    try:
+        return open(path, "rb")
+    except NotADirectoryError as error:
+        raise no_folder(f"cannot read {os.fspath(path)!r}", Path(path).parent) from error

@@ -1,0 +1,75 @@
+"""What a list of layers must be: checked whole when a model is made, not at its first use."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastcnn.layers.base import Layer
+from fastcnn.layers.softmax import Softmax
+from fastcnn.shapes import must_be, received, shape_text
+
+
+def check_layers(owner: str, name: str, layers: Any, loss: bool) -> list[Any]:
+    """`layers`, the argument `name` of `owner`, as a list: each a layer of its own, which takes what the one before
+    returns, and has its dtype. With `loss` the last may be a Softmax.
+
+    Raises
+    ------
+    ValueError
+        No layers, one layer twice, a Softmax before the end, shapes or dtypes that do not fit.
+    TypeError
+        Something that is not a layer, or a `Layer` whose class forgot ``super().__init__``.
+    """
+    if not isinstance(layers, Iterable):
+        raise TypeError(must_be(owner, name, "a list of layers", layers))
+    layers = list(layers)
+    if not layers:
+        raise ValueError(f"{owner}: `{name}` must hold at least one layer. Received {name}=[]")
+    for position in range(len(layers)):
+        check_layer(owner, name, layers, position, loss and position == len(layers) - 1)
+    check_fit(owner, name, layers)
+    check_dtypes(owner, name, layers)
+    return layers
+
+
+def check_layer(owner: str, argument: str, layers: list[Any], position: int, loss: bool) -> None:
+    """Raise where the layer at `position` is none, is half made, or stands where it cannot."""
+    layer, name = layers[position], f"{argument}[{position}]"
+    if isinstance(layer, type):
+        raise TypeError(must_be(owner, name, "a layer, and not a class: call it with the shape of its input", layer))
+    is_loss = isinstance(layer, Softmax) and loss
+    if not is_loss and not (hasattr(layer, "forward") and hasattr(layer, "gradient")):
+        raise TypeError(must_be(owner, name, "a layer", layer))
+    if isinstance(layer, Layer) and not (hasattr(layer, "input_shape") and hasattr(layer, "dtype")):
+        raise TypeError(must_be(owner, name, "a layer whose __init__ calls super().__init__(shape)", layer))
+    if isinstance(layer, Softmax) and not is_loss:
+        where = "can only be the last layer of a model"
+        raise ValueError(f"{owner}: `{name}` is a Softmax, which {where}. {received(name, layer)}")
+    first = next(i for i, other in enumerate(layers) if other is layer)
+    if first < position:  # a layer keeps its last input for the gradient: that of one place alone
+        raise ValueError(must_be(owner, name, f"another object than `{argument}[{first}]`", layer))
+
+
+def check_fit(owner: str, name: str, layers: list[Any]) -> None:
+    """Raise where a layer was made for another shape than the one before returns; a foreign one need not say."""
+    for position, (before, after) in enumerate(itertools.pairwise(layers), start=1):
+        made, wanted = getattr(before, "output_shape", None), getattr(after, "input_shape", None)
+        if made is not None and wanted is not None and tuple(made[1:]) != tuple(wanted[1:]):
+            raise ValueError(
+                f"{owner}: `{name}[{position}]` takes the shape {shape_text('batch', *wanted[1:])}, "
+                f"but `{name}[{position - 1}]` returns {shape_text('batch', *made[1:])}"
+            )
+
+
+def check_dtypes(owner: str, name: str, layers: list[Any]) -> None:
+    """Raise where layers compute in two dtypes: one of them was meant for all."""
+    typed = [(i, layer) for i, layer in enumerate(layers) if isinstance(getattr(layer, "dtype", None), np.dtype)]
+    for position, layer in typed[1:]:
+        first, other = typed[0]
+        if layer.dtype != other.dtype:
+            wanted = f"of the dtype of `{name}[{first}]`, a {type(other).__name__} of {other.dtype}"
+            raise ValueError(must_be(owner, f"{name}[{position}]", wanted, layer))

@@ -1,0 +1,97 @@
+"""Residual connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.layers.attributes import Fixed
+from fastcnn.layers.base import Layer
+from fastcnn.layers.chain import forward_through, gradient_through
+from fastcnn.layers.layer_list import check_layers
+from fastcnn.shapes import must_be, received, shape_text
+
+
+class Residual(Layer):
+    """``body(x) + shortcut(x)``: layers in a row, and a way around them.
+
+    He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2016).
+
+    Parameters
+    ----------
+    body : layer or list of layers
+        Each made for the output shape of the one before; the first says the shape of the input.
+    shortcut : layer or list of layers, optional
+        What x passes on the other way: a 1x1 convolution where the body changes its shape. x itself by default.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Layers that do not fit together, or ways that return different shapes.
+    """
+
+    input_shape = Fixed(lambda layer: layer.body[0].input_shape)
+    output_shape = Fixed(lambda layer: layer.body[-1].output_shape)
+
+    def __init__(self, body: Any, shortcut: Any = None):
+        self.body = check_layers(self.name, "body", [body] if isinstance(body, Layer) else body, loss=False)
+        shortcut = [shortcut] if isinstance(shortcut, Layer) else shortcut
+        self.shortcut = check_layers(self.name, "shortcut", shortcut, loss=False) if shortcut else []
+        if not isinstance(self.body[0], Layer) or not hasattr(self.body[-1], "output_shape"):
+            raise TypeError(must_be(self.name, "body", "a list of layers that say their shapes", body))
+        self.dtype = self.body[0].dtype
+        self._batch: int | None = None
+        ends = tuple(self.shortcut[-1].output_shape if self.shortcut else self.input_shape)
+        starts = tuple(self.shortcut[0].input_shape if self.shortcut else self.input_shape)
+        for what, wanted, got in (("take", self.input_shape, starts), ("return", self.output_shape, ends)):
+            if tuple(wanted[1:]) != got[1:]:
+                raise ValueError(
+                    f"{self.name}: `shortcut` must {what} {shape_text('batch', *wanted[1:])}, as `body` does. "
+                    f"It would {what} {shape_text('batch', *got[1:])}. {received('shortcut', shortcut)}"
+                )
+
+    @property
+    def batchsize(self) -> int:
+        return self.input_shape[0]
+
+    def children(self) -> dict[str, Any]:
+        ways = {"body": self.body, "shortcut": self.shortcut}
+        return {f"{way}.{i}": layer for way, layers in ways.items() for i, layer in enumerate(layers)}
+
+    def forward(self, x: Any, phase: str = "train") -> np.ndarray:
+        x = self.take_x(x)
+        self._batch = len(x)
+        return active().add(forward_through(self.body, x, phase), forward_through(self.shortcut, x, phase))
+
+    def gradient(self, eta: Any) -> np.ndarray:
+        eta = self.take_eta(eta)
+        return active().add(gradient_through(self.body, eta), gradient_through(self.shortcut, eta))
+
+    def backward(self, alpha: float = 1e-5, weight_decay: float = 4e-4) -> None:
+        """Update every layer inside that learns."""
+        for layer in self.children().values():
+            if hasattr(layer, "backward"):
+                layer.backward(alpha, weight_decay)
+
+    def last_batch(self) -> int | None:
+        return self._batch
+
+    def multiply_adds(self) -> int:
+        return sum(getattr(layer, "multiply_adds", lambda: 0)() for layer in self.children().values())
+
+    def config(self) -> dict[str, Any]:
+        return {
+            way: [{"class": type(layer).__name__, "config": layer.config()} for layer in layers]
+            for way, layers in (("body", self.body), ("shortcut", self.shortcut))
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], build: Callable[[Any], Any]) -> Residual:
+        return cls(*([build(entry) for entry in config[way]] for way in ("body", "shortcut")))
+
+    def __repr__(self) -> str:
+        names: list[Sequence[str]] = [[type(layer).__name__ for layer in way] for way in (self.body, self.shortcut)]
+        return f"Residual(body=[{', '.join(names[0])}], shortcut=[{', '.join(names[1])}])"

@@ -1,0 +1,226 @@
+"""What all optimizers share: which arrays they change, clipping, and what they keep between steps."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.backends import numpy as reference
+from fastcnn.layers.base import Layer
+from fastcnn.layers.chain import walk
+from fastcnn.schedules import describe
+from fastcnn.shapes import check_array, check_int, check_number, must_be, received
+
+CHUNK = (
+    8192  # numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently
+)
+
+
+def has_own_backward(layer: Any) -> bool:
+    """Whether a script's own class says how the layer is updated."""
+    backward = getattr(type(layer), "backward", None)
+    return backward is not None and not getattr(backward, "__module__", "").startswith("fastcnn.layers.")
+
+
+class Optimizer:
+    """What all optimizers share.
+
+    Parameters
+    ----------
+    layers : Sequential or iterable of layers
+        Layers with parameters are trained, those inside others too.
+    learning_rate : float or callable
+        Of the mean loss of a batch. A callable gets the share of the training that is done; see
+        :mod:`fastcnn.schedules`. The attribute may be assigned between two steps.
+    weight_decay : float
+        Added to the gradient as ``weight_decay * p`` (an L2 penalty), but for AdamW.
+    clip_norm, clip_value : float, optional
+        The largest Euclidean norm of all gradients together, of the mean loss; and the largest absolute value of each
+        number in them. (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Bad arguments; nothing to train; a layer of one's own that says neither `gradients()` nor can take this rule.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()  # what is kept for each parameter
+    default_rate: ClassVar[float] = 0.1
+    plain: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        layers: Any,
+        learning_rate: float | Callable[[float], float] | None = None,
+        *,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ):
+        self.layers = list(getattr(layers, "layers", layers) if layers is not None else ())
+        self.learning_rate = self.default_rate if learning_rate is None else learning_rate
+        if not callable(self.learning_rate):
+            self.learning_rate = self.check("learning_rate", self.learning_rate)
+        self.weight_decay = self.check("weight_decay", weight_decay)
+        self.clip_norm = clip_norm if clip_norm is None else self.check("clip_norm", clip_norm, above=True)
+        self.clip_value = clip_value if clip_value is None else self.check("clip_value", clip_value, above=True)
+        self.steps = 0
+        self.kept: dict[str, dict[str, np.ndarray]] = {}
+        self.trained = list(self.find_trained())
+        if not self.trained:
+            raise ValueError(must_be(self.name, "layers", "a model or layers of which one has parameters", layers))
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def check(self, name: str, value: Any, above: bool = False, below: float = math.inf) -> float:
+        """A number of at least 0, or above 0, and below `below`."""
+        number = check_number(self.name, name, value, 0)
+        if (above and number == 0) or number >= below:
+            bound = f"{'above' if above else 'of at least'} 0{f' and below {below:g}' if below < math.inf else ''}"
+            raise ValueError(must_be(self.name, name, f"a number {bound}", value))
+        return number
+
+    def find_trained(self) -> Iterator[tuple[str, Any]]:
+        """Each layer that is trained, and its place."""
+        for place, layer in walk(self.layers):
+            own = has_own_backward(layer)
+            if own and not (self.takes_backward or (hasattr(layer, "gradients") and layer.gradients())):
+                raise TypeError(
+                    f"{self.name}: the layer {place}, a {type(layer).__name__}, has a `backward` of its own and no "
+                    "gradients(): give it parameters() and gradients(), dicts of arrays by the same names, or train "
+                    "with SGD, which calls `backward`"
+                )
+            if own or (isinstance(layer, Layer) and layer.gradient_names):
+                yield place, layer
+
+    @property
+    def takes_backward(self) -> bool:
+        """Whether the layers' own `backward` does the same: gradient descent without clipping."""
+        return self.plain and self.clip_norm is self.clip_value is None
+
+    def step(self, batch_size: int = 1, done: float = 0.0) -> None:
+        """Update all parameters by the gradients since the last step, and clear these.
+
+        `batch_size` is the number of images that the gradients are sums over; `done` is the share of the training that
+        is done, for a schedule.
+        """
+        scale = 1 / check_int(self.name, "batch_size", batch_size)
+        rate = self.rate(done)
+        self.steps += 1
+        if self.clip_value is not None:
+            limit = self.clip_value / scale
+            for _, gradient in self.pairs():
+                np.clip(gradient, -limit, limit, out=gradient)
+        if self.clip_norm is not None:
+            norm = scale * math.sqrt(sum(square_sum(gradient) for _, gradient in self.pairs()))
+            scale *= min(1.0, self.clip_norm / norm) if norm else 1.0
+        for place, layer in self.trained:
+            if self.takes_backward and has_own_backward(layer):
+                layer.backward(rate * scale, rate * self.weight_decay)
+                continue
+            gradients = layer.gradients()
+            for name, parameter in layer.parameters().items():
+                if name in gradients:
+                    kept = [self.slot(place, name, slot, parameter) for slot in self.slots]
+                    ready = all(is_plain(array, parameter) for array in (parameter, gradients[name]))
+                    self.update(active() if ready else reference, parameter, gradients[name], kept, rate, scale)
+            clear_gradients(layer, gradients)
+
+    def rate(self, done: float = 0.0) -> float:
+        """The learning rate of a step."""
+        rate = self.learning_rate(done) if callable(self.learning_rate) else self.learning_rate
+        return check_number(self.name, "learning_rate", rate, 0)
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each parameter and its gradient."""
+        for _, layer in self.trained:
+            gradients = layer.gradients()
+            yield from ((array, gradients[name]) for name, array in layer.parameters().items() if name in gradients)
+
+    def slot(self, place: str, name: str, slot: str, parameter: np.ndarray) -> np.ndarray:
+        """What is kept for a parameter under the name `slot`: zeros before the first step."""
+        slots = self.kept.setdefault(f"{place}.{name}", {})
+        if slot not in slots:
+            slots[slot] = np.zeros_like(parameter)
+        return slots[slot]
+
+    def update(
+        self,
+        kernels: Any,
+        parameter: np.ndarray,
+        gradient: np.ndarray,
+        kept: list[np.ndarray],
+        rate: float,
+        scale: float,
+    ) -> None:
+        """Change `parameter` and what is kept for it in place; ``scale * gradient`` is that of the mean loss."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments but `layers`, as JSON can hold them; a schedule is its text."""
+        names = ("weight_decay", "clip_norm", "clip_value")
+        return {"learning_rate": describe(self.learning_rate)} | {name: getattr(self, name) for name in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """`steps`, and `kept`: what is kept for each parameter, copies by ``place.parameter`` and slot."""
+        kept = {key: {slot: array.copy() for slot, array in slots.items()} for key, slots in self.kept.items()}
+        return {"steps": self.steps, "kept": kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned for the same layers; nothing is changed where it does not fit."""
+        if not isinstance(state, dict) or set(state) != {"steps", "kept"}:
+            raise ValueError(must_be(self.name, "state", "what state_dict() returned", state))
+        parameters = {
+            f"{place}.{name}": array for place, layer in self.trained for name, array in layer.parameters().items()
+        }
+        kept: dict[str, dict[str, np.ndarray]] = {}
+        for key, slots in state["kept"].items():
+            if key not in parameters or set(slots) != set(self.slots):
+                wanted = f"slots {', '.join(self.slots) or 'none'} of the parameters {', '.join(parameters)}"
+                raise ValueError(f"{self.name}: `state` must hold {wanted}. {received(key, sorted(slots))}")
+            own = parameters[key]
+            kept[key] = {
+                slot: check_array(self.name, f"{key}.{slot}", array, own.shape, own.dtype, any_batch=False).copy()
+                for slot, array in slots.items()
+            }
+        self.steps, self.kept = check_int(self.name, "steps", state["steps"], 0), kept
+
+    def load(self, path: str | os.PathLike) -> None:
+        """Continue from a file that ``model.save(path, optimizer=...)`` wrote, for the same rule and model.
+
+        Raises :class:`fastcnn.errors.FileFormatError` where it holds no such state; nothing is changed then.
+        """
+        from fastcnn import storage
+
+        storage.load_optimizer(storage.read(path), self)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.config().items())})"
+
+
+def is_plain(array: Any, like: np.ndarray) -> bool:
+    """Whether a kernel can change `array` in place."""
+    usual = type(array) is np.ndarray and array.dtype == like.dtype and array.dtype.name in ("float32", "float64")
+    return usual and array.flags.carray
+
+
+def square_sum(array: np.ndarray) -> float:
+    """The sum of the squares of `array`, equal to the last bit at any number of threads."""
+    line = array.reshape(-1)
+    return math.fsum(float(np.dot(part, part)) for part in (line[i : i + CHUNK] for i in range(0, len(line), CHUNK)))
+
+
+def clear_gradients(layer: Any, gradients: dict[str, np.ndarray]) -> None:
+    """Start the sums of a layer's gradients anew."""
+    if hasattr(layer, "clear_gradients"):
+        layer.clear_gradients()
+    else:  # a script's own
+        for gradient in gradients.values():
+            gradient[...] = 0

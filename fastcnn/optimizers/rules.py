@@ -1,0 +1,104 @@
+"""The rules: gradient descent, and what remembers earlier gradients.
+
+The arithmetic is that of the update kernels, :mod:`fastcnn.backends`; constructors and defaults are PyTorch's, but for
+RMSProp's rate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastcnn.optimizers.base import Optimizer
+
+
+class SGD(Optimizer):
+    """``p *= 1 - rate * weight_decay; p -= rate * gradient``."""
+
+    plain = True
+
+    def update(self, kernels, parameter, gradient, kept, rate, scale):
+        kernels.sgd_update(parameter, gradient, rate * scale, 1 - rate * self.weight_decay)
+
+
+class Momentum(Optimizer):
+    """``v = momentum * v + gradient; p -= rate * v`` (Polyak, "Some methods of speeding up the convergence", 1964)."""
+
+    slots = ("velocity",)
+    default_rate = 0.01
+    nesterov = False
+
+    def __init__(self, layers: Any, learning_rate: Any = None, momentum: float = 0.9, **options: Any):
+        super().__init__(layers, learning_rate, **options)
+        self.momentum = self.check("momentum", momentum, below=1)
+
+    def update(self, kernels, parameter, gradient, kept, rate, scale):
+        kernels.momentum_update(
+            parameter, gradient, *kept, rate, self.momentum, scale, self.weight_decay, self.nesterov
+        )
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"momentum": self.momentum}
+
+
+class Nesterov(Momentum):
+    """``v = momentum * v + gradient; p -= rate * (gradient + momentum * v)`` (Sutskever et al., 2013, section 2)."""
+
+    nesterov = True
+
+
+class RMSProp(Optimizer):
+    """``s = rho * s + (1 - rho) * gradient**2; p -= rate * gradient / (sqrt(s) + epsilon)`` (Tieleman, 2012)."""
+
+    slots = ("square",)
+    default_rate = 1e-3
+
+    def __init__(
+        self, layers: Any, learning_rate: Any = None, rho: float = 0.99, epsilon: float = 1e-8, **options: Any
+    ):
+        super().__init__(layers, learning_rate, **options)
+        self.rho, self.epsilon = self.check("rho", rho, below=1), self.check("epsilon", epsilon, above=True)
+
+    def update(self, kernels, parameter, gradient, kept, rate, scale):
+        kernels.rmsprop_update(parameter, gradient, *kept, rate, self.rho, self.epsilon, scale, self.weight_decay)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"rho": self.rho, "epsilon": self.epsilon}
+
+
+class Adam(Optimizer):
+    """Means of gradients and of their squares, corrected for their start at 0 (Kingma and Ba, "Adam", 2015)."""
+
+    slots = ("mean", "square")
+    default_rate = 1e-3
+    decoupled = False
+
+    def __init__(
+        self,
+        layers: Any,
+        learning_rate: Any = None,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        **options: Any,
+    ):
+        super().__init__(layers, learning_rate, **options)
+        self.beta1, self.beta2 = self.check("beta1", beta1, below=1), self.check("beta2", beta2, below=1)
+        self.epsilon = self.check("epsilon", epsilon, above=True)
+
+    def update(self, kernels, parameter, gradient, kept, rate, scale):
+        decay, keep = (0.0, 1 - rate * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
+        kernels.adam_update(
+            parameter, gradient, *kept, self.steps, rate, self.beta1, self.beta2, self.epsilon, scale, decay, keep
+        )
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+
+
+class AdamW(Adam):
+    """Adam, and ``p *= 1 - rate * weight_decay`` beside it (Loshchilov and Hutter, "Decoupled Weight Decay", 2019)."""
+
+    decoupled = True
+
+    def __init__(self, layers: Any, learning_rate: Any = None, *args: Any, weight_decay: float = 0.01, **options: Any):
+        super().__init__(layers, learning_rate, *args, weight_decay=weight_decay, **options)
