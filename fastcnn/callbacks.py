@@ -43,6 +43,10 @@ class Callback:
     def on_fit_end(self, run: Run) -> None:
         """After the last step, also where the run was stopped; `run.history.stopped` says why."""
 
+    def settings(self) -> str:
+        """What decides the course of a training, as text that is equal in a run that is resumed."""
+        return ""
+
     def state(self) -> dict[str, Any]:
         return {}
 
@@ -82,7 +86,8 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : path
-        Written when the training begins, after every epoch, and when Ctrl-C ends it; replaced whole each time.
+        Written when the training begins, after every epoch, and when Ctrl-C ends it; replaced whole each time. None for
+        `best` alone.
     every_steps : int, optional
     every_seconds : float, optional
         Within an epoch too, after so many steps, or so much time (60 s by default; None for never).
@@ -97,7 +102,7 @@ class Checkpoint(Callback):
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike | None,
         *,
         every_steps: int | None = None,
         every_seconds: float | None = 60.0,
@@ -105,7 +110,7 @@ class Checkpoint(Callback):
         monitor: str = "val_loss",
         mode: str | None = None,
     ):
-        self.path = check_path("Checkpoint", "path", path)
+        self.path = None if path is None else check_path("Checkpoint", "path", path)
         self.every_steps = None if every_steps is None else check_int("Checkpoint", "every_steps", every_steps)
         self.every_seconds = (
             None if every_seconds is None else check_number("Checkpoint", "every_seconds", every_seconds, 0)
@@ -133,7 +138,8 @@ class Checkpoint(Callback):
         self.write(run)
 
     def write(self, run: Run) -> None:
-        checkpoint.write(run, self.path)
+        if self.path is not None:
+            checkpoint.write(run, self.path)
         self.written = time.monotonic()
 
     def state(self) -> dict[str, Any]:
@@ -163,6 +169,10 @@ class EarlyStopping(Callback):
         self.restore_best = check_flag("EarlyStopping", "restore_best", restore_best)
         self.wait = 0
         self.arrays: dict[str, np.ndarray] = {}
+
+    def settings(self) -> str:
+        best = f"monitor={self.best.monitor!r}, mode={'max' if self.best.sign > 0 else 'min'!r}"
+        return f"EarlyStopping({best}, patience={self.patience}, min_delta={self.min_delta})"
 
     def on_epoch_end(self, run: Run) -> None:
         if self.best.improves(run, self.min_delta):

@@ -34,7 +34,7 @@ def settings(run: Run) -> dict[str, str]:
         "x": fingerprint(run.x),
         "y": fingerprint(run.y),
         "validation_data": " and ".join(map(fingerprint, run.validation_data or ())),
-        "callbacks": ", ".join(type(callback).__name__ for callback in run.callbacks if not callback.saves),
+        "callbacks": ", ".join(filter(None, (callback.settings() for callback in run.callbacks))),
     }
 
 

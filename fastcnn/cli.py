@@ -107,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(arguments)
             sys.stdout.flush()
         return 0
-    except KeyboardInterrupt:
-        print(f"{arguments.prog}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"{arguments.prog}: {error or 'interrupted'}", file=sys.stderr)
         return 130
     except Exception as error:
         if arguments.debug:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from fastcnn.commands.options import DATA_HELP, add_runtime_options, load_data, load_model, number, print_json
+from fastcnn.commands.options import (
+    DATA_HELP,
+    add_runtime_options,
+    cropped,
+    load_data,
+    load_model,
+    number,
+    print_json,
+)
 
 HELP = "measure a saved model on a data set"
 
@@ -13,16 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="MODEL", help="a file that train saved")
     parser.add_argument("--data", default="digits", help=DATA_HELP)
     parser.add_argument("--batch-size", type=number(int, 1), default=256, metavar="N", help="default: 256")
+    parser.add_argument("--report", action="store_true", help="the confusion matrix, and how well each class is known")
     add_runtime_options(parser, dtype=False)
 
 
 def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.file)
     data = load_data(arguments.data)
-    result = model.evaluate(data.test_images, data.test_labels, arguments.batch_size)
+    images, labels = cropped(model, data.test_images), data.test_labels
+    result = model.evaluate(images, labels, arguments.batch_size)
+    report = model.report(images, labels, arguments.batch_size) if arguments.report else None
     print(
         f"{arguments.file} on the {len(data.test_images):,} test images of {data.name}: "
         f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}"
     )
+    if report is not None:
+        print(report)
     if arguments.json:
-        print_json({"model": arguments.file, "data": data.name, "accuracy": result.accuracy, "loss": result.loss})
+        facts = {"model": arguments.file, "data": data.name, "accuracy": result.accuracy, "loss": result.loss}
+        print_json(facts | (report.as_dict() if report is not None else {}))

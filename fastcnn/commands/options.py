@@ -10,8 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fastcnn.datasets import Dataset
     from fastcnn.model import Sequential
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a command that has cleaned up; the message says what is left: exit status 130."""
 
 
 class UsageError(ValueError):
@@ -74,6 +80,16 @@ def load_model(path: str) -> Sequential:
     from fastcnn.model import Sequential
 
     return Sequential.load(path)
+
+
+def cropped(model: Sequential, images: np.ndarray) -> np.ndarray:
+    """The middle of images (N, H, W, C) for a model that was trained on crops of larger ones; others as they are."""
+    from fastcnn.augmentation import center_crop
+
+    wanted, shape = model.input_shape, images.shape
+    crops = bool((model.metadata.get("options") or {}).get("crop")) and wanted is not None and len(wanted) == len(shape)
+    larger = crops and shape[1:3] != wanted[1:3] and all(a >= b for a, b in zip(shape[1:3], wanted[1:3], strict=True))
+    return center_crop(images, wanted[1:3]) if larger else images
 
 
 def finite(value: Any) -> Any:

@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastcnn.commands.options import add_runtime_options, load_model, print_json
+from fastcnn.commands.options import add_runtime_options, cropped, load_model, print_json
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from fastcnn.model import Sequential
 
 HELP = "classify images with a saved model"
 
@@ -25,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(parser, dtype=False)
 
 
-def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
+def read_image(path: str, model: Sequential) -> np.ndarray:
     """The images in one file as (N, H, W, C), of the size that the model takes."""
     import numpy as np
 
     from fastcnn.errors import FileFormatError
 
+    image_shape = model.input_shape[1:]
     is_array = path.lower().endswith(".npy")
     decode = read_array if is_array else picture_decoder(path, "L" if image_shape[2] == 1 else "RGB")
     with open(path, "rb") as file:
@@ -44,6 +47,7 @@ def read_image(path: str, image_shape: tuple[int, ...]) -> np.ndarray:
         image = image[:, :, np.newaxis]
     if image.ndim == 3:
         image = image[np.newaxis]
+    image = cropped(model, image)
     if image.shape[1:] != image_shape:
         raise ValueError(
             f"{path}: the model takes images of {' x '.join(map(str, image_shape))} (height x width x channels). "
@@ -82,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.file}: the model takes no images: its input has the shape {model.input_shape}")
     names = model.metadata.get("class_names") or []
     results = []
-    batches = [(path, read_image(path, model.input_shape[1:])) for path in arguments.images]
+    batches = [(path, read_image(path, model)) for path in arguments.images]
     for path, images in batches:
         for position, probabilities in enumerate(model.predict(images)):
             best = int(probabilities.argmax())
