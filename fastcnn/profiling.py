@@ -136,7 +136,8 @@ class Report:
         table += [(*line[:3], f"{line[3] * 1e3:,.1f}", line[4], f"{line[3] / wall:.1%}") for line in lines]
         w = [max(map(len, column)) for column in zip(*table, strict=True)]
         text = [
-            f"{a:<{w[0]}}  {b:<{w[1]}}  {c:>{w[2]}}  {d:>{w[3]}}  {e:>{w[4]}}  {f:>{w[5]}}" for a, b, c, d, e, f in table
+            f"{a:<{w[0]}}  {b:<{w[1]}}  {c:>{w[2]}}  {d:>{w[3]}}  {e:>{w[4]}}  {f:>{w[5]}}"
+            for a, b, c, d, e, f in table
         ]
         rule = "-" * len(text[0])
         return "\n".join([text[0], rule, *text[1:-3], rule, *text[-3:]])
