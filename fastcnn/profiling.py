@@ -1,10 +1,10 @@
 """Where the time of a training goes: calls and seconds of each layer's methods.
 
-```
-with fastcnn.profiling.profile() as report:
-    ...
-print(report)
-```
+::
+
+    with fastcnn.profiling.profile() as report:
+        ...
+    print(report)
 
 For the duration the methods are wrapped on their classes, those of a script too, so that layers still pickle.
 """

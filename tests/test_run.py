@@ -1,8 +1,10 @@
 """`fastcnn run`: a script that knows only the original's `layers` and NumPy runs as it is, and learns."""
 
+import importlib.util
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -118,7 +120,7 @@ with open("layers.pkl", "rb") as f:
     net = pickle.load(f)
 conv, (relu, pool, average, fc) = net["conv"], net["rest"]
 x = np.load("images.npy")[:1]
-out = fc.forward(relu.forward(average.forward(pool.forward(relu.forward(conv.forward(x))))))
+out = fc.forward(np.maximum(average.forward(pool.forward(relu.forward(conv.forward(x)))), 0))
 assert np.array_equal(out, np.load("one.npy"))
 print(type(conv).__module__, type(net["softmax"]).__module__)
 """
@@ -162,7 +164,8 @@ def test_a_whole_training(original, digits):
     assert rows["Softmax 1", "cal_loss"]["calls"] == 2 * steps
     assert rows["Conv2D 1", "forward"]["layer"] == "Conv2D 1 (64, 28, 28, 1) -> (64, 24, 24, 12)"
     assert 0 < sum(row["seconds"] for row in profile["rows"]) <= profile["seconds"] <= result["seconds"]
-    assert "Conv2D 1 (64, 28, 28, 1) -> (64, 24, 24, 12)  gradient " in done.stderr and "elsewhere" in done.stderr
+    assert re.search(r"^Conv2D 1 \(64, 28, 28, 1\) -> \(64, 24, 24, 12\) +gradient +128 ", done.stderr, re.MULTILINE)
+    assert re.search(r"^elsewhere +[\d.,]+ +[\d.]+%$", done.stderr, re.MULTILINE)
     loaded = run_python("-c", LOAD, cwd=folder)
     assert loaded.stdout == "fastcnn.layers.base_conv fastcnn.layers.softmax\n", loaded.stderr
 
@@ -376,3 +379,15 @@ def test_ctrl_c(tmp_path):
 def test_help():
     done = run_fastcnn("run", "--help")
     assert done.returncode == 0 and "[--profile] SCRIPT [ARGUMENT ...]" in " ".join(done.stdout.split())
+
+
+def test_the_snippets_of_the_documentation(tmp_path, monkeypatch, capsys):
+    """docs/migrating.md, one after the other, as printed."""
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "migrating.md").read_text(), re.DOTALL)
+    assert len(snippets) == 4
+    for snippet in snippets:
+        if "fastcnn.testing" not in snippet or importlib.util.find_spec("fastcnn.testing"):
+            exec(snippet, scope)
+    assert "Conv2D 1 (64, 28, 28, 1)" in capsys.readouterr().out
