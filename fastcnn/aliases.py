@@ -82,10 +82,10 @@ class ModuleLoader(Loader):
 class InChild:
     """Pickled into what a new process reads first, before it imports the script, and unpickled by installing the name.
 
-    Only built-in names: the process may not know yet where fastcnn lies.
+    Only built-in names: the process may not know yet where fastcnn lies, and must not find another one.
     """
 
-    CODE = "import sys; sys.path.append({0!r}); from fastcnn import aliases; sys.path.remove({0!r}); aliases.install()"
+    CODE = "import sys; sys.path.insert(0, {!r}); from fastcnn import aliases; del sys.path[0]; aliases.install()"
 
     def __reduce__(self) -> tuple[Any, ...]:
         folder = os.path.dirname(os.path.dirname(os.path.abspath(fastcnn.__file__)))

@@ -332,7 +332,7 @@ def test_a_pickle_of_the_original_s_own_class():
 
 
 SPAWN = """
-import multiprocessing, sys
+import multiprocessing, os, sys
 import numpy as np
 from layers.fc import FullyConnect
 
@@ -340,6 +340,7 @@ def work(layer):
     return layer.forward(np.ones((1, 4))).dtype.name, FullyConnect is type(layer), sys.argv[1:]
 
 if __name__ == "__main__":
+    os.chdir(os.path.dirname(sys.argv[0]))
     for method in sys.argv[1:]:
         with multiprocessing.get_context(method).Pool(1) as pool:
             print(method, pool.map(work, [FullyConnect([1, 4], 2)])[0])
@@ -351,8 +352,8 @@ def test_processes_that_the_script_starts(original):
 
     methods = multiprocessing.get_all_start_methods()
     path = write(original, work=SPAWN)
-    done = run_fastcnn("run", "--dtype", "float64", "--backend", "numpy", path, *methods, cwd=original)
-    assert done.returncode == 0 and done.stderr == ""
+    done = run_fastcnn("run", "--dtype", "float64", "--backend", "numpy", path, *methods, cwd=ROOT, PYTHONPATH="")
+    assert done.returncode == 0 and done.stderr == ""  # found by the folder alone, which the script leaves
     assert done.stdout.splitlines() == [f"{method} ('float64', True, {methods})" for method in methods]
 
 
