@@ -42,6 +42,7 @@ _MODULES = (
     "model",
     "optimizers",
     "plotting",
+    "profiling",
     "runtime",
     "schedules",
     "training",

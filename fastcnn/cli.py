@@ -21,11 +21,16 @@ from fastcnn.commands import COMMANDS, UsageError
 class Parser(argparse.ArgumentParser):
     """A usage error is one line, and not the whole usage above it; it names the command whose help says more."""
 
+    divide: Any = None  # cuts off words that are not this command's own, where it runs something that has arguments
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """argparse hands what a command does not know to the parser above, which would point to its own help."""
+        args, foreign = self.divide(args) if self.divide else (args, None)
         known, others = super().parse_known_args(args, namespace)
         if others:
             self.error(f"unrecognized arguments: {' '.join(others)}")
+        if foreign is not None:
+            known.arguments = foreign
         return known, others
 
     def error(self, message: str) -> NoReturn:
@@ -36,7 +41,7 @@ class PatientOutput:
     """Standard output whose reader, `head` for one, may leave early: a training goes on and saves its model."""
 
     def __init__(self, stream: Any):
-        self.stream = stream
+        self.stream, self.last = stream, "\n"  # the last character written
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -44,6 +49,7 @@ class PatientOutput:
     def write(self, text: str) -> int:
         with self.unread():
             self.stream.write(text)
+        self.last = text[-1:] or self.last
         return len(text)
 
     def flush(self) -> None:
@@ -67,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         sub.add_argument("--json", action="store_true", help="print the result as JSON, in the last line")
         module.add_arguments(sub)
+        sub.divide = getattr(module, "divide", None)
         sub.set_defaults(run=module.run, prog=sub.prog)
     return parser
 
@@ -79,7 +86,8 @@ def one_line(error: BaseException) -> str:
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
+    """The exit status: most commands have none of their own."""
     from fastcnn import backend, runtime
 
     try:
@@ -96,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError(str(error)) from error
     with backend.compilation_announced():
         interrupt.raise_again()
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,11 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments: Any = build_parser().parse_args(argv)
     try:
         with contextlib.redirect_stdout(PatientOutput(sys.stdout)):
-            run(arguments)
+            status = run(arguments)
             sys.stdout.flush()
-        return 0
+        return status
     except KeyboardInterrupt as error:
-        print(f"{arguments.prog}: {error or 'interrupted'}", file=sys.stderr)
+        print(f"{arguments.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
     except Exception as error:
         if arguments.debug:

@@ -152,4 +152,4 @@ def run_fastcnn(*arguments, **options):
 
 def pytest_collection_modifyitems(items):
     """Tests that start processes come last: whatever is wrong with a kernel shows within the first minute."""
-    items.sort(key=lambda item: item.path.stem in ("test_cli", "test_runtime"))
+    items.sort(key=lambda item: item.path.stem in ("test_cli", "test_run", "test_runtime"))

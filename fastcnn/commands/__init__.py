@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from fastcnn.commands import bench, evaluate, info, predict, train, warmup
+from fastcnn.commands import bench, evaluate, info, predict, run, train, warmup
 from fastcnn.commands.options import UsageError
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "bench": bench, "warmup": warmup, "info": info}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "run": run,
+    "bench": bench,
+    "warmup": warmup,
+    "info": info,
+}
 
 __all__ = ["COMMANDS", "UsageError"]

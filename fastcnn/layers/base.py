@@ -68,6 +68,11 @@ class Layer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrays in buffers that pickle does not own arrive read-only: they are copied."""
+        if "_input_shape" not in state:
+            raise ValueError(
+                f"{self.name}: this pickle is of another code base's layer. Save its arrays where they were made, with "
+                "np.save, and assign them to `weights` and `bias`"
+            )
         for name, value in state.items():
             read_only = isinstance(value, np.ndarray) and not value.flags.writeable
             self.__dict__[name] = value.copy() if read_only else value
