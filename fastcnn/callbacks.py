@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastcnn import checkpoint, storage
-from fastcnn.files import check_writable, write_whole
+from fastcnn.files import check_writable, remove_leftovers, write_whole
 from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
 
@@ -121,6 +121,8 @@ class Checkpoint(Callback):
             check_writable(target)
 
     def on_fit_begin(self, run: Run) -> None:
+        for path in filter(None, (self.path, self.best_path)):
+            remove_leftovers(path)
         self.write(run)
 
     def on_batch_end(self, run: Run) -> None:

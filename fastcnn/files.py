@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
@@ -35,6 +36,14 @@ def no_folder(what: str, path: Path) -> OSError:
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove the temporary files of writers of `path` that were killed; only for who knows to be its one writer."""
+    real = destination(path)
+    for left in real.parent.glob(f".{glob.escape(real.name)}.*.tmp"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:

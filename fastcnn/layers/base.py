@@ -68,7 +68,7 @@ class Layer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrays in buffers that pickle does not own arrive read-only: they are copied."""
-        if "_input_shape" not in state:
+        if "dtype" not in state:
             raise ValueError(
                 f"{self.name}: this pickle is of another code base's layer. Save its arrays where they were made, with "
                 "np.save, and assign them to `weights` and `bias`"

@@ -1,0 +1,255 @@
+"""A training that is stopped goes on to bitwise the same weights as one that never was."""
+
+import os
+import random
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastcnn
+from conftest import ROOT, run_fastcnn, small, threads
+from fastcnn import FileFormatError, Sequential, schedules
+from fastcnn.augmentation import Augmentation
+from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
+from fastcnn.optimizers import Adam, Momentum
+
+KILLED = Path(__file__).with_name("killed.py")
+KILLS = 25
+
+
+def start(checkpoint, result):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, KILLED, checkpoint, result]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def assert_same(a, b):
+    with np.load(a) as first, np.load(b) as second:
+        assert first.files == second.files
+        for name in first.files:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_a_run_that_is_killed_again_and_again(tmp_path):
+    """kill -9 at random moments, while a checkpoint is being written too; each new process goes on from the last."""
+    whole = start(tmp_path / "whole.npz", tmp_path / "whole_result.npz")
+    begun = time.monotonic() if whole.stdout.readline() else 0
+    assert whole.wait(300) == 0, whole.stderr.read()
+    seconds = time.monotonic() - begun
+    moment, kills = random.Random(5), 0
+    checkpoint, result = tmp_path / "run.npz", tmp_path / "result.npz"
+    while not result.exists():
+        process = start(checkpoint, result)
+        process.stdout.readline()  # the training has begun, or the process has died
+        if kills < KILLS:
+            time.sleep(moment.uniform(0, 1.5 * seconds / KILLS))
+            process.kill()
+        error = process.communicate(timeout=300)[1]
+        if process.returncode == 0:
+            break
+        assert process.returncode == -9, error
+        kills += 1
+    assert kills >= min(KILLS, 10)
+    assert_same(tmp_path / "whole_result.npz", result)
+    assert sorted(os.listdir(tmp_path)) == ["result.npz", "run.npz", "whole.npz", "whole_result.npz"]
+
+
+class StopAt(Callback):
+    """Ends the run after a number of steps, as a kill would: nothing is written that is not written anyway."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_batch_end(self, run):
+        self.steps -= 1
+        if not self.steps:
+            raise KeyboardInterrupt
+
+
+def fit(model, data, **options):
+    arguments = {"epochs": 3, "batch_size": 32, "seed": 1, "verbose": False, "optimizer": "adam"}
+    return model.fit(*data, **arguments | options)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("steps", [1, 7, 8, 14, 20])
+def test_resumed_at_any_step(backend, data, tmp_path, steps, suffix):
+    """7 steps an epoch: within an epoch and at its end."""
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors")
+    path = tmp_path / f"c.{suffix}"
+    options = {"learning_rate": schedules.cosine(0.01), "augmentation": Augmentation(shift=1)}
+    whole = small()
+    expected = fit(whole, data, **options)
+    broken = small()
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, data, callbacks=[Checkpoint(path, every_steps=1), StopAt(steps)], **options)
+    model = small()
+    history = fit(model, data, resume=path, **options)
+    for key in ("loss", "accuracy"):
+        assert history[key] == expected[key]
+    for a, b in zip(whole.layers, model.layers, strict=True):
+        for name, array in a.parameters().items():
+            np.testing.assert_array_equal(b.parameters()[name], array)
+
+
+def test_resumed_on_another_number_of_threads(data, tmp_path):
+    weights = []
+    for count in (1, 2):
+        with threads(2):
+            model = small()
+            with pytest.raises(KeyboardInterrupt):
+                fit(model, data, callbacks=[Checkpoint(tmp_path / "c.npz"), StopAt(10)])
+        with threads(count):
+            model = small()
+            fit(model, data, resume=tmp_path / "c.npz")
+        weights.append(model.layers[0].weights)
+    np.testing.assert_array_equal(*weights)
+
+
+def test_a_seed_that_was_drawn_is_kept(data, tmp_path):
+    model = small()
+    fit(model, data, seed=None, callbacks=[Checkpoint(tmp_path / "c.npz")], epochs=3)
+    broken = small()
+    np.random.seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, data, seed=None, callbacks=[Checkpoint(tmp_path / "d.npz"), StopAt(10)])
+    first, second = small(), small()
+    for twin in (first, second):
+        fit(twin, data, seed=None, resume=tmp_path / "d.npz")
+    np.testing.assert_array_equal(first.layers[0].weights, second.layers[0].weights)
+    assert (first.layers[0].weights != model.layers[0].weights).any()
+
+
+def test_a_run_that_had_ended(data, tmp_path):
+    """Nothing is trained any more, and the history is there; a run that was stopped early stays stopped."""
+    path = tmp_path / "c.npz"
+    model = small()
+    rising = EarlyStopping("loss", patience=1, mode="max", restore_best=True)
+    history = fit(model, data, epochs=9, callbacks=[rising, Checkpoint(path)])
+    assert len(history["loss"]) == 2 and history.stopped == "no better loss for 1 epochs"
+    again = small()
+    twin = EarlyStopping("loss", patience=1, mode="max", restore_best=True)
+    resumed = fit(again, data, epochs=9, resume=path, callbacks=[twin])
+    assert resumed == history and resumed.stopped == history.stopped
+    np.testing.assert_array_equal(again.layers[0].weights, model.layers[0].weights)
+
+
+def test_a_checkpoint_is_a_model_file(data, tmp_path):
+    model = small()
+    fit(model, data, callbacks=[Checkpoint(tmp_path / "c.npz")])
+    np.testing.assert_array_equal(Sequential.load(tmp_path / "c.npz").predict(data[0]), model.predict(data[0]))
+    optimizer = Adam(model)
+    optimizer.load(tmp_path / "c.npz")
+    assert optimizer.steps == 21 and set(optimizer.kept) == {"0.weights", "0.bias", "3.weights", "3.bias"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 4}, "its epochs is 3 in .*c.npz. Received 4"),
+        ({"batch_size": 16}, "its batch_size is 32 in .*c.npz. Received 16"),
+        ({"seed": 2}, "its seed is 1 in .*c.npz. Received 2"),
+        ({"optimizer": "momentum"}, "its optimizer is Adam in .*c.npz. Received Momentum"),
+        ({"learning_rate": 0.5}, "its optimizer's learning_rate is 0.001 in .*c.npz. Received 0.5"),
+        ({"augmentation": Augmentation(shift=1)}, r"its augmentation is None .* Received Augmentation\(shift=1, flip"),
+        ({"label_smoothing": 0.1}, "its label_smoothing is None in .*c.npz. Received 0.1"),
+        ({"shuffle": False}, "its shuffle is True in .*c.npz. Received False"),
+        (
+            {"callbacks": [EarlyStopping("loss")]},
+            r"its callbacks is  in .*c.npz. Received EarlyStopping\(m",
+        ),
+    ],
+)
+def test_other_arguments(data, tmp_path, change, message):
+    path = tmp_path / "c.npz"
+    fit(small(), data, callbacks=[Checkpoint(path)])
+    model = small()
+    before = model.layers[0].weights.copy()
+    with pytest.raises(ValueError, match=rf"fit: `resume` must be the checkpoint of a run .*: {message}"):
+        fit(model, data, **{"resume": path} | change)
+    np.testing.assert_array_equal(model.layers[0].weights, before)
+
+
+def test_other_data_and_other_models(data, tmp_path):
+    path = tmp_path / "c.npz"
+    fit(small(), data, callbacks=[Checkpoint(path)])
+    x = data[0].copy()
+    x[17, 3, 4, 0] += 1e-6
+    with pytest.raises(ValueError, match=r"its x is float64 \(200, 28, 28, 1\), CRC-32 \w{8} in .* Received float64"):
+        fit(small(), (x, data[1]), resume=path)
+    with pytest.raises(ValueError, match=r"its model is .* Received"):
+        fit(small(dtype="float64"), data, resume=path)
+    with pytest.raises(ValueError, match="`optimizer` must be made for this model"):
+        fit(small(), data, resume=path, optimizer=Momentum(small()))
+
+
+def test_what_is_no_checkpoint(data, tmp_path):
+    model = small()
+    model.save(tmp_path / "model.npz")
+    with pytest.raises(FileFormatError, match=r"model.npz: it holds no training to resume: it is no checkpoint"):
+        fit(model, data, resume=tmp_path / "model.npz")
+    with pytest.raises(FileNotFoundError, match=r"none\.npz"):
+        fit(model, data, resume=tmp_path / "none.npz")
+    with pytest.raises(TypeError, match="load: `path` must be a path"):
+        fit(model, data, resume=5)
+    fit(model, data, callbacks=[Checkpoint(tmp_path / "c.npz")])
+    content = (tmp_path / "c.npz").read_bytes()
+    (tmp_path / "c.npz").write_bytes(content[:-300])
+    with pytest.raises(FileFormatError, match="not a fastcnn model file, or a truncated or corrupt one"):
+        fit(small(), data, resume=tmp_path / "c.npz")
+
+
+def test_a_disk_that_is_full_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    fit(small(), data, callbacks=[Checkpoint(path)])
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fastcnn.containers.np, "savez", fail)
+    with pytest.raises(OSError, match="No space left"):
+        fit(small(), data, callbacks=[Checkpoint(path)])
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["c.npz"]
+
+
+def test_resume_by_the_command_line(tmp_path):
+    """Killed, and resumed with nothing but --resume: the file of the model is the same to the last bit."""
+    options = (
+        "train --optimizer adam --shift 2 --label-smoothing 0.1 --epochs 3 --batch-size 40 --quiet --backend numpy"
+    )
+    options = f"{options} --data own.npz --warm-up 0.2 --seed 3".split()
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (4000, 12, 12, 1), np.uint8), rng.integers(0, 3, 4000)
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+    whole = run_fastcnn(*options, "--out", "whole.npz", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "fastcnn", *options, "--out", "run.npz", "--checkpoint", "c.npz"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "c.npz").exists() and process.poll() is None and time.monotonic() < deadline:
+        select.select([], [], [], 0.01)
+    time.sleep(0.3)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -9 and not (tmp_path / "run.npz").exists()
+    resumed = run_fastcnn(
+        "train", "--resume", "c.npz", "--out", "run.npz", "--quiet", "--backend", "numpy", cwd=tmp_path
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same(tmp_path / "whole.npz", tmp_path / "run.npz")
+    wrong = run_fastcnn("train", "--resume", "c.npz", "--epochs", "9", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "argument --epochs: expected 3 as in c.npz, or nothing: a resumed run has the options" in wrong.stderr
+    none = run_fastcnn("train", "--resume", "none.npz", cwd=tmp_path)
+    assert none.returncode == 1 and "No such file or directory: 'none.npz'" in none.stderr
+    model = run_fastcnn("train", "--resume", "run.npz", cwd=tmp_path)
+    assert model.returncode == 1 and "run.npz: no checkpoint that `fastcnn train --checkpoint` wrote" in model.stderr
