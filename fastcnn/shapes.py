@@ -78,6 +78,17 @@ def check_number(owner: str, name: str, value: Any, minimum: float | None = None
     raise ValueError(must_be(owner, name, f"a finite number{bound}", value))
 
 
+def check_share(owner: str, name: str, value: Any, *, positive: bool = False) -> float:
+    """`value` as a float from 0 to 1, and not 0 where it must be `positive`."""
+    try:
+        number = check_number(owner, name, value, 0)
+    except ValueError:
+        number = math.inf
+    if number <= 1 and (number > 0 or not positive):
+        return number
+    raise ValueError(must_be(owner, name, "a number above 0, at most 1" if positive else "a number from 0 to 1", value))
+
+
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[str], others: str = "") -> str:
     """`value` if it is one of `choices`; the error lists them, and `others`, what the caller takes besides."""
     choices = list(choices)
@@ -100,6 +111,12 @@ def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape
         wanted = "positive integers, the batch size first" if rank is None else f"{AXES[rank]}, all at least 1"
         raise ValueError(must_be(owner, name, wanted, shape))
     return tuple(sizes)
+
+
+def check_features(owner: str, shape: Any, name: str = "shape") -> None:
+    """Raise where a checked `shape` has no axis besides the batch."""
+    if len(shape) < 2:
+        raise ValueError(must_be(owner, name, "(batch, ..., channels), two axes at least", shape))
 
 
 def real_array(owner: str, name: str, value: Any) -> np.ndarray:

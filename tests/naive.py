@@ -210,6 +210,134 @@ def leaky_relu_backward(x, eta, alpha):
     return each(lambda v, slope: slope if v >= 0 else alpha * slope, x, eta)
 
 
+def add(a, b):
+    return each(lambda v, w: v + w, a, b)
+
+
+def sigmoid_forward(x):
+    """Of a negative number by the other formula, as ``math.exp`` raises where it overflows."""
+    return each(lambda v: 1 / (1 + math.exp(-v)) if v >= 0 else math.exp(v) / (1 + math.exp(v)), x)
+
+
+def sigmoid_backward(y, eta):
+    return each(lambda v, slope: slope * v * (1 - v), y, eta)
+
+
+def tanh_forward(x):
+    return each(math.tanh, x)
+
+
+def tanh_backward(y, eta):
+    return each(lambda v, slope: slope * ((1 - v) * (1 + v)), y, eta)  # 1 - v * v cancels
+
+
+def elu_forward(x, alpha):
+    return each(lambda v: v if v >= 0 else alpha * math.expm1(v), x)
+
+
+def elu_backward(x, eta, alpha):
+    return each(lambda v, slope: slope if v >= 0 else slope * alpha * math.exp(v), x, eta)
+
+
+def prelu_forward(x, alpha):
+    return each(lambda v, a: v if v >= 0 else a * v, x, alpha + np.zeros(x.shape))
+
+
+def prelu_backward(x, eta, alpha):
+    dx = each(lambda v, slope, a: slope if v >= 0 else a * slope, x, eta, alpha + np.zeros(x.shape))
+    dalpha = np.zeros(len(alpha))
+    for row, slopes in zip(x.reshape(-1, len(alpha)).tolist(), eta.reshape(-1, len(alpha)).tolist(), strict=True):
+        for c, (value, slope) in enumerate(zip(row, slopes, strict=True)):
+            dalpha[c] += 0.0 if value >= 0 else slope * value
+    return dx, dalpha
+
+
+def global_avg_pool_forward(x):
+    batch, height, width, channels = x.shape
+    out = np.zeros((batch, channels))
+    for n in range(batch):
+        for c in range(channels):
+            out[n, c] = sum(x[n, :, :, c].reshape(-1).tolist()) / (height * width)
+    return out
+
+
+def global_avg_pool_backward(eta, image_shape):
+    image = np.zeros(image_shape)
+    for n, h, w, c in np.ndindex(*image_shape):
+        image[n, h, w, c] = float(eta[n, c]) / (image_shape[1] * image_shape[2])
+    return image
+
+
+def pad(image, padding):
+    batch, height, width, channels = image.shape
+    out = np.zeros((batch, height + sum(padding), width + sum(padding), channels))
+    for n, h, w, c in np.ndindex(*image.shape):
+        out[n, h + padding[0], w + padding[0], c] = image[n, h, w, c]
+    return out
+
+
+def unpad(image, padding):
+    batch, height, width, channels = image.shape
+    out = np.zeros((batch, height - sum(padding), width - sum(padding), channels))
+    for n, h, w, c in np.ndindex(*out.shape):
+        out[n, h, w, c] = image[n, h + padding[0], w + padding[0], c]
+    return out
+
+
+def batch_statistics(x):
+    """In two passes, each sum rounded once."""
+    columns = x.T.tolist()
+    mean = [math.fsum(column) / len(column) for column in columns]
+    var = [math.fsum((v - m) ** 2 for v in column) / len(column) for column, m in zip(columns, mean, strict=True)]
+    return np.array(mean), np.array(var)
+
+
+def normalized(x, mean, var, epsilon):
+    return [
+        [(float(v) - float(m)) / math.sqrt(float(s) + epsilon) for v, m, s in zip(row, mean, var, strict=True)]
+        for row in x
+    ]
+
+
+def batch_norm_forward(x, mean, var, gain, bias, epsilon):
+    rows = normalized(x, mean, var, epsilon)
+    return np.array([[v * float(g) + float(b) for v, g, b in zip(row, gain, bias, strict=True)] for row in rows])
+
+
+def batch_norm_parameter_gradient(x, eta, mean, var, epsilon):
+    dgain, dbias = np.zeros(len(mean)), np.zeros(len(mean))
+    for row, slopes in zip(normalized(x, mean, var, epsilon), eta.tolist(), strict=True):
+        for c, (value, slope) in enumerate(zip(row, slopes, strict=True)):
+            dgain[c] += slope * value
+            dbias[c] += slope
+    return dgain, dbias
+
+
+def batch_norm_input_gradient(x, eta, mean, var, gain, dgain, dbias, epsilon):
+    xhat, out = normalized(x, mean, var, epsilon), np.zeros(x.shape)
+    for n, c in np.ndindex(*x.shape):
+        through = float(dbias[c]) / len(x) + xhat[n][c] * float(dgain[c]) / len(x)
+        out[n, c] = float(gain[c]) / math.sqrt(float(var[c]) + epsilon) * (float(eta[n, c]) - through)
+    return out
+
+
+def splitmix64(state):
+    """One step of the generator, in Python's integers: the next number from a state."""
+    mask = 2**64 - 1
+    z = (state + 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
+def dropout(x, keep, seed, first):
+    out = np.zeros(x.size)
+    for i, value in enumerate(x.reshape(-1).tolist()):
+        number = splitmix64((seed + (first + i) * 0x9E3779B97F4A7C15) % 2**64)
+        out[i] = value / keep if number >> 32 < round(keep * 2**32) else 0.0
+    return out.reshape(x.shape)
+
+
 def softmax_forward(logits):
     return softmax_loss(logits, np.zeros(len(logits), int))[0]
 

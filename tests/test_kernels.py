@@ -195,10 +195,145 @@ def gather_images(case):
     return case.array(*shape), case.rng.integers(0, shape[0], count), *places, flip, *size
 
 
+def add(case):
+    shape = case.image()
+    return case.array(*shape), case.array(*shape)
+
+
+def activated(case):
+    """Values of a line, and now and then NaN, infinities, and numbers whose exponential is 0."""
+    x = 4 * case.array(case.integer(1, 80))
+    special = case.rng.choice([*SPECIAL, 1e4, -1e4], x.shape)
+    return np.where(case.rng.random(x.shape) < 0.1, special, x).astype(case.dtype) if case.boolean() else x
+
+
+def sigmoid_forward(case):
+    return (activated(case),)
+
+
+def sigmoid_backward(case):
+    y = case.rng.random(case.integer(1, 50)).astype(case.dtype)
+    return y, case.array(*y.shape)
+
+
+def tanh_forward(case):
+    return (activated(case),)
+
+
+def tanh_backward(case):
+    return sigmoid_backward(case)
+
+
+def elu_forward(case):
+    return activated(case), 0.75
+
+
+def elu_backward(case):
+    x = activated(case)
+    return x, case.array(*x.shape), 0.75
+
+
+def prelu_forward(case):
+    shape = case.image()
+    return case.pooled_values(shape), case.array(shape[-1])
+
+
+def prelu_backward(case):
+    x, alpha = prelu_forward(case)
+    return x, case.array(*x.shape), alpha
+
+
+def global_avg_pool_forward(case):
+    return (case.array(*case.image()),)
+
+
+def global_avg_pool_backward(case):
+    shape = case.image()
+    return case.array(shape[0], shape[3]), shape
+
+
+def pad(case):
+    return case.array(*case.image()), (case.integer(0, 3), case.integer(0, 3))
+
+
+def unpad(case):
+    image, padding = pad(case)
+    return case.array(*naive.pad(image, padding).shape), padding
+
+
+def rows(case):
+    """(N, C), some columns far from 0."""
+    shape = case.integer(1, 120), case.integer(1, 40)
+    return (case.array(*shape) + 100 * case.rng.integers(0, 2, shape[1])).astype(case.dtype)
+
+
+def batch_statistics(case):
+    return (rows(case),)
+
+
+def batch_norm_forward(case):
+    x = rows(case)
+    mean, var = (part.astype(case.dtype) for part in naive.batch_statistics(x))
+    return x, mean, var, case.array(x.shape[1]), case.array(x.shape[1]), 1e-3
+
+
+def batch_norm_parameter_gradient(case):
+    x, mean, var, *_ = batch_norm_forward(case)
+    return x, case.array(*x.shape), mean, var, 1e-3
+
+
+def batch_norm_input_gradient(case):
+    x, mean, var, gain, dbias, epsilon = batch_norm_forward(case)
+    return x, case.array(*x.shape), mean, var, gain, case.array(x.shape[1]), dbias, epsilon
+
+
+def dropout(case):
+    seed = int(case.rng.integers(2**64, dtype=np.uint64))
+    return case.array(*case.image()), case.integer(1, 8) / 8, seed, case.integer(0, 2**40)
+
+
 def exponential_terms(logits, expected):
     """The error of an exponential, relative to itself, is that of its exponent."""
     size = 1 + np.abs(logits).max(axis=1, keepdims=True)
     return [part * size if part.ndim == 2 else size[:, 0] for part in expected]
+
+
+def statistics_terms(arguments, expected):
+    """Of a mean: the values; of a variance: itself, and what the rounded mean adds."""
+    (x,) = arguments
+    size = np.square(x.astype(float)).mean(axis=0)
+    return [np.abs(x.astype(float)).mean(axis=0), expected[1] + np.finfo(x.dtype).eps * size]
+
+
+def difference_terms(name):
+    """What is subtracted adds to the terms: the mean, and gradients that go through the statistics."""
+    function = getattr(naive, name)
+    names = list(inspect.signature(function).parameters)
+
+    def terms(arguments, expected):
+        absolute = [np.abs(argument) for argument in arguments]
+        return parts(
+            function(*(-a if n in ("mean", "dgain", "dbias") else a for n, a in zip(names, absolute, strict=True)))
+        )
+
+    return terms
+
+
+def prelu_terms(arguments, expected):
+    """x keeps its sign, which chooses."""
+    x, eta, alpha = arguments
+    return [np.abs(part) for part in naive.prelu_backward(x, np.abs(eta), np.abs(alpha))]
+
+
+TERMS = {
+    "softmax_forward": lambda arguments, expected: exponential_terms(arguments[0], expected),
+    "softmax_loss": lambda arguments, expected: exponential_terms(arguments[0], expected),
+    "batch_statistics": statistics_terms,
+    "prelu_backward": prelu_terms,
+    "batch_norm_forward": difference_terms("batch_norm_forward"),
+    "batch_norm_parameter_gradient": difference_terms("batch_norm_parameter_gradient"),
+    "batch_norm_input_gradient": difference_terms("batch_norm_input_gradient"),
+}
 
 
 def parts(result):
@@ -215,7 +350,7 @@ def assert_agrees(name, module, arguments, dtype, tiles=False):
         np.testing.assert_array_equal(argument, copy, err_msg=f"{name} changed an argument")
     expected = parts(getattr(naive, name)(*arguments))
     absolute = [np.abs(a) if isinstance(a, np.ndarray) and a.dtype == dtype else a for a in arguments]
-    terms = exponential_terms(arguments[0], expected) if "softmax" in name else parts(getattr(naive, name)(*absolute))
+    terms = TERMS[name](arguments, expected) if name in TERMS else parts(getattr(naive, name)(*absolute))
     assert len(result) == len(expected)
     for got, wanted, size in zip(result, expected, terms, strict=True):
         assert got.shape == wanted.shape

@@ -43,6 +43,35 @@ gate)``
                                                                        the rectangle of that image from (top, left) on,
                                                                        0 outside, mirrored where `flip`; index, top and
                                                                        left are int64, flip is bool
+``add(a, b)``                                                          ``a + b``
+``sigmoid_forward(x)``                                                 ``1 / (1 + exp(-x))``
+``sigmoid_backward(y, eta)``                                           ``eta * y * (1 - y)`` of the output y
+``tanh_forward(x)``                                                    the hyperbolic tangent
+``tanh_backward(y, eta)``                                              ``eta * (1 - y * y)`` of the output y
+``elu_forward(x, alpha)``                                              x where ``x >= 0``, else ``alpha * (exp(x) - 1)``
+``elu_backward(x, eta, alpha)``                                        eta where ``x >= 0``, else ``eta * alpha *
+                                                                       exp(x)``
+``prelu_forward(x, alpha)``                                            x where ``x >= 0``, else ``alpha * x``; alpha
+                                                                       (C,), one for each channel of the last axis
+``prelu_backward(x, eta, alpha)``                                      eta where ``x >= 0``, else ``alpha * eta``; and
+                                                                       the gradient of alpha (C,)
+``global_avg_pool_forward(x)``                                         (B, C): the mean of each channel
+``global_avg_pool_backward(eta, image_shape)``                         (B, H, W, C): ``eta / (H * W)`` at every pixel
+``pad(image, padding)``                                                the image with zeros around both image axes
+``unpad(image, padding)``                                              the adjoint: what `pad` added is cut away
+``batch_statistics(x)``                                                x (N, C): mean and variance of each column, both
+                                                                       (C,); the variance is that of the batch, ``sum /
+                                                                       N``
+``batch_norm_forward(x, mean, var, gain, bias, epsilon)``              (N, C): ``xhat * gain + bias`` with ``xhat = (x -
+                                                                       mean) / sqrt(var + epsilon)``
+``batch_norm_parameter_gradient(x, eta, mean, var, epsilon)``          the sums of ``eta * xhat`` and of eta, both (C,)
+``batch_norm_input_gradient(x, eta, mean, var, gain, dgain, dbias,     (N, C): ``gain / sqrt(var + epsilon) * (eta -
+epsilon)``                                                             dbias / N - xhat * dgain / N)``; where mean and
+                                                                       var are constants dgain and dbias are 0
+``dropout(x, keep, seed, first)``                                      ``x / keep`` where an element is kept, else 0:
+                                                                       the upper half of random number ``first + i`` of
+                                                                       `seed` (see :mod:`fastcnn.splitmix`), of flat
+                                                                       index i, is below ``round(keep * 2**32)``
 =====================================================================  =================================================
 
 A ReLU can be fused into the layer that follows it. With ``rectify=True`` (default False), a convolution or a maximum
@@ -98,6 +127,24 @@ KERNELS = (
     "softmax_forward",
     "softmax_loss",
     "gather_images",
+    "add",
+    "sigmoid_forward",
+    "sigmoid_backward",
+    "tanh_forward",
+    "tanh_backward",
+    "elu_forward",
+    "elu_backward",
+    "prelu_forward",
+    "prelu_backward",
+    "global_avg_pool_forward",
+    "global_avg_pool_backward",
+    "pad",
+    "unpad",
+    "batch_statistics",
+    "batch_norm_forward",
+    "batch_norm_parameter_gradient",
+    "batch_norm_input_gradient",
+    "dropout",
 )
 
 UPDATES = ("sgd_update", "momentum_update", "rmsprop_update", "adam_update")

@@ -8,6 +8,7 @@ nearly zero is held to the size of what was added, and a single copied value to 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +78,41 @@ def exponential_terms(args: tuple, expected: Any) -> Any:
     return (expected[0] * size, size[:, 0]) if isinstance(expected, tuple) else expected * size
 
 
-TERMS = {"softmax_forward": exponential_terms, "softmax_loss": exponential_terms}
+def statistics_terms(args: tuple, expected: Any) -> Any:
+    """Of a mean: the values; of a variance: itself, as sums start anew about the mean, which is rounded."""
+    (x,) = args
+    size = np.square(x).sum(axis=0, dtype=np.float64) / max(1, len(x))
+    return np.abs(x).sum(axis=0, dtype=np.float64) / max(1, len(x)), expected[1] + np.finfo(x.dtype).eps * size
+
+
+def difference_terms(name: str) -> Callable:
+    """What is subtracted adds to the terms: the mean, and gradients that go through the statistics."""
+    define = getattr(reference, name)
+    negative = {"mean", "dgain", "dbias"} & set(inspect.signature(define).parameters)
+
+    def terms(args: tuple, expected: Any) -> Any:
+        bound = inspect.signature(define).bind(*map(absolute, args))
+        bound.arguments.update({parameter: -bound.arguments[parameter] for parameter in negative})
+        return define(*bound.args)
+
+    return terms
+
+
+def prelu_terms(args: tuple, expected: Any) -> Any:
+    """x keeps its sign, which chooses."""
+    x, eta, alpha = args
+    return tuple(np.abs(part) for part in reference.prelu_backward(x, np.abs(eta), np.abs(alpha)))
+
+
+TERMS = {
+    "softmax_forward": exponential_terms,
+    "softmax_loss": exponential_terms,
+    "batch_statistics": statistics_terms,
+    "prelu_backward": prelu_terms,
+    "batch_norm_forward": difference_terms("batch_norm_forward"),
+    "batch_norm_parameter_gradient": difference_terms("batch_norm_parameter_gradient"),
+    "batch_norm_input_gradient": difference_terms("batch_norm_input_gradient"),
+}
 
 
 def absolute(value: Any) -> Any:

@@ -2,25 +2,36 @@
 
 from fastcnn.layers.base import Layer
 from fastcnn.layers.base_conv import Conv2D, col2im, im2col
+from fastcnn.layers.bn import BatchNorm
+from fastcnn.layers.dropout import Dropout
 from fastcnn.layers.fc import FullyConnect
-from fastcnn.layers.pooling import AvgPooling, MaxPooling
-from fastcnn.layers.relu import Leaky_Relu, LeakyRelu, Relu
+from fastcnn.layers.flatten import Flatten
+from fastcnn.layers.pooling import AvgPooling, GlobalAvgPooling, MaxPooling
+from fastcnn.layers.relu import ELU, Leaky_Relu, LeakyRelu, PReLU, Relu, Sigmoid, Tanh
 from fastcnn.layers.rescaling import Rescaling
 from fastcnn.layers.residual import Residual
 from fastcnn.layers.softmax import Softmax
 
 __all__ = [
+    "ELU",
     "AvgPooling",
+    "BatchNorm",
     "Conv2D",
+    "Dropout",
+    "Flatten",
     "FullyConnect",
+    "GlobalAvgPooling",
     "Layer",
     "LeakyRelu",
     "Leaky_Relu",
     "MaxPooling",
+    "PReLU",
     "Relu",
     "Rescaling",
     "Residual",
+    "Sigmoid",
     "Softmax",
+    "Tanh",
     "col2im",
     "im2col",
 ]

@@ -1,16 +1,16 @@
-"""Activations: Relu and Leaky_Relu."""
+"""Activations: Relu and its relatives, Sigmoid and Tanh."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed, Setting
-from fastcnn.layers.base import Layer
-from fastcnn.shapes import check_number
+from fastcnn.layers.attributes import BatchArray, Fixed, Parameter, Setting
+from fastcnn.layers.base import Layer, LearningLayer
+from fastcnn.shapes import check_features, check_number
 
 
 class Relu(Layer):
@@ -63,3 +63,128 @@ class Leaky_Relu(Layer):
 
 
 LeakyRelu = Leaky_Relu
+
+
+class ELU(Layer):
+    """x where ``x >= 0``, else ``alpha * (exp(x) - 1)``; at 0 the gradient is 1.
+
+    Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units" (2016).
+    """
+
+    alpha = Setting(check_number)
+
+    x = BatchArray("input_shape")
+    eta = BatchArray("output_shape")
+    output_shape = Fixed(lambda layer: layer.input_shape)
+
+    def __init__(self, shape: Sequence[int], alpha: float = 1.0, *, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = self.keep_x(x)
+        return active().elu_forward(x, self.alpha)
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        self.eta = result = active().elu_backward(self.x, eta, self.alpha)
+        return result
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"alpha": self.alpha}
+
+
+class PReLU(LearningLayer):
+    """x where ``x >= 0``, else ``alpha * x`` with an alpha for each channel, the last axis, that is learned.
+
+    He et al., "Delving Deep into Rectifiers" (2015), section 2.1.
+
+    Parameters
+    ----------
+    shape : (batch, ..., channels)
+    alpha : float, default 0.25
+        Where each channel's starts.
+    dtype : 'float32' or 'float64', optional
+
+    Attributes
+    ----------
+    x, eta : the last input, and the last gradient that `gradient` returned
+    alpha : (channels,) array
+    a_gradient : an array like it, the gradient accumulated since the last `backward`
+    """
+
+    gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient"}
+
+    x = BatchArray("input_shape")
+    eta = BatchArray("output_shape")
+    alpha = Parameter("channels_shape")
+    a_gradient = Parameter("channels_shape")
+    output_shape = Fixed(lambda layer: layer.input_shape)
+
+    def __init__(self, shape: Sequence[int], alpha: float = 0.25, *, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        check_features(self.name, self.input_shape)
+        self._first_alpha = check_number(self.name, "alpha", alpha)
+        self.alpha = np.full(self.channels_shape, self._first_alpha)
+
+    @property
+    def channels_shape(self) -> tuple[int, ...]:
+        return self.input_shape[-1:]
+
+    def forward(self, x: Any) -> np.ndarray:
+        x = self.keep_x(x)
+        return active().prelu_forward(x, self.alpha)
+
+    def parameter_gradient(self, eta: np.ndarray) -> None:
+        """Accumulate alpha's gradient; the input's comes with it, and is `eta`."""
+        self.eta, dalpha = active().prelu_backward(self.x, eta, self.alpha)
+        self.add_gradients(alpha=dalpha)
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        return self.eta
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"alpha": self._first_alpha}
+
+
+class OutputActivation(Layer):
+    """An activation whose slope follows from its output, which is therefore what it keeps.
+
+    Attributes
+    ----------
+    y, eta : the last output, and the last gradient that `gradient` returned
+    """
+
+    y = BatchArray("output_shape")
+    eta = BatchArray("output_shape")
+    output_shape = Fixed(lambda layer: layer.input_shape)
+
+    def last_batch(self) -> int | None:
+        y = self.__dict__.get("y")
+        return None if y is None else len(y)
+
+    def forget(self) -> None:
+        self.__dict__.pop("y", None)
+
+
+class Sigmoid(OutputActivation):
+    """``1 / (1 + exp(-x))``, for inputs of any rank and size: nothing overflows."""
+
+    def forward(self, x: Any) -> np.ndarray:
+        self.y = result = active().sigmoid_forward(self.take_x(x))
+        return result
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        self.eta = result = active().sigmoid_backward(self.y, eta)
+        return result
+
+
+class Tanh(OutputActivation):
+    """The hyperbolic tangent, for inputs of any rank."""
+
+    def forward(self, x: Any) -> np.ndarray:
+        self.y = result = active().tanh_forward(self.take_x(x))
+        return result
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        self.eta = result = active().tanh_backward(self.y, eta)
+        return result

@@ -106,6 +106,13 @@ def run_others(dtype: str) -> None:
     kernels.softmax_loss(kernels.softmax_forward(np.ones((2, 2), dtype)), np.zeros(2, np.int64))
     kernels.relu_backward(kernels.relu_forward(x), x)
     kernels.leaky_relu_backward(kernels.leaky_relu_forward(x, 0.5), x, 0.5)
+    kernels.unpad(kernels.pad(x, (1, 1)), (1, 1))
+    kernels.global_avg_pool_backward(kernels.global_avg_pool_forward(x), x.shape)
+    kernels.elu_forward(kernels.add(x, x), 1.0)
+    kernels.dropout(x, 0.5, 0, 0)
+    rows, ones = x.reshape(-1, 2), np.ones(2, dtype)
+    mean, var = kernels.batch_statistics(rows)
+    kernels.batch_norm_forward(rows, mean, var, ones, ones, 1e-5)
     flags, places = np.zeros(1, bool), np.zeros(1, np.int64)
     for images in (x, x.astype(np.uint8)):
         kernels.gather_images(images, places, places, places, flags, 8, 8)

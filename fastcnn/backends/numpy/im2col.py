@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from fastcnn.backends.numpy.padding import pad
 from fastcnn.shapes import conv_output_size
 
 
-def pad(image: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
-    """`image` with zeros around its two image axes; the image itself where there is nothing to add."""
-    return np.pad(image, ((0, 0), padding, padding, (0, 0))) if any(padding) else image
-
-
 def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
-    windows = sliding_window_view(pad(image, padding), (ksize, ksize), axis=(1, 2))[:, ::stride, ::stride]
+    image = pad(image, padding) if any(padding) else image
+    windows = sliding_window_view(image, (ksize, ksize), axis=(1, 2))[:, ::stride, ::stride]
     b, oh, ow, c = windows.shape[:4]
     # np.array always copies; ascontiguousarray would return the image itself for a 1x1 kernel.
     return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, ksize * ksize * c)

@@ -1,0 +1,117 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.layers.attributes import BatchArray, Fixed, Parameter, Setting
+from fastcnn.layers.base import LearningLayer
+from fastcnn.shapes import check_choice, check_features, check_number, check_share
+
+PHASES = ("train", "test")
+
+
+class BatchNorm(LearningLayer):
+    """``(x - mean) / sqrt(var + epsilon) * alpha + beta``, of each channel, the last axis.
+
+    Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift"
+    (2015). In the phase 'train' mean and variance are those of the batch over all axes but the last, and the running
+    ones follow them; in the phase 'test' they are the running ones.
+
+    Parameters
+    ----------
+    shape : (batch, ..., channels)
+    epsilon : float, default 1e-5
+        Added to the variance; at least 1e-12.
+    moving_decay : float, default 0.997
+        The share of the running statistics that stays: ``moving = decay * moving + (1 - decay) * batch``. The first
+        batch, while both are all 0, initialises them.
+    dtype : 'float32' or 'float64', optional
+
+    Attributes
+    ----------
+    x : the last input
+    alpha, beta : (channels,) arrays, gain and bias, 1 and 0 at first
+    a_gradient, b_gradient : arrays like these, the gradients accumulated since the last `backward`
+    moving_mean, moving_var : (channels,) arrays; the variance is that of the population, ``sum / (n - 1)``, while a
+        batch is normalised by its own, ``sum / n``
+    """
+
+    gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient", "beta": "b_gradient"}
+    state_names: ClassVar[tuple[str, ...]] = ("moving_mean", "moving_var")
+
+    x = BatchArray("input_shape")
+    alpha = Parameter("channels_shape")
+    beta = Parameter("channels_shape")
+    a_gradient = Parameter("channels_shape")
+    b_gradient = Parameter("channels_shape")
+    moving_mean = Parameter("channels_shape")
+    moving_var = Parameter("channels_shape")
+    epsilon = Setting(functools.partial(check_number, minimum=1e-12))
+    moving_decay = Setting(check_share)
+    output_shape = Fixed(lambda layer: layer.input_shape)
+
+    def __init__(self, shape: Sequence[int], *, epsilon: float = 1e-5, moving_decay: float = 0.997, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        check_features(self.name, self.input_shape)
+        self.epsilon, self.moving_decay = epsilon, moving_decay
+        self.alpha, self.beta = np.ones(self.channels_shape), np.zeros(self.channels_shape)
+        self.moving_mean, self.moving_var = np.zeros(self.channels_shape), np.zeros(self.channels_shape)
+
+    @property
+    def channels_shape(self) -> tuple[int]:
+        return self.input_shape[-1:]
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """x as (n, channels), as the kernels take it."""
+        return x.reshape(-1, self.input_shape[-1])
+
+    def forward(self, x: Any, phase: str = "train") -> np.ndarray:
+        self._of_batch = check_choice(self.name, "phase", phase, PHASES) == "train"
+        x = self.keep_x(x)
+        if self._of_batch:
+            self._mean, self._var = active().batch_statistics(self.rows(x))
+            self.follow(self._mean, self._var, x.size // self.input_shape[-1])
+        else:  # copies: a script may write into the running statistics before `gradient`
+            self._mean, self._var = self.moving_mean.copy(), self.moving_var.copy()
+        out = active().batch_norm_forward(self.rows(x), self._mean, self._var, self.alpha, self.beta, self.epsilon)
+        return out.reshape(x.shape)
+
+    def follow(self, mean: np.ndarray, var: np.ndarray, count: int) -> None:
+        """Move the running statistics towards those of a batch of `count` values for each channel."""
+        if not count:
+            return
+        var = var * self.dtype.type(count / max(1, count - 1))
+        if self.moving_mean.any() or self.moving_var.any():
+            decay = self.dtype.type(self.moving_decay)
+            mean = decay * self.moving_mean + (1 - decay) * mean
+            var = decay * self.moving_var + (1 - decay) * var
+        self.moving_mean, self.moving_var = mean, var
+
+    def parameter_gradient(self, eta: np.ndarray) -> None:
+        """Accumulate both gradients; those of this batch alone are kept for `input_gradient`."""
+        dgain, dbias = active().batch_norm_parameter_gradient(
+            self.rows(self.x), self.rows(eta), self._mean, self._var, self.epsilon
+        )
+        self._batch_gradients = dgain.copy(), dbias.copy()
+        self.add_gradients(alpha=dgain, beta=dbias)
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        """Through the batch's statistics in the phase 'train'; in 'test' they are constants."""
+        dgain, dbias = self._batch_gradients if self._of_batch else (np.zeros_like(self._mean),) * 2
+        result = active().batch_norm_input_gradient(
+            self.rows(self.x), self.rows(eta), self._mean, self._var, self.alpha, dgain, dbias, self.epsilon
+        )
+        return result.reshape(eta.shape)
+
+    def backward(self, alpha: float = 1e-4, weight_decay: float = 0.0) -> None:
+        """Update by the accumulated gradients and clear them, as every layer does; no decay by default."""
+        super().backward(alpha, weight_decay)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"epsilon": self.epsilon, "moving_decay": self.moving_decay}

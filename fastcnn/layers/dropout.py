@@ -1,0 +1,97 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastcnn.backend import active
+from fastcnn.initializers import random_source
+from fastcnn.layers.attributes import Fixed, Setting
+from fastcnn.layers.base import Layer
+from fastcnn.layers.bn import PHASES
+from fastcnn.shapes import check_choice, check_int, check_share
+from fastcnn.splitmix import mix
+
+
+def check_seed(owner: str, name: str, value: Any) -> int | None:
+    """`value` as a seed of 63 bits, or None: not drawn yet."""
+    return None if value is None else check_int(owner, name, value, 0, 2**63 - 1)
+
+
+class Dropout(Layer):
+    """In the phase 'train' each element is kept with probability `prob` and divided by it, or becomes 0.
+
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014), section 10: scaled
+    while training, so that the phase 'test' returns its input as it is.
+
+    Which elements are kept follows from `seed`, from `calls` and from their place in the batch: nothing is stored for
+    the gradient, the same on every backend and number of threads, and training goes on as before from these two.
+
+    Parameters
+    ----------
+    shape : (batch, ...)
+    prob : float, default 0.5
+        The probability to *keep* an element, above 0 and at most 1.
+    rng : NumPy generator or seed, optional
+        From which `seed` is drawn at the first `forward` of the phase 'train'; NumPy's global generator by default.
+    dtype : 'float32' or 'float64', optional
+
+    Attributes
+    ----------
+    seed : int or None, before it is drawn
+    calls : how many times `forward` was called in the phase 'train'
+    first_image : number of the batch's first image, default 0; a part of a batch draws what the whole would
+    """
+
+    random_names: ClassVar[tuple[str, ...]] = ("seed", "calls")
+
+    prob = Setting(functools.partial(check_share, positive=True))
+    seed = Setting(check_seed)
+    calls = Setting(functools.partial(check_int, minimum=0))
+    first_image = Setting(functools.partial(check_int, minimum=0))
+    output_shape = Fixed(lambda layer: layer.input_shape)
+    _batch: int | None = None
+    _drawn: tuple[int, int] | None = None  # the kernel's seed and first number in the last `forward`; None in 'test'
+
+    def __init__(self, shape: Sequence[int], prob: float = 0.5, *, rng: Any = None, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        self.prob, self.seed, self.calls, self.first_image = prob, None, 0, 0
+        source = random_source(self.name, rng)
+        self._rng = None if source is np.random else source  # a module cannot be pickled
+
+    def forward(self, x: Any, phase: str = "train") -> np.ndarray:
+        train = check_choice(self.name, "phase", phase, PHASES) == "train"
+        x = self.take_x(x)
+        self._batch, self._drawn = len(x), self.draw() if train else None
+        return self.drop(x)
+
+    def draw(self) -> tuple[int, int]:
+        """The seed of this call, and the number of its first element."""
+        if self.seed is None:
+            source = np.random if self._rng is None else self._rng
+            integers = source.integers if isinstance(source, np.random.Generator) else source.randint
+            self.__dict__["seed"] = int(integers(2**63 - 1, dtype=np.int64))
+        seed = mix(self.seed, self.calls)
+        self.__dict__["calls"] += 1  # past the attribute's check, which would forget this `forward`
+        return seed, self.first_image * math.prod(self.input_shape[1:])
+
+    def drop(self, values: np.ndarray) -> np.ndarray:
+        """What is kept of an input or its gradient; all of it after a `forward` of the phase 'test'."""
+        return values if self._drawn is None else active().dropout(values, self.prob, *self._drawn)
+
+    def input_gradient(self, eta: np.ndarray) -> np.ndarray:
+        return self.drop(eta)
+
+    def last_batch(self) -> int | None:
+        return self._batch
+
+    def forget(self) -> None:
+        self._batch = self._drawn = None
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"prob": self.prob}
