@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 from fastcnn.initializers import random_source
-from fastcnn.layers import Conv2D, FullyConnect, Layer, MaxPooling, Relu, Rescaling, Softmax
+from fastcnn.layers import (
+    BatchNorm,
+    Conv2D,
+    FullyConnect,
+    GlobalAvgPooling,
+    Layer,
+    MaxPooling,
+    Relu,
+    Rescaling,
+    Residual,
+    Softmax,
+)
 from fastcnn.model import Sequential
+from fastcnn.shapes import check_int
 
 
 class _Stack:
@@ -23,8 +36,23 @@ class _Stack:
 
     def add(self, layer_class: type[Layer], *args: Any) -> None:
         options = self.weighted if layer_class in (Conv2D, FullyConnect) else {"dtype": self.dtype}
-        self.layers.append(layer_class(self.shape, *args, **options))
-        self.shape = self.layers[-1].output_shape
+        self.append(layer_class(self.shape, *args, **options))
+
+    def append(self, layer: Layer) -> None:
+        """A layer that was made for the shape that the last one returns."""
+        self.layers.append(layer)
+        self.shape = layer.output_shape
+
+    def branch(self) -> _Stack:
+        """Layers of their own, which begin where this stack ends."""
+        branch = copy.copy(self)
+        branch.layers = []
+        return branch
+
+    def convolution(self, channels: int, ksize: int, stride: int = 1) -> None:
+        """Conv2D and BatchNorm, whose running statistics forget within some ten batches, as in PyTorch."""
+        self.add(Conv2D, channels, ksize, stride, "SAME")
+        self.append(BatchNorm(self.shape, moving_decay=0.9, dtype=self.dtype))
 
     def classifier(self, classes: int) -> Sequential:
         self.add(FullyConnect, classes)
@@ -74,4 +102,37 @@ def vgg_small(
     return stack.classifier(classes)
 
 
-MODELS = {"lenet": lenet, "vgg_small": vgg_small}
+def resnet_small(
+    shape: Sequence[int],
+    classes: int = 10,
+    *,
+    blocks: int = 2,
+    scale: float = 1 / 255,
+    rng: Any = None,
+    dtype: Any = None,
+) -> Sequential:
+    """A 3x3 convolution, three stages of `blocks` residual blocks, 16, 32 and 64 wide, the mean of each channel, fc.
+
+    Each convolution is followed by BatchNorm; the second and third stage halve the image. After He et al., "Deep
+    Residual Learning for Image Recognition" (2016), section 4.2. Other parameters: see :func:`lenet`.
+    """
+    blocks = check_int("resnet_small", "blocks", blocks)
+    stack = _Stack(shape, scale, rng, dtype)
+    stack.convolution(16, 3)
+    stack.add(Relu)
+    for channels, first_stride in ((16, 1), (32, 2), (64, 2)):
+        for block in range(blocks):
+            stride = first_stride if block == 0 else 1
+            body, shortcut = stack.branch(), stack.branch()
+            body.convolution(channels, 3, stride)
+            body.add(Relu)
+            body.convolution(channels, 3)
+            if tuple(body.shape) != tuple(stack.shape):
+                shortcut.convolution(channels, 1, stride)
+            stack.append(Residual(body.layers, shortcut.layers))
+            stack.add(Relu)
+    stack.add(GlobalAvgPooling)
+    return stack.classifier(classes)
+
+
+MODELS = {"lenet": lenet, "vgg_small": vgg_small, "resnet_small": resnet_small}
