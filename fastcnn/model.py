@@ -136,10 +136,18 @@ class Sequential:
         self.parameter_gradient(self.loss_layer.gradient())
         return loss, int(hits)
 
-    def fit(self, x: Any, y: Any, epochs: int = 1, batch_size: int = 64, **options: Any) -> training.History:
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        epochs: int = 1,
+        batch_size: int = 64,
+        validation_data: tuple[Any, Any] | None = None,
+        **options: Any,
+    ) -> training.History:
         """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
         with compilation_announced() if options.get("verbose", True) else contextlib.nullcontext():
-            return training.fit(self, x, y, epochs, batch_size, **options)
+            return training.fit(self, x, y, epochs, batch_size, validation_data, **options)
 
     def take_data(self, owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels, checked whole before the first of them is used."""

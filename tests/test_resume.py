@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed import make_model
 
 import fastcnn
 from conftest import ROOT, run_fastcnn, small, threads
 from fastcnn import FileFormatError, Sequential, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
+from fastcnn.layers.chain import walk
 from fastcnn.optimizers import Adam, Momentum
 
 KILLED = Path(__file__).with_name("killed.py")
@@ -36,25 +38,24 @@ def assert_same(a, b):
 
 
 def test_a_run_that_is_killed_again_and_again(tmp_path):
-    """kill -9 at random moments, while a checkpoint is being written too; each new process goes on from the last."""
+    """kill -9 at 25 random moments, while a checkpoint is being written too; each new process goes on from the last."""
     whole = start(tmp_path / "whole.npz", tmp_path / "whole_result.npz")
-    begun = time.monotonic() if whole.stdout.readline() else 0
-    assert whole.wait(300) == 0, whole.stderr.read()
-    seconds = time.monotonic() - begun
+    assert whole.communicate(timeout=300)[0] == "begun\n" and whole.returncode == 0
     moment, kills = random.Random(5), 0
     checkpoint, result = tmp_path / "run.npz", tmp_path / "result.npz"
-    while not result.exists():
+    while kills < KILLS or not result.exists():
+        if result.exists():  # a machine so fast that it was done before: once more from the start
+            assert_same(tmp_path / "whole_result.npz", result)
+            result.unlink()
+            checkpoint.unlink()
         process = start(checkpoint, result)
-        process.stdout.readline()  # the training has begun, or the process has died
+        assert process.stdout.readline() == "begun\n", process.stderr.read()
         if kills < KILLS:
-            time.sleep(moment.uniform(0, 1.5 * seconds / KILLS))
+            time.sleep(moment.uniform(0, 0.2))
             process.kill()
         error = process.communicate(timeout=300)[1]
-        if process.returncode == 0:
-            break
-        assert process.returncode == -9, error
-        kills += 1
-    assert kills >= min(KILLS, 10)
+        assert process.returncode in (0, -9), error
+        kills += process.returncode == -9
     assert_same(tmp_path / "whole_result.npz", result)
     assert sorted(os.listdir(tmp_path)) == ["result.npz", "run.npz", "whole.npz", "whole_result.npz"]
 
@@ -84,18 +85,19 @@ def test_resumed_at_any_step(backend, data, tmp_path, steps, suffix):
         pytest.importorskip("safetensors")
     path = tmp_path / f"c.{suffix}"
     options = {"learning_rate": schedules.cosine(0.01), "augmentation": Augmentation(shift=1)}
-    whole = small()
+    whole = make_model()
     expected = fit(whole, data, **options)
-    broken = small()
+    broken = make_model()
     with pytest.raises(KeyboardInterrupt):
         fit(broken, data, callbacks=[Checkpoint(path, every_steps=1), StopAt(steps)], **options)
-    model = small()
+    model = make_model()
+    np.random.seed(9)
     history = fit(model, data, resume=path, **options)
     for key in ("loss", "accuracy"):
         assert history[key] == expected[key]
-    for a, b in zip(whole.layers, model.layers, strict=True):
-        for name, array in a.parameters().items():
-            np.testing.assert_array_equal(b.parameters()[name], array)
+    for (place, a), (_, b) in zip(walk(whole.layers), walk(model.layers), strict=True):
+        for name, array in a.tensors().items():
+            np.testing.assert_array_equal(b.tensors()[name], array, err_msg=f"{place}.{name}")
 
 
 def test_resumed_on_another_number_of_threads(data, tmp_path):
