@@ -29,7 +29,7 @@ _HOME = {
     "FileFormatError": "errors",
     "Sequential": "model",
 }
-_MODULES = ("backend", "datasets", "errors", "initializers", "layers", "model", "plotting", "runtime", "zoo")
+_MODULES = ("backend", "datasets", "errors", "initializers", "layers", "model", "plotting", "runtime", "testing", "zoo")
 
 __all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604 - every entry is a string
 
