@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import fastcnn
 import seed_layers
 from conftest import ROOT, run_python
 from fastcnn.layers import Conv2D, FullyConnect, MaxPooling, Softmax
@@ -236,6 +237,41 @@ def test_pixels_of_any_dtype_and_scale(rng):
         assert_layer(layer, pixels)
         assert_layer(layer, pixels.tolist())
         assert_layer(layer, pixels * 1e-4)
+
+
+class OnePercent(Conv2D):
+    """Of float32, with one gradient that is 1 % too large."""
+
+    wrong = ""
+
+    def input_gradient(self, eta):
+        return super().input_gradient(eta) * (1.01 if self.wrong == "input" else 1)
+
+    def parameter_gradient(self, eta):
+        super().parameter_gradient(eta)
+        if self.wrong == "weights":
+            self.w_gradient = self.w_gradient * 1.01
+        if self.wrong == "bias":
+            self.b_gradient = self.b_gradient * 1.01
+
+
+@pytest.mark.parametrize(
+    ("wrong", "check"), [("input", "input gradient"), *((n, f"gradient of {n}") for n in ("weights", "bias"))]
+)
+def test_float32_leaves_no_room_for_one_percent(wrong, check, rng):
+    layer = OnePercent(SHAPE, 4, 3, initializer="he", rng=0)
+    x = rng.standard_normal(SHAPE)
+    with fastcnn.use_backend("numpy"):
+        assert_layer(layer, x)
+        layer.wrong = wrong
+        assert check in {c.name for c in check_layer(layer, x).failed}
+
+
+def test_outputs_so_large_that_a_bias_is_lost_in_their_rounding():
+    x = 1e5 + 1e3 * np.random.default_rng(0).standard_normal(OURS)
+    with fastcnn.use_backend("numpy"):
+        for seed in range(5):
+            assert_layer(FullyConnect(OURS, 3, initializer="he", rng=seed, dtype="float32"), x, seed=seed)
 
 
 # A fault for each check that the original's defects do not trip.

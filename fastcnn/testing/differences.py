@@ -28,17 +28,18 @@ def default_tolerance(dtype: np.dtype) -> float:
     return max(40 * float(np.finfo(dtype).eps) ** (2 / 3), 1e-6)
 
 
-def step_of(value: np.ndarray, dtype: np.dtype, is_input: bool) -> float:
-    """The step for elements of `value`: ``eps ** (1 / 3)`` of their spread.
+def step_of(value: np.ndarray, eps: float, outputs: float | None) -> float:
+    """The step for elements of `value`: ``eps ** (1 / 3)`` of their spread, and not lost in their rounding.
 
-    Layers are linear in most parameters, which may be tiny or 0: theirs is not smaller than that of numbers around 1.
+    For a parameter, `outputs` is the largest output. Layers are linear in most parameters, which may be tiny or 0:
+    the step is not smaller than for numbers around 1, nor lost in the outputs' rounding.
     """
-    eps = max(float(np.finfo(kind).eps) for kind in (value.dtype, dtype))
     exact = value.astype(np.float64)
     largest = float(np.abs(exact).max())
-    spread = float(exact.std()) or largest or 1.0
-    spread = spread if is_input else max(spread, 1.0)
-    return max(eps ** (1 / 3) * spread, 64 * eps * largest)
+    step = eps ** (1 / 3) * (float(exact.std()) or largest or 1.0)
+    if outputs is not None:
+        step = max(step, eps ** (1 / 3), 4096 * eps * outputs)
+    return max(step, 64 * eps * largest)
 
 
 def steps(probe: Probe, value: np.ndarray, step: float, limit: int) -> list[tuple[tuple | None, np.ndarray]]:
@@ -79,10 +80,10 @@ def compare(
         raise Failure(f"the gradient of `{name}` has the shape {analytic.shape} instead of {value.shape}")
     if not np.isfinite(analytic).all():
         raise Failure(f"the gradient of `{name}` has values that are NaN or infinite")
-    step = step_of(value, probe.dtype, name == "x")
     eps = max(float(np.finfo(kind).eps) for kind in (value.dtype, probe.dtype))
     middle = evaluate(value.copy()).astype(np.float64)
     weight, largest = np.abs(eta), float(np.abs(middle).max(initial=0))
+    step = step_of(value, eps, None if name == "x" else largest)
     table, indices = [], []
     for index, change in steps(probe, value, step, limit):
         high, low = (value + change).astype(value.dtype), (value - change).astype(value.dtype)

@@ -116,8 +116,8 @@ def variant_checks(layer: Any, probe: Probe) -> list[Check]:
     def prepare() -> str:
         if probe.is_loss or probe.x.ndim != 4:
             raise Skip("the input is no batch of images (batch, height, width, channels)")
-        arguments = own_arguments(layer)
         try:
+            arguments = own_arguments(layer)
             build(layer, copy.deepcopy(arguments), tuple(getattr(layer, "input_shape", probe.x.shape)))
         except Skip:
             raise
