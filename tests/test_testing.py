@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastcnn
+import faulty_layers
 import seed_layers
 from conftest import ROOT, run_python
 from fastcnn.layers import Conv2D, FullyConnect, MaxPooling, Softmax
@@ -35,120 +36,6 @@ def assert_found(layer, expected):
         assert "\n" not in failed[name] and len(failed[name]) < 300
 
 
-# The defects of the original, each in a layer that is right otherwise.
-
-
-class BiasWithItself(seed_layers.FullyConnect):
-    def backward(self, alpha=1e-5, weight_decay=4e-4):
-        bias = self.bias
-        super().backward(alpha, weight_decay)
-        self.bias = bias * (1 - weight_decay) - alpha * bias
-
-
-class MaskNeverCleared(seed_layers.MaxPooling):
-    def __init__(self, shape, ksize=2, stride=2):
-        super().__init__(shape, ksize, stride)
-        self.index = np.zeros(shape)
-
-    def forward(self, x):
-        out = super().forward(x)
-        self.index[: len(x)] += super().gradient(np.ones(out.shape))
-        return out
-
-    def gradient(self, eta):
-        return np.where(self.index[: len(eta)] > 0, super().gradient(eta) + 1e-3, 0)
-
-
-class MaskCleared(MaskNeverCleared):
-    def forward(self, x):
-        self.index[...] = 0
-        return super().forward(x)
-
-
-class OriginalMask(seed_layers.MaxPooling):
-    """The gradient of windows that do not overlap, times a mask that only grows."""
-
-    def __init__(self, shape):
-        super().__init__(shape)
-        self.index = np.zeros(shape)
-
-    def forward(self, x):
-        out = super().forward(x)
-        self.index[: len(x)][super().gradient(np.ones(out.shape)) > 0] = 1
-        return out
-
-    def gradient(self, eta):
-        height, width = self.input_shape[1:3]
-        grown = np.repeat(np.repeat(eta, 2, axis=1), 2, axis=2)
-        grown = np.pad(grown, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-        return grown * self.index[: len(eta)]
-
-
-class StrideRaises(seed_layers.Conv2D):
-    def spread(self, eta):
-        """Takes `eta` for that of stride 1."""
-        sizes = [size - self.ksize + 1 for size in self.x.shape[1:3]]
-        return super().spread(eta.reshape(len(eta), *sizes, self.output_channels))
-
-
-class StrideSpreadsWrongly(seed_layers.Conv2D):
-    def spread(self, eta):
-        """The right shape, everything where it would belong with stride 1."""
-        stride, self.stride = self.stride, 1
-        try:
-            return super().spread(eta)
-        finally:
-            self.stride = stride
-
-
-class WidthByHeight(seed_layers.Conv2D):
-    def sizes(self):
-        height, width = super().sizes()
-        return [height, width if self.method == "SAME" else height]
-
-
-class EvenKernelRaises(seed_layers.Conv2D):
-    def sizes(self):
-        """For a padding of ``ksize // 2`` on both sides, which is one too many."""
-        return [size + (self.method == "SAME" and self.ksize % 2 == 0) for size in super().sizes()]
-
-
-class OverlapAssigns(seed_layers.AvgPooling):
-    def gradient(self, eta):
-        back = np.zeros((self.batch, *self.input_shape[1:]))
-        for i, j, rows, columns in self.windows():
-            part = back[:, rows, columns]
-            part[...] = eta[:, i : i + 1, j : j + 1] / (part.shape[1] * part.shape[2])
-        return back
-
-
-class FixedBatch(seed_layers.FullyConnect):
-    def gradient(self, eta):
-        for n in range(self.output_shape[0]):
-            self.w_gradient += np.outer(self.x[n], eta[n])
-            self.b_gradient += eta[n]
-        return (eta @ self.weights.T).reshape(self.input_shape)
-
-
-class MeanIsConstant(seed_layers.BatchNorm):
-    def gradient(self, eta):
-        super().gradient(eta)
-        return eta * self.alpha / self.deviation
-
-
-class ReluOverwrites(seed_layers.Relu):
-    def gradient(self, eta):
-        self.eta = eta
-        self.eta[self.x < 0] = 0
-        return self.eta
-
-
-class PredictOverwrites(seed_layers.Softmax):
-    def predict(self, prediction):
-        prediction -= prediction.max(axis=1, keepdims=True)
-        return super().predict(prediction)
-
-
 RAISES, DIFFERS = r"input \(2, 8, 8, 2\): .* raised \w+Error: ", r"input gradient: x\[.*finite differences give"
 STRIDES = [f"stride {stride} {method}" for stride in (2, 3) for method in ("VALID", "SAME")]
 
@@ -157,32 +44,44 @@ STRIDES = [f"stride {stride} {method}" for stride in (2, 3) for method in ("VALI
     ("layer", "arguments", "expected"),
     [
         (
-            BiasWithItself,
+            faulty_layers.BiasWithItself,
             (4,),
             {"update": r"^`bias`\[\d\] is .* instead of .* after `backward`: p \* \(1 - weight_decay"},
         ),
         (
-            OriginalMask,
+            faulty_layers.MaskNeverCleared,
             (),
             {"earlier batch": r"^the input gradient\[\d, \d, \d, \d\] is -?\d.* instead of 0 in a layer"},
         ),
-        (StrideRaises, (3,), dict.fromkeys(STRIDES, RAISES)),
-        (StrideSpreadsWrongly, (3,), dict.fromkeys(STRIDES, DIFFERS)),
-        (WidthByHeight, (3,), {"7 x 9 image": r"raised|give 5 x 5", "9 x 7 image": "raised ValueError|give"}),
+        (faulty_layers.StrideRaises, (3,), dict.fromkeys(STRIDES, RAISES)),
+        (faulty_layers.StrideSpreadsWrongly, (3,), dict.fromkeys(STRIDES, DIFFERS)),
         (
-            EvenKernelRaises,
+            faulty_layers.WidthByHeight,
+            (3,),
+            {"7 x 9 image": r"raised|give 5 x 5", "9 x 7 image": "raised ValueError|give"},
+        ),
+        (
+            faulty_layers.EvenKernelRaises,
             (3,),
             dict.fromkeys(["ksize 2 SAME", "ksize 4 SAME"], "`forward` on .* raised ValueError: "),
         ),
-        (OverlapAssigns, (), dict.fromkeys(["ksize 3 stride 1", "ksize 3 stride 2"], DIFFERS)),
-        (FixedBatch, (4,), {"smaller batch": r"^`gradient` on \(2, 4\) raised IndexError: index 2 is out of bounds"}),
+        (faulty_layers.OverlapAssigns, (), dict.fromkeys(["ksize 3 stride 1", "ksize 3 stride 2"], DIFFERS)),
         (
-            MeanIsConstant,
+            faulty_layers.FixedBatch,
+            (4,),
+            {"smaller batch": r"^`gradient` on \(2, 4\) raised IndexError: index 2 is out of bounds"},
+        ),
+        (
+            faulty_layers.MeanIsConstant,
             (),
             {"input gradient": r"^x\[.*\]: the layer's gradient is", "smaller batch": r"^x\[", "6 x 8 image": DIFFERS}
             | {"8 x 6 image": DIFFERS},
         ),
-        (ReluOverwrites, (), {"arguments": r"^`gradient` changed an argument: eta\[.*\] is 0 instead of -?\d"}),
+        (
+            faulty_layers.ReluOverwrites,
+            (),
+            {"arguments": r"^`gradient` changed an argument: eta\[.*\] is 0 instead of -?\d"},
+        ),
     ],
 )
 def test_each_defect_of_the_original_is_found(layer, arguments, expected):
@@ -191,7 +90,8 @@ def test_each_defect_of_the_original_is_found(layer, arguments, expected):
 
 def test_softmax_that_overwrites_its_argument_is_found():
     assert_found(
-        PredictOverwrites((3, 4)), {"arguments": r"^`cal_loss` changed an argument: prediction\[.* instead of"}
+        faulty_layers.PredictOverwrites((3, 4)),
+        {"arguments": r"^`cal_loss` changed an argument: prediction\[.* instead of"},
     )
 
 
@@ -379,6 +279,32 @@ class NamesTooMuch(seed_layers.FullyConnect):
         self.gradient_names = {"weights": "w_gradient", "bias": "b_gradient", "scale": "s_gradient"}
 
 
+class RefusesStrides(seed_layers.AvgPooling):
+    def __init__(self, shape, ksize=2, stride=2):
+        if stride != ksize:
+            raise NotImplementedError("windows must not\noverlap")
+        super().__init__(shape, ksize, stride)
+
+
+class AsWideAsHigh(seed_layers.AvgPooling):
+    def __init__(self, shape, ksize=2, stride=2):
+        super().__init__(shape, ksize, stride)
+        self.output_shape[2] = min(self.output_shape[1:3])
+
+
+class KeepsAnotherValue(seed_layers.Dropout):
+    def __init__(self, shape, prob=0.5):
+        super().__init__(shape, float(prob))
+        self.prob = [self.prob]
+
+    def forward(self, x, phase="train"):
+        self.mask = np.random.random(x.shape) < self.prob[0]
+        return x * self.mask
+
+    def gradient(self, eta):
+        return eta * self.mask
+
+
 class NoBackward(seed_layers.FullyConnect):
     backward = None
 
@@ -390,6 +316,15 @@ def test_more_faults():
     assert_found(TestPhaseOverBatch(SHAPE), {"smaller batch": r"^with phase='test' the output\[.* in a larger batch"})
     failed = failures(NamesTooMuch(SHAPE, 3))
     assert failed["gradient of scale"].startswith("`scale` and its gradient, which `gradient_names` names, must be")
+    assert_found(
+        AsWideAsHigh(SHAPE),
+        {
+            "6 x 8 image": "^6 x 8 pixels give 3 x 3 outputs, but 8 x 6 give 4 x 3, which is not that turned$",
+            "8 x 6 image": "^8 x 6 pixels give 4 x 3 outputs, but 6 x 8 give 3 x 3, which is not that turned$",
+        },
+    )
+    expected = "^the constructor raised NotImplementedError: windows must not overlap$"
+    assert_found(RefusesStrides(SHAPE), dict.fromkeys(["stride 3", "ksize 3 stride 1", "ksize 3 stride 2"], expected))
     assert_found(NoBackward(SHAPE, 3), {"update": "^the layer has parameters, but no method `backward`$"})
 
 
@@ -415,6 +350,11 @@ def test_what_is_skipped_says_why():
         seed_layers.FullyConnect((3, 5)): (
             "variants",
             "the input is no batch of images (batch, height, width, channels)",
+        ),
+        KeepsAnotherValue(SHAPE): (
+            "variants",
+            "the constructor does not take the layer's own attributes: TypeError: "
+            "float() argument must be a string or a real number, not 'list'",
         ),
         Faulty(faults="flat"): ("update", "the check `gradient` failed"),
     }
@@ -443,7 +383,12 @@ def test_random_layers_give_no_false_alarm(rng):
 
 
 def test_layer_x_and_randomness_stay_as_they_are(rng):
-    for layer in (OwnGenerator(SHAPE), seed_layers.BatchNorm(SHAPE), BiasWithItself(SHAPE, 3), FullyConnect(SHAPE, 3)):
+    for layer in (
+        OwnGenerator(SHAPE),
+        seed_layers.BatchNorm(SHAPE),
+        faulty_layers.BiasWithItself(SHAPE, 3),
+        FullyConnect(SHAPE, 3),
+    ):
         x = rng.standard_normal(SHAPE)
         layer.gradient(np.ones_like(layer.forward(x)))
         before, x_before = pickle.dumps(layer), x.copy()
@@ -473,7 +418,7 @@ def test_tolerance(rng):
 
 
 def test_report(rng):
-    report = check_layer(ReluOverwrites(SHAPE), rng.standard_normal(SHAPE))
+    report = check_layer(faulty_layers.ReluOverwrites(SHAPE), rng.standard_normal(SHAPE))
     lines = str(report).splitlines()
     assert lines[0] == "ReluOverwrites on (3, 6, 6, 2), float64: 1 failed, 10 passed, 2 skipped"
     assert lines[1].startswith("  FAILED   arguments       `gradient` changed an argument: eta[")
@@ -486,8 +431,8 @@ def test_assert_layer(rng):
     x = rng.standard_normal(SHAPE)
     assert assert_layer(seed_layers.Relu(SHAPE), x, seed=1) is None
     with pytest.raises(AssertionError) as caught:
-        assert_layer(ReluOverwrites(SHAPE), x)
-    assert str(caught.value) == str(check_layer(ReluOverwrites(SHAPE), x))
+        assert_layer(faulty_layers.ReluOverwrites(SHAPE), x)
+    assert str(caught.value) == str(check_layer(faulty_layers.ReluOverwrites(SHAPE), x))
     assert caught.traceback[-1].frame.f_locals["__tracebackhide__"] is True
 
 

@@ -102,10 +102,8 @@ def check_variant(layer: Any, probe: Probe, arguments: dict[str, Any], shape: tu
         turned = Probe(build(layer, arguments, (shape[0], shape[2], shape[1], shape[3])), x.swapaxes(1, 2), probe.seed)
         other = turned.forward(turned.fresh(), turned.x.copy()).shape[1:3]
         if other[::-1] != main.out.shape[1:3]:
-            raise Failure(
-                f"{shape[1]} x {shape[2]} pixels give {' x '.join(map(str, main.out.shape[1:3]))}, but "
-                f"{shape[2]} x {shape[1]} give {' x '.join(map(str, other))}: the windows are square"
-            )
+            sizes = [" x ".join(map(str, pair)) for pair in (shape[1:3], main.out.shape[1:3], shape[2:0:-1], other)]
+            raise Failure("{} pixels give {} outputs, but {} give {}, which is not that turned".format(*sizes))
     return f"input {shape_text(*shape)}: output and gradients"
 
 
