@@ -45,6 +45,7 @@ _MODULES = (
     "profiling",
     "runtime",
     "schedules",
+    "testing",
     "training",
     "zoo",
 )
