@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from fastcnn.layers import Layer
+from fastcnn.optimizers import Optimizer
 
 # What is wrapped, and as what it counts: Sequential calls the parts of a gradient, and a Relu inside the next layer.
 METHODS = {
@@ -34,6 +35,7 @@ METHODS = {
     "backward": "backward",
     "cal_loss": "cal_loss",
     "predict": "predict",
+    "step": "step",
 }
 ROWS_SHOWN = 40
 
@@ -170,7 +172,8 @@ _calls = threading.local()
 def profile() -> Iterator[Report]:
     """Measure every layer's methods inside a ``with`` block, in all threads of this process.
 
-    Layers are the subclasses of :class:`fastcnn.layers.Layer`, those that are defined inside the block too. A layer's
+    Layers are the subclasses of :class:`fastcnn.layers.Layer`, those that are defined inside the block too; an
+    optimizer's `step`, which updates all layers of a `Sequential`, has a row of its own. A layer's
     method that calls another one of the same layer, or `super()`, is one call. Blocks may be nested.
     """
     global _reports  # noqa: PLW0603 - classes are process-wide, and so is what wraps their methods
@@ -197,6 +200,7 @@ def wrap_all() -> None:
         wrap(cls)
 
     Layer.__init_subclass__ = classmethod(wrap_new)  # type: ignore[assignment]
+    wrap(Optimizer)
     found = [Layer]
     for cls in found:
         wrap(cls)
