@@ -21,6 +21,7 @@ from fastcnn.layers import (
     PReLU,
     Relu,
     Rescaling,
+    Residual,
     Sigmoid,
     Softmax,
     Tanh,
@@ -84,6 +85,11 @@ def batch_norm(data, shape):
     return layer
 
 
+def residual(data, shape):
+    inner = Conv2D(shape, shape[-1], 3, 1, "SAME", dtype="float64")
+    return Residual([inner, Tanh(inner.output_shape, dtype="float64")])
+
+
 class Repeating(Dropout):
     """The same elements in each call."""
 
@@ -107,6 +113,7 @@ MAKERS = {
     "Dropout": lambda data, shape: Repeating(shape, 0.6, rng=data.draw(st.integers(0, 1000)), dtype="float64"),
     "Flatten": lambda data, shape: Flatten(shape, dtype="float64"),
     "GlobalAvgPooling": lambda data, shape: GlobalAvgPooling(shape, dtype="float64"),
+    "Residual": residual,
     "Rescaling": lambda data, shape: Rescaling(shape, 0.5, -1, dtype="float64"),
 }
 
