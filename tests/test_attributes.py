@@ -4,7 +4,21 @@ import numpy as np
 import pytest
 
 from fastcnn import layers
-from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu, Softmax
+from fastcnn.layers import (
+    ELU,
+    AvgPooling,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    FullyConnect,
+    LeakyRelu,
+    MaxPooling,
+    PReLU,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 SHAPE = (3, 7, 5, 2)
 
@@ -98,6 +112,12 @@ def test_stride_and_method_may_be_changed(backend, rng):
         (conv, "method", "FULL", "`method` must be one of 'VALID', 'SAME'. Received method='FULL'"),
         (pool, "ksize", 6, "`ksize` must not be larger than the image, 7 x 5. Received ksize=6"),
         (pool, "stride", 6, "`stride` must not be larger than the image, 7 x 5. Received stride=6"),
+        (pool, "padding", 3, "`padding` must be an integer from 0 to 2, smaller than `ksize`. Received padding=3"),
+        (BatchNorm((1, 2)), "epsilon", 0, "`epsilon` must be a finite number of at least 1e-12. Received epsilon=0"),
+        (BatchNorm((1, 2)), "moving_decay", 2, "`moving_decay` must be a number from 0 to 1. Received moving_decay=2"),
+        (Dropout((1, 2)), "prob", 0, "`prob` must be a number above 0, at most 1. Received prob=0"),
+        (Dropout((1, 2)), "seed", -1, "`seed` must be an integer from 0 to 9223372036854775807. Received seed=-1"),
+        (Dropout((1, 2)), "calls", 0.5, "`calls` must be an integer of at least 0. Received calls=0.5"),
         (LeakyRelu((1, 2)), "alpha", "a", "`alpha` must be a finite number. Received alpha='a'"),
     ):
         before = getattr(layer, name)
@@ -125,14 +145,21 @@ def test_every_attribute_of_the_contract_can_be_assigned(backend, rng):
     """Contract, section 2: "attributes a script may read or write"; what is read first may be written back."""
     common = ("input_shape", "output_shape", "ksize", "stride", "output_channels")
     parameters = ("weights", "bias", "w_gradient", "b_gradient", "batchsize")
+    running = ("moving_mean", "moving_var")
     x = rng.standard_normal(SHAPE)
     for layer, names in (
         (Conv2D(SHAPE, 4), (*common, *parameters, "input_channels", "method", "eta", "col_image", "x")),
-        (MaxPooling(SHAPE), (*common, "index")),
-        (AvgPooling(SHAPE), common),
+        (MaxPooling(SHAPE, padding=1), (*common, "index", "padding")),
+        (AvgPooling(SHAPE, padding=1), (*common, "padding")),
         (Relu(SHAPE), ("x", "eta", "output_shape")),
         (LeakyRelu(SHAPE), ("x", "eta", "alpha", "output_shape")),
         (FullyConnect(SHAPE), ("input_shape", "x", "output_shape", *parameters)),
+        (BatchNorm(SHAPE), ("x", "alpha", "beta", "a_gradient", "b_gradient", "epsilon", "moving_decay", *running)),
+        (Dropout(SHAPE, 1.0), ("input_shape", "output_shape", "prob", "seed", "calls", "first_image")),
+        (PReLU(SHAPE), ("x", "eta", "alpha", "a_gradient", "output_shape")),
+        (ELU(SHAPE), ("x", "eta", "alpha", "output_shape")),
+        (Sigmoid(SHAPE), ("y", "eta", "output_shape")),
+        (Tanh(SHAPE), ("y", "eta", "output_shape")),
     ):
         wanted = layer.forward(x)
         for name in names:

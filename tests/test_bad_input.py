@@ -4,7 +4,24 @@ import numpy as np
 import pytest
 
 from fastcnn import layers
-from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu, Rescaling, Softmax
+from fastcnn.layers import (
+    ELU,
+    AvgPooling,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    FullyConnect,
+    GlobalAvgPooling,
+    LeakyRelu,
+    MaxPooling,
+    PReLU,
+    Relu,
+    Rescaling,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 SHAPE = (2, 6, 5, 3)
 
@@ -49,6 +66,42 @@ SHAPE = (2, 6, 5, 3)
         ),
         (lambda: FullyConnect(SHAPE, -1), "`output_num` must be an integer of at least 1. Received output_num=-1"),
         (
+            lambda: MaxPooling(SHAPE, 2, 2, padding=2),
+            "MaxPooling: `padding` must be an integer from 0 to 1, smaller than `ksize`. Received padding=2",
+        ),
+        (
+            lambda: MaxPooling(SHAPE, 2, 2, padding=-1),
+            "`padding` must be an integer of at least 0. Received padding=-1",
+        ),
+        (
+            lambda: AvgPooling(SHAPE, 8, 2, padding=1),
+            "`ksize` must not be larger than the image, 8 x 7. Received ksize=8",
+        ),
+        (lambda: GlobalAvgPooling((2, 6, 5)), r"GlobalAvgPooling: `shape` must be \(batch, height, width, channels\)"),
+        (
+            lambda: Flatten((4,)),
+            r"Flatten: `shape` must be \(batch, ..., channels\), two axes at least. Received shape=\(4,\)",
+        ),
+        (lambda: PReLU((4,)), r"PReLU: `shape` must be \(batch, ..., channels\), two axes"),
+        (lambda: PReLU(SHAPE, "0"), "PReLU: `alpha` must be a finite number. Received alpha='0'"),
+        (lambda: ELU(SHAPE, np.nan), "ELU: `alpha` must be a finite number. Received alpha=nan"),
+        (lambda: BatchNorm((4,)), r"BatchNorm: `shape` must be \(batch, ..., channels\), two axes at least"),
+        (
+            lambda: BatchNorm(SHAPE, epsilon=-1),
+            "BatchNorm: `epsilon` must be a finite number of at least 1e-12. Received",
+        ),
+        (lambda: BatchNorm(SHAPE, moving_decay="a"), "`moving_decay` must be a number from 0 to 1. Received"),
+        (
+            lambda: BatchNorm(SHAPE).forward(np.ones(SHAPE), "eval"),
+            "`phase` must be one of 'train', 'test'. Received phase='eval'",
+        ),
+        (lambda: Dropout(SHAPE, 0), "Dropout: `prob` must be a number above 0, at most 1. Received prob=0"),
+        (lambda: Dropout(SHAPE, 1.5), "Dropout: `prob` must be a number above 0, at most 1. Received prob=1.5"),
+        (
+            lambda: Dropout(SHAPE).forward(np.ones(SHAPE), True),
+            "`phase` must be one of 'train', 'test'. Received phase=True",
+        ),
+        (
             lambda: Softmax(SHAPE),
             r"Softmax: `shape` must be \(batch, classes\), all at least 1. Received shape=\(2, 6, 5, 3\)",
         ),
@@ -74,6 +127,7 @@ def test_rng_of_the_wrong_kind():
 
 
 EVERY = [Conv2D(SHAPE, 4), MaxPooling(SHAPE), AvgPooling(SHAPE), Relu(SHAPE), LeakyRelu(SHAPE), FullyConnect(SHAPE)]
+EVERY += [kind(SHAPE) for kind in (BatchNorm, Dropout, Flatten, GlobalAvgPooling, ELU, PReLU, Sigmoid, Tanh)]
 
 
 @pytest.mark.parametrize("layer", [*EVERY, Rescaling(SHAPE)], ids=lambda layer: layer.name)

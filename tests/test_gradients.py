@@ -7,7 +7,25 @@ from hypothesis import strategies as st
 
 import fastcnn
 from conftest import BACKENDS
-from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu, Rescaling, Softmax
+from fastcnn.layers import (
+    ELU,
+    AvgPooling,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    FullyConnect,
+    GlobalAvgPooling,
+    LeakyRelu,
+    MaxPooling,
+    PReLU,
+    Relu,
+    Rescaling,
+    Residual,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 STEP = 1e-5
 
@@ -32,11 +50,11 @@ def away_from_kinks(rng, shape):
     return (rng.permutation(count) - count // 2 + 0.5).reshape(shape) * 0.1
 
 
-def assert_gradients(layer, x, rng):
-    eta = rng.standard_normal(layer.forward(x).shape)
+def assert_gradients(layer, x, rng, **phase):
+    eta = rng.standard_normal(layer.forward(x, **phase).shape)
 
     def loss():
-        return float((layer.forward(x) * eta).sum())
+        return float((layer.forward(x, **phase) * eta).sum())
 
     analytic = layer.gradient(eta)
     np.testing.assert_allclose(analytic, numeric_gradient(loss, x), rtol=1e-6, atol=1e-7)
@@ -53,9 +71,31 @@ def conv(data, shape):
 
 def pool(layer):
     def make(data, shape):
-        return layer(*[shape, *(data.draw(st.integers(1, min(3, *shape[1:3]))) for _ in range(2))], dtype="float64")
+        ksize, stride = (data.draw(st.integers(1, min(3, *shape[1:3]))) for _ in range(2))
+        return layer(shape, ksize, stride, padding=data.draw(st.integers(0, ksize - 1)), dtype="float64")
 
     return make
+
+
+def batch_norm(data, shape):
+    """Of an epsilon that leaves the function smooth where a channel has few values, all nearly the same."""
+    layer = BatchNorm(shape, epsilon=0.1, dtype="float64")
+    numbers = np.random.default_rng(data.draw(st.integers(0, 1000))).standard_normal((4, shape[-1]))
+    layer.alpha, layer.beta, layer.moving_mean, layer.moving_var = *numbers[:3], np.abs(numbers[3])
+    return layer
+
+
+def residual(data, shape):
+    inner = Conv2D(shape, shape[-1], 3, 1, "SAME", dtype="float64")
+    return Residual([inner, Tanh(inner.output_shape, dtype="float64")])
+
+
+class Repeating(Dropout):
+    """The same elements in each call."""
+
+    def forward(self, x, phase="train"):
+        self.calls = 0
+        return super().forward(x, phase)
 
 
 MAKERS = {
@@ -65,6 +105,15 @@ MAKERS = {
     "FullyConnect": lambda data, shape: FullyConnect(shape, data.draw(st.integers(1, 4)), dtype="float64"),
     "Relu": lambda data, shape: Relu(shape, dtype="float64"),
     "Leaky_Relu": lambda data, shape: LeakyRelu(shape, 0.3, dtype="float64"),
+    "ELU": lambda data, shape: ELU(shape, 0.7, dtype="float64"),
+    "PReLU": lambda data, shape: PReLU(shape, -0.3, dtype="float64"),
+    "Sigmoid": lambda data, shape: Sigmoid(shape, dtype="float64"),
+    "Tanh": lambda data, shape: Tanh(shape, dtype="float64"),
+    "BatchNorm": batch_norm,
+    "Dropout": lambda data, shape: Repeating(shape, 0.6, rng=data.draw(st.integers(0, 1000)), dtype="float64"),
+    "Flatten": lambda data, shape: Flatten(shape, dtype="float64"),
+    "GlobalAvgPooling": lambda data, shape: GlobalAvgPooling(shape, dtype="float64"),
+    "Residual": residual,
     "Rescaling": lambda data, shape: Rescaling(shape, 0.5, -1, dtype="float64"),
 }
 
@@ -79,6 +128,15 @@ def test_gradients_are_those_of_finite_differences(name, backend_name, data):
     with fastcnn.use_backend(backend_name):
         np.random.seed(0)
         assert_gradients(MAKERS[name](data, shape), away_from_kinks(rng, shape), rng)
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "Dropout"])
+@settings(max_examples=12)
+@given(data=st.data())
+def test_gradients_in_the_test_phase(name, backend, data):
+    shape = tuple(data.draw(st.integers(1, high)) for high in (2, 5, 5, 3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    assert_gradients(MAKERS[name](data, shape), away_from_kinks(rng, shape), rng, phase="test")
 
 
 def test_every_layer_is_here():

@@ -11,7 +11,24 @@ import pytest
 
 import fastcnn
 from fastcnn import layers
-from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu, Rescaling, Softmax
+from fastcnn.layers import (
+    ELU,
+    AvgPooling,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    FullyConnect,
+    GlobalAvgPooling,
+    LeakyRelu,
+    MaxPooling,
+    PReLU,
+    Relu,
+    Rescaling,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 SHAPE = (3, 7, 5, 2)
 
@@ -24,9 +41,19 @@ def every_layer(**options):
     yield LeakyRelu(SHAPE, **options)
     yield Rescaling(SHAPE, 0.5, 1.0, **options)
     yield FullyConnect(SHAPE, 6, **options)
+    yield MaxPooling(SHAPE, 3, 2, padding=1, **options)
+    yield AvgPooling(SHAPE, 3, 2, padding=2, **options)
+    yield GlobalAvgPooling(SHAPE, **options)
+    yield ELU(SHAPE, 0.7, **options)
+    yield PReLU(SHAPE, **options)
+    yield Sigmoid(SHAPE, **options)
+    yield Tanh(SHAPE, **options)
+    yield Flatten(SHAPE, **options)
+    yield BatchNorm(SHAPE, **options)
+    yield Dropout(SHAPE, 1.0, **options)  # kept whole: what it drops differs from call to call, see test_dropout.py
 
 
-LAYERS = [pytest.param(i, id=layer.name) for i, layer in enumerate(every_layer())]
+LAYERS = [pytest.param(i, id=f"{layer.name}{i}") for i, layer in enumerate(every_layer())]
 
 
 @pytest.fixture(params=LAYERS)
@@ -117,9 +144,12 @@ def test_gradients_accumulate_until_backward(layer, backend):
     x = np.random.default_rng(0).random(SHAPE)
     eta = np.ones_like(layer.forward(x))
     layer.gradient(eta)
-    once = layer.w_gradient.copy()
+    once = {name: gradient.copy() for name, gradient in layer.gradients().items()}
     layer.gradient(eta)
-    np.testing.assert_allclose(layer.w_gradient, 2 * once, rtol=1e-6)
+    for name, gradient in layer.gradients().items():
+        np.testing.assert_allclose(gradient, 2 * once[name], rtol=1e-6)
+    layer.backward(0.1)
+    assert not any(gradient.any() for gradient in layer.gradients().values())
 
 
 @pytest.mark.parametrize("batch", [1, 2, 17])
@@ -129,8 +159,9 @@ def test_any_batch_size(layer, backend, batch):
     assert out.shape == (batch, *layer.output_shape[1:])
     eta = layer.gradient(np.ones_like(out))
     assert eta.shape == x.shape
-    if batch > 1:  # an image's result does not depend on its neighbours
-        np.testing.assert_allclose(layer.forward(x[:1])[0], out[0], rtol=1e-5, atol=1e-6)
+    phase = {"phase": "test"} if isinstance(layer, BatchNorm) else {}
+    if batch > 1:  # an image's result does not depend on its neighbours, but for statistics of the batch
+        np.testing.assert_allclose(layer.forward(x[:1], **phase)[0], layer.forward(x, **phase)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64, bool, ">f4"])
@@ -154,7 +185,8 @@ def test_float64_by_keyword_and_by_switch(backend, float64):
             layer.backward(np.float32(0.1), np.float64(0.1))
             other.gradient(np.ones(layer.output_shape))
             other.backward(np.float64(0.1), np.float64(0.1))
-            assert layer.weights.dtype == np.float64 and other.weights.dtype == np.float32
+            assert all(array.dtype == np.float64 for array in layer.tensors().values())
+            assert all(array.dtype == np.float32 for array in other.tensors().values())
 
 
 def test_arguments_are_not_modified_and_results_not_overwritten(layer, backend):
@@ -239,6 +271,49 @@ def test_nan_in_a_pooling_window(backend):
     assert np.isnan(out[0, 0, 0, 0]) and out[0, 1, 1, 0] == 15
     back = pool.gradient(np.ones(out.shape))
     assert back[0, 0, 1, 0] == 1 and back[0, 1, 0, 0] == 0  # the first NaN in row-major order
+
+
+@pytest.mark.parametrize(("ksize", "stride", "padding"), [(2, 2, 1), (3, 1, 1), (3, 2, 2), (5, 3, 4)])
+@pytest.mark.parametrize("kind", [MaxPooling, AvgPooling])
+def test_padding_of_a_pooling(kind, ksize, stride, padding, backend, rng):
+    """The same as of an image with zeros around it, of which the gradient's border is cut away."""
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    around = (0, 0), (padding, padding), (padding, padding), (0, 0)
+    wide = np.pad(x, around)
+    pool, plain = kind(SHAPE, ksize, stride, padding=padding), kind(wide.shape, ksize, stride)
+    assert pool.output_shape == plain.output_shape
+    out = pool.forward(x)
+    np.testing.assert_array_equal(out, plain.forward(wide))
+    inside = slice(None), slice(padding, -padding), slice(padding, -padding)
+    eta = rng.standard_normal(out.shape).astype(np.float32)
+    np.testing.assert_array_equal(pool.gradient(eta), plain.gradient(eta)[inside])
+    if kind is MaxPooling:
+        np.testing.assert_array_equal(pool.index, plain.index[inside])
+        np.testing.assert_array_equal(pool.forward_rectified(x), plain.forward(np.maximum(wide, 0)))
+        wanted = Relu(wide.shape)
+        wanted.forward(wide)
+        np.testing.assert_array_equal(pool.gradient(eta), wanted.gradient(plain.gradient(eta))[inside])
+    assert pool.config()["padding"] == padding
+    assert kind(**pool.config()).output_shape == pool.output_shape
+
+
+def test_a_maximum_with_zeros_around_it(backend):
+    """Zeros are values: they win over negative numbers, whose gradient is then 0."""
+    pool = MaxPooling((1, 2, 2, 1), 2, 2, padding=1)
+    np.testing.assert_array_equal(
+        pool.forward(np.array([-1, 2, 3, -4]).reshape(1, 2, 2, 1))[0, :, :, 0], [[0, 2], [3, 0]]
+    )
+    np.testing.assert_array_equal(pool.gradient(np.ones((1, 2, 2, 1)))[0, :, :, 0], [[0, 1], [1, 0]])
+
+
+def test_flatten_and_global_means(backend, rng):
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    flatten, pool = Flatten(SHAPE), GlobalAvgPooling(SHAPE)
+    assert flatten.output_shape == (3, 70) and pool.output_shape == (3, 2) and pool.output_channels == 2
+    np.testing.assert_array_equal(flatten.forward(x), x.reshape(3, 70))
+    np.testing.assert_array_equal(flatten.gradient(x.reshape(3, 70)), x)
+    np.testing.assert_allclose(pool.forward(x), x.mean(axis=(1, 2)), atol=1e-6)
+    np.testing.assert_array_equal(pool.gradient([[35, 70]] * 3), np.ones(SHAPE) * [1, 2])
 
 
 def test_windows_larger_than_a_byte_can_count(backend):

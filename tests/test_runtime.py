@@ -283,7 +283,8 @@ import numpy as np
 from numba.core import event
 from fastcnn import Sequential, zoo
 from fastcnn.backends.numba.compilation import Compilations, warm_up
-from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, Softmax
+from fastcnn.layers import ELU, AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, LeakyRelu
+from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh
 
 warm_up("float32")
 compilations = Compilations()
@@ -292,7 +293,9 @@ with event.install_listener("numba:compile", compilations):
         shape, y = (batch, 16, 16, 3), np.zeros(batch, int)
         odd = [Conv2D(shape, 5, 4, 2), LeakyRelu((batch, 7, 7, 5)), AvgPooling((batch, 7, 7, 5), 3, 2)]
         odd += [FullyConnect((batch, 3, 3, 5), 10), Softmax((batch, 10))]
-        for model in (zoo.lenet(shape), zoo.vgg_small(shape), Sequential(odd)):
+        newer = [kind(shape) for kind in (BatchNorm, ELU, Tanh, Dropout, Sigmoid, PReLU)]
+        newer += [MaxPooling(shape, 3, 2, padding=1), GlobalAvgPooling((batch, 9, 9, 3)), Softmax((batch, 3))]
+        for model in (zoo.lenet(shape), zoo.vgg_small(shape), Sequential(odd), Sequential(newer)):
             model.fit(np.ones(shape), y, verbose=False)
             model.gradient(np.ones_like(model.logits(np.ones(shape))))
             model.predict(np.ones(shape))

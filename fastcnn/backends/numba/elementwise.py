@@ -1,8 +1,17 @@
 """Sums of two arrays, and activations made of exponentials. Requires numba.
 
 Twin and definition: :mod:`fastcnn.backends.numpy.elementwise`. Two kernels, as each takes another second to compile:
-one for everything without an exponential, one for everything with; a number says which operation. In float32 on one
-core of an EPYC (AVX-512), 1e6 elements in the caches: see the table in `docs/performance.md`.
+one for everything without an exponential, one for everything with; a number says which operation.
+
+262,144 float32 numbers on one core of an EPYC with AVX-512, in microseconds; with `math.exp` a sigmoid took 770:
+
+=================  =======  =====  =======
+kernel             here     NumPy  PyTorch
+=================  =======  =====  =======
+sigmoid_forward    93       1,179  106
+tanh_forward       103      95     653
+elu_forward        83       1,172  351
+=================  =======  =====  =======
 """
 
 from __future__ import annotations

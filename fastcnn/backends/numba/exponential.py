@@ -11,8 +11,9 @@ chapter 6: with n the integer next to ``x / log(2)`` and r the rest, ``exp(x) = 
 - n, added to a number whose last digit counts ones, lies in the lowest bits; shifted, they are an exponent: ``2**n``
   without a conversion, which AVX2 does not have for float64.
 
-Measured against 60 digits, errors are at most 1 unit in the last place for `exponential`, 2 for `exponential_minus_one`
-(`tests/test_exponential.py`), results below the normal numbers included.
+In float32, over all arguments, `exponential` is off by 0.98 units in the last place at most, `exponential_minus_one` by
+0.88; in float64, over samples, by 0.96 and 1.03. That includes results below the normal numbers
+(`tests/test_exponential.py`).
 """
 
 from __future__ import annotations
