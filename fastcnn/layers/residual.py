@@ -43,6 +43,8 @@ class Residual(Layer):
         if not isinstance(self.body[0], Layer) or not hasattr(self.body[-1], "output_shape"):
             raise TypeError(must_be(self.name, "body", "a list of layers that say their shapes", body))
         self.dtype = self.body[0].dtype
+        if any(getattr(layer, "dtype", self.dtype) != self.dtype for layer in self.shortcut):
+            raise ValueError(must_be(self.name, "shortcut", f"of the dtype {self.dtype}, as `body` is", shortcut))
         self._batch: int | None = None
         ends = tuple(self.shortcut[-1].output_shape if self.shortcut else self.input_shape)
         starts = tuple(self.shortcut[0].input_shape if self.shortcut else self.input_shape)
