@@ -299,7 +299,8 @@ def test_more_threads_than_cores():
 def test_training_that_diverges_says_so(backend, tmp_path):
     done = run_fastcnn("train", "--lr", "1e9", "--backend", backend, "--quiet", cwd=tmp_path)
     assert_fails(done, 1, "fit: the loss is ")
-    assert os.listdir(tmp_path) == []
+    assert "`python -m fastcnn.diagnosis lenet-digits-failure.npz` computes it again" in done.stderr
+    assert os.listdir(tmp_path) == ["lenet-digits-failure.npz"]
 
 
 def assert_fails(done, status, message):
@@ -326,7 +327,7 @@ def assert_fails(done, status, message):
         ("info --threads 100000", "argument --threads: expected an integer from 1 to 1024, received '100000'"),
         ("train --backend cuda", "argument --backend: invalid choice: 'cuda'"),
         ("train --dtype half", "argument --dtype: invalid choice: 'half'"),
-        ("train --model resnet", "argument --model: expected one of lenet, vgg_small, received 'resnet'"),
+        ("train --model resnet", "argument --model: expected one of lenet, vgg_small, resnet_small, received 'resnet'"),
         ("train --data imagenet", "argument --data: unknown data set: expected one of digits, mnist"),
         ("train --speed 3", "fastcnn train: error: unrecognized arguments: --speed 3 (see fastcnn train --help)"),
         ("info extra", "fastcnn info: error: unrecognized arguments: extra (see fastcnn info --help)"),
