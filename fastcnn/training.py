@@ -127,6 +127,7 @@ class Run:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
             loss, hits = self.model.accumulate(x, y, **self.loss_options)
             if not math.isfinite(loss):
+                self.optimizer.clear_gradients()
                 raise diagnosis.failure(self, x, y, before)
             self.optimizer.step(len(x), self.done)
         self.loss, self.hits, self.batch = self.loss + loss, self.hits + hits, self.batch + 1
@@ -255,6 +256,7 @@ def fit(
         run.settings = checkpoint.settings(run)
     if resume is not None:
         checkpoint.resume(run, resume, any_seed=seed is None)
+    run.optimizer.clear_gradients()
     run.train()
     return run.history
 
