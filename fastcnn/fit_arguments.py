@@ -72,8 +72,10 @@ def take_validation(model: Sequential, data: Any, augmentation: Any) -> tuple[np
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", data))
     x, y = data
-    if augmentation is not None and augmentation.crop is not None and np.ndim(x) == 4:
-        x = center_crop(np.asarray(x), augmentation.crop)
+    if augmentation is not None and augmentation.crop is not None:
+        x = real_array("fit, validation_data", "x", x)
+        if x.ndim == 4 and x.shape[1] >= augmentation.crop[0] and x.shape[2] >= augmentation.crop[1]:
+            x = center_crop(x, augmentation.crop)
     return model.take_data("fit, validation_data", x, y)
 
 
