@@ -113,7 +113,7 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
                 more_arrays={f"training.{name}": array for name, array in arrays.items()},
                 finite=False,
             )
-        except OSError:
+        except (OSError, ImportError):  # no room, or a format whose library is missing
             continue
         except TypeError as error:  # a script's own layer that cannot be saved
             return f"; no file reproduces it: {error}"

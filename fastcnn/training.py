@@ -80,7 +80,12 @@ class Run:
     @property
     def done(self) -> float:
         """The share of the training that is done."""
-        return (self.epoch - 1 + self.batch * self.batch_size / len(self.x)) / self.epochs
+        return self.share(self.epoch, self.batch)
+
+    def share(self, epoch: int, batch: int) -> float:
+        """The share of the training that is done after so many batches of an epoch."""
+        count = len(self.x)
+        return (epoch - 1 + min(batch * self.batch_size, count) / count) / self.epochs
 
     def call(self, hook: str) -> None:
         for callback in self.callbacks:

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import files, runtime, zoo
+    from fastcnn import containers, runtime, zoo
     from fastcnn.backend import get_backend
     from fastcnn.runtime import get_dtype, get_num_threads
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     runtime.set_dtype(options["dtype"])
     data = load_data(options["data"])
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
-    files.check_writable(out)
+    containers.check_destination(out)
     model = make_model(options, data)
     if not arguments.quiet:
         print(
