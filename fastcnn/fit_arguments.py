@@ -14,6 +14,7 @@ from fastcnn.shapes import (
     check_finite,
     check_int,
     check_labels,
+    check_number,
     check_path,
     must_be,
     real_array,
@@ -103,7 +104,8 @@ def class_weights(value: Any, y: np.ndarray, classes: int, dtype: np.dtype) -> n
     if isinstance(value, dict):
         weights = np.ones(classes)
         for number, weight in value.items():
-            weights[check_int("fit", "class_weight", number, 0, classes - 1)] = weight
+            place = check_int("fit", "class_weight", number, 0, classes - 1)
+            weights[place] = check_number("fit", f"class_weight[{place}]", weight, 0)
         value = weights
     weights = check_array("fit", "class_weight", value, (classes,), dtype, any_batch=False)
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
