@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return 0
     except KeyboardInterrupt as error:
-        print(f"{arguments.prog}: {error or 'interrupted'}", file=sys.stderr)
+        print(f"{arguments.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
     except Exception as error:
         if arguments.debug:
