@@ -130,6 +130,25 @@ def test_what_does_not_happen_again_is_said(data, tmp_path):
     assert replay(tmp_path / "f.npz", {"Sour": Sour}) is None
 
 
+class Counting(Relu):
+    """A layer with random numbers of its own, as it were: the fourth makes it fail."""
+
+    random_names = ("drawn",)
+    drawn = 0
+
+    def forward(self, x):
+        self.drawn += 1
+        out = super().forward(x)
+        return np.full_like(out, np.nan) if self.drawn == 4 else out
+
+
+def test_random_numbers_of_layers_are_those_of_the_step(data, tmp_path):
+    model = Sequential([Counting((1, 28, 28, 1)), *small().layers])
+    message = fail(model, data, tmp_path / "f.npz")
+    assert "in batch 4 of epoch 1" in message and "the output of `layers[0]`, a Counting: output[0, 0, 0, 0]" in message
+    assert replay(tmp_path / "f.npz", {"Counting": Counting}) == found_in(message)
+
+
 @pytest.mark.parametrize("options", [{"label_smoothing": 0.5}, {"class_weight": {2: 3e38}}], ids=str)
 def test_a_loss_that_overflows(options, tmp_path):
     """All outputs are finite; the options of the loss are in the file."""
