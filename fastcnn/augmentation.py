@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn.backend import active
-from fastcnn.shapes import check_flag, check_int, must_be, received, shape_text
+from fastcnn.shapes import check_flag, check_int, must_be, shape_text
 
 DTYPES = ("uint8", "float32", "float64")  # that the kernel is compiled for
 
@@ -83,7 +83,7 @@ def center_crop(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     if images.ndim != 4 or images.shape[1] < height or images.shape[2] < width:
         raise ValueError(
             f"center_crop: `images` must have the shape {shape_text('N', f'{height} or more', f'{width} or more', 'C')}"
-            f". Received the shape {images.shape}, {received('size', size)}"
+            f". Received the shape {images.shape}"
         )
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
     return images[:, top : top + height, left : left + width]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastcnn import checkpoint, storage
+from fastcnn import checkpoint, containers, storage
 from fastcnn.files import check_writable, remove_leftovers, write_whole
 from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
@@ -65,17 +68,36 @@ class Best:
         self.sign = 1 if check_choice(owner, "mode", mode, ("min", "max")) == "max" else -1
         self.value = -math.inf
 
+    def begin(self, run: Run) -> None:
+        """Before a training: ValueError where its history will not have that quantity; nothing is best yet."""
+        known = ["loss", "accuracy"]
+        if run.validation_data is not None:
+            known += ["val_loss", "val_accuracy", *(f"val_{name}" for name in run.metrics)]
+        if all(type(callback).__module__ == __name__ for callback in run.callbacks):  # others may add quantities
+            self.check(known)
+        if is_new(run):
+            self.value = -math.inf
+
+    def check(self, known: Iterable[str]) -> None:
+        """Raise where the monitored quantity is not among the `known` ones."""
+        known = [key for key in known if key not in ("seconds", "images_per_second")]
+        if self.monitor not in known:
+            hint = "" if "val_loss" in known else " (those that begin with val_ need validation_data)"
+            raise ValueError(must_be(self.owner, "monitor", f"one of {', '.join(known)}{hint}", self.monitor))
+
     def improves(self, run: Run, by: float = 0.0) -> bool:
         """Whether the last epoch is better than all before, by more than `by`; if so, it is the best from now on."""
-        if self.monitor not in run.history:
-            known = ", ".join(key for key in run.history if key not in ("seconds", "images_per_second"))
-            hint = "" if "val_loss" in run.history else " (those that begin with val_ need validation_data)"
-            raise ValueError(must_be(self.owner, "monitor", f"one of {known}{hint}", self.monitor))
+        self.check(run.history)
         value = self.sign * run.history[self.monitor][-1]
         better = value > self.value + by
         if better:
             self.value = value
         return better
+
+
+def is_new(run: Run) -> bool:
+    """Whether a training begins, and does not go on from a checkpoint: what a callback remembers is of another one."""
+    return run.epoch == 1 and run.batch == 0
 
 
 class Checkpoint(Callback):
@@ -118,11 +140,15 @@ class Checkpoint(Callback):
         self.best_path = None if best is None else check_path("Checkpoint", "best", best)
         self.best = Best("Checkpoint", monitor, mode)
         for target in filter(None, (self.path, self.best_path)):
-            check_writable(target)
+            containers.check_destination(target)
+        if None not in (self.path, self.best_path) and os.path.realpath(path) == os.path.realpath(best):
+            raise ValueError(must_be("Checkpoint", "best", "another file than `path`", best))
 
     def on_fit_begin(self, run: Run) -> None:
         for path in filter(None, (self.path, self.best_path)):
             remove_leftovers(path)
+        if self.best_path is not None:
+            self.best.begin(run)
         self.write(run)
 
     def on_batch_end(self, run: Run) -> None:
@@ -176,6 +202,11 @@ class EarlyStopping(Callback):
         best = f"monitor={self.best.monitor!r}, mode={'max' if self.best.sign > 0 else 'min'!r}"
         return f"EarlyStopping({best}, patience={self.patience}, min_delta={self.min_delta})"
 
+    def on_fit_begin(self, run: Run) -> None:
+        self.best.begin(run)
+        if is_new(run):
+            self.wait, self.arrays = 0, {}
+
     def on_epoch_end(self, run: Run) -> None:
         if self.best.improves(run, self.min_delta):
             self.wait = 0
@@ -216,8 +247,9 @@ class CSVLogger(Callback):
     def on_epoch_end(self, run: Run) -> None:
         columns = ["epoch", *run.history]
         rows = [[i, *values] for i, values in enumerate(zip(*run.history.values(), strict=True), start=1)]
-        text = "\n".join(",".join(map(str, row)) for row in [columns, *rows]) + "\n"
-        write_whole(self.path, lambda file: file.write(text.encode()))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        write_whole(self.path, lambda file: file.write(text.getvalue().encode()))
 
 
 class TensorBoard(Callback):
@@ -239,7 +271,9 @@ class TensorBoard(Callback):
         for name, values in run.history.items():
             group = "validation" if name.startswith("val_") else "training"
             self.writer.add_scalar(f"{group}/{name.removeprefix('val_')}", values[-1], run.epoch - 1)
-        self.writer.add_scalar("training/learning_rate", run.optimizer.rate(min(run.done, 1.0)), run.epoch - 1)
+        batches = math.ceil(len(run.x) / run.batch_size)
+        rate = run.optimizer.rate(run.share(run.epoch - 1, batches - 1))  # that of the last step: no schedule knows 1
+        self.writer.add_scalar("training/learning_rate", rate, run.epoch - 1)
         self.writer.flush()
 
     def on_fit_end(self, run: Run) -> None:

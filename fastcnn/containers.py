@@ -34,9 +34,16 @@ def safetensors() -> Any:
     return safetensors
 
 
+def check_destination(path: str | os.PathLike) -> None:
+    """Raise at once where `write` would later: OSError, and ImportError where the library is missing."""
+    check_writable(path)
+    if is_safetensors(path):
+        safetensors()
+
+
 def write(path: str | os.PathLike, header: str, arrays: dict[str, np.ndarray]) -> None:
     """Write `header`, JSON, and `arrays` to `path`, whose ending names the format; whole, or nothing."""
-    check_writable(path)
+    check_destination(path)
     if is_safetensors(path):
         content = safetensors().numpy.save(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {HEADER: header}

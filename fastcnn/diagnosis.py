@@ -113,7 +113,7 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
                 more_arrays={f"training.{name}": array for name, array in arrays.items()},
                 finite=False,
             )
-        except OSError:
+        except (OSError, ImportError):  # no room, or a format whose library is missing
             continue
         except TypeError as error:  # a script's own layer that cannot be saved
             return f"; no file reproduces it: {error}"
@@ -133,7 +133,10 @@ def replay(path: Any, custom_layers: dict[str, type] | None = None) -> str | Non
     if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Softmax):
         raise FileFormatError(f"{file.where}: the batch that failed is missing")
     x, y = arrays.pop("x"), arrays.pop("y")
-    return explain(model, x, y, {key: value[()] for key, value in arrays.items()})
+    try:
+        return explain(model, x, y, {key: value[()] for key, value in arrays.items()})
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{file.where}: the batch that failed is damaged: {error}") from error
 
 
 def main(arguments: list[str]) -> int:
@@ -143,7 +146,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         found = replay(arguments[0])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         print(f"fastcnn.diagnosis: error: {error}", file=sys.stderr)
         return 1
     print(f"the first to go bad is {found}" if found else "all arrays are finite")

@@ -14,6 +14,7 @@ from fastcnn.shapes import (
     check_finite,
     check_int,
     check_labels,
+    check_number,
     check_path,
     must_be,
     real_array,
@@ -72,8 +73,10 @@ def take_validation(model: Sequential, data: Any, augmentation: Any) -> tuple[np
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", data))
     x, y = data
-    if augmentation is not None and augmentation.crop is not None and np.ndim(x) == 4:
-        x = center_crop(np.asarray(x), augmentation.crop)
+    if augmentation is not None and augmentation.crop is not None:
+        x = real_array("fit, validation_data", "x", x)
+        if x.ndim == 4 and x.shape[1] >= augmentation.crop[0] and x.shape[2] >= augmentation.crop[1]:
+            x = center_crop(x, augmentation.crop)
     return model.take_data("fit, validation_data", x, y)
 
 
@@ -101,7 +104,8 @@ def class_weights(value: Any, y: np.ndarray, classes: int, dtype: np.dtype) -> n
     if isinstance(value, dict):
         weights = np.ones(classes)
         for number, weight in value.items():
-            weights[check_int("fit", "class_weight", number, 0, classes - 1)] = weight
+            place = check_int("fit", "class_weight", number, 0, classes - 1)
+            weights[place] = check_number("fit", f"class_weight[{place}]", weight, 0)
         value = weights
     weights = check_array("fit", "class_weight", value, (classes,), dtype, any_batch=False)
     if not (np.isfinite(weights).all() and (weights >= 0).all()):

@@ -18,7 +18,7 @@ from fastcnn.shapes import check_choice, check_int, check_labels, must_be
 def confusion_matrix(labels: Any, predicted: Any, classes: int) -> np.ndarray:
     """(classes, classes) counts: row i, column j says how many images of class i were taken for class j."""
     classes = check_int("confusion_matrix", "classes", classes)
-    count = len(labels)
+    count = len(labels) if np.ndim(labels) else 1
     labels = check_labels("confusion_matrix", "labels", labels, count, classes)
     predicted = check_labels("confusion_matrix", "predicted", predicted, count, classes)
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
@@ -66,15 +66,16 @@ class Report:
         }
 
     def __str__(self) -> str:
-        names = [str(name) for name in self.class_names] or [str(i) for i in range(len(self.matrix))]
+        given = dict(enumerate(self.class_names))
+        names = [str(given.get(i, i)) for i in range(len(self.matrix))]
         width, cell = max(5, *map(len, names)), max(4, len(str(self.matrix.max(initial=0))) + 1)
         numbers = "".join(f"{i:>{cell}}" for i in range(len(names)))
-        lines = [f"{'class':<{width}}  {'':>4}{numbers}  precision  recall     f1"]
+        lines = [f"{'class':<{width}}  {'':>4}{numbers}  precision   recall       f1"]
         columns = zip(names, self.matrix, self.precision, self.recall, self.f1, strict=True)
         for i, (name, row, precision, recall, f1) in enumerate(columns):
             counts = "".join(f"{count:>{cell}}" for count in row)
-            lines.append(f"{name:<{width}}  {i:>4}{counts}  {precision:>9.2%}  {recall:>6.2%} {f1:>6.2%}")
-        means = f"{self.precision.mean():>9.2%}  {self.recall.mean():>6.2%} {self.f1.mean():>6.2%}"
+            lines.append(f"{name:<{width}}  {i:>4}{counts}  {precision:>9.2%}  {recall:>7.2%}  {f1:>7.2%}")
+        means = f"{self.precision.mean():>9.2%}  {self.recall.mean():>7.2%}  {self.f1.mean():>7.2%}"
         lines.append(f"{'mean':<{width}}  {'':>4}{'':>{cell * len(names)}}  {means}")
         return "\n".join(lines)
 
@@ -91,6 +92,7 @@ def top_k_accuracy(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
         own = probabilities[np.arange(len(labels)), labels]
         return float(((probabilities > own[:, np.newaxis]).sum(axis=1) < k).mean())
 
+    metric.__name__ = f"top_{k}_accuracy"
     return metric
 
 
@@ -106,17 +108,24 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 def check_metrics(owner: str, metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
     """Names, functions, or a dict of functions, as a dict of functions."""
     if isinstance(metrics, dict):
-        found = dict(metrics)
+        named = list(metrics.items())
     elif isinstance(metrics, str) or not isinstance(metrics, Sequence):
         raise TypeError(must_be(owner, "metrics", "a list of names and functions, or a dict of functions", metrics))
     else:
-        found = {}
+        named = []
         for i, metric in enumerate(metrics):
             if callable(metric):
-                found[getattr(metric, "__name__", f"metric_{i}")] = metric
+                name = getattr(metric, "__name__", "")
+                named.append((name if name.isidentifier() else f"metric_{i}", metric))  # no name is <lambda>
             else:
                 name = check_choice(owner, f"metrics[{i}]", metric, METRICS, ", or a function (labels, probabilities)")
-                found[name] = METRICS[name]
+                named.append((name, METRICS[name]))
+    found: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
+    for name, metric in named:
+        if name in (*found, "loss", "accuracy"):
+            wanted = "metrics of different names, none of them loss or accuracy (a dict gives names)"
+            raise ValueError(must_be(owner, "metrics", wanted, metrics))
+        found[name] = metric
     for name, metric in found.items():
         if not callable(metric):
             raise TypeError(must_be(owner, f"metrics[{name!r}]", "a function (labels, probabilities)", metric))

@@ -192,7 +192,8 @@ class Sequential:
         batch_size = check_int("report", "batch_size", batch_size)
         predicted = np.concatenate([self.logits(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
         matrix = metrics.confusion_matrix(y, predicted.argmax(axis=1), self.loss_layer.input_shape[1])
-        return metrics.Report(matrix, self.metadata.get("class_names") or ())
+        names = self.metadata.get("class_names")
+        return metrics.Report(matrix, names if isinstance(names, list | tuple) else ())
 
     def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax."""

@@ -35,7 +35,13 @@ def capture(layers: list[Any]) -> dict[str, Any]:
 
 
 def restore(layers: list[Any], state: dict[str, Any]) -> None:
-    """Continue where `capture` stood."""
-    name, key, *rest = state["numpy"]
-    np.random.set_state((name, np.array(key, np.uint32), *rest))
-    set_layer_numbers(layers, state["layers"])
+    """Continue where `capture` stood; where `state` is damaged, an error of any class, and nothing is changed."""
+    before, numbers = np.random.get_state(), layer_numbers(layers)
+    try:
+        name, key, *rest = state["numpy"]
+        set_layer_numbers(layers, state["layers"])
+        np.random.set_state((name, np.array(key, np.uint32), *rest))
+    except BaseException:
+        np.random.set_state(before)
+        set_layer_numbers(layers, numbers)
+        raise

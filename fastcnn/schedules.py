@@ -7,6 +7,7 @@ also a line of text, its `repr`, by which a checkpoint knows it again. Any other
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 from fastcnn.shapes import check_number, must_be
@@ -27,9 +28,11 @@ class Schedule:
 
 def describe(learning_rate: float | Callable[[float], float]) -> float | str:
     """A rate as JSON can hold it, the same in every process: a function by its name, and not by its address."""
-    if callable(learning_rate) and hasattr(learning_rate, "__qualname__"):
+    if not callable(learning_rate):
+        return learning_rate
+    if hasattr(learning_rate, "__qualname__"):
         return f"{learning_rate.__module__}.{learning_rate.__qualname__}"
-    return repr(learning_rate) if callable(learning_rate) else learning_rate
+    return re.sub(" at 0x[0-9a-fA-F]+", "", repr(learning_rate))
 
 
 def check_share(owner: str, name: str, value: float) -> float:
@@ -88,7 +91,7 @@ def warm_up(schedule: float | Callable[[float], float], share: float = 0.05, sta
         schedule = constant(schedule)
     share, start = check_share("warm_up", "share", share), check_number("warm_up", "start", start, 0)
     return Schedule(
-        f"warm_up({schedule!r}, share={share!r}, start={start!r})",
+        f"warm_up({describe(schedule)}, share={share!r}, start={start!r})",
         lambda done: schedule(done) * min(1.0, start + (1 - start) * done / share),
     )
 

@@ -164,7 +164,7 @@ def load_optimizer(file: ModelFile, optimizer: Any) -> None:
         raise FileFormatError(f"{file.where}: it holds the state of {saved.get('class')}, and not of {optimizer.name}")
     kept: dict[str, dict[str, np.ndarray]] = {}
     for name, array in file.part("optimizer.").items():
-        key, slot = name.rsplit(".", 1)
+        key, _, slot = name.rpartition(".")
         kept.setdefault(key, {})[slot] = array
     try:
         optimizer.load_state_dict({"steps": saved.get("steps"), "kept": kept})

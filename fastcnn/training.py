@@ -80,7 +80,12 @@ class Run:
     @property
     def done(self) -> float:
         """The share of the training that is done."""
-        return (self.epoch - 1 + self.batch * self.batch_size / len(self.x)) / self.epochs
+        return self.share(self.epoch, self.batch)
+
+    def share(self, epoch: int, batch: int) -> float:
+        """The share of the training that is done after so many batches of an epoch."""
+        count = len(self.x)
+        return (epoch - 1 + min(batch * self.batch_size, count) / count) / self.epochs
 
     def call(self, hook: str) -> None:
         for callback in self.callbacks:
@@ -127,6 +132,7 @@ class Run:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
             loss, hits = self.model.accumulate(x, y, **self.loss_options)
             if not math.isfinite(loss):
+                self.optimizer.clear_gradients()
                 raise diagnosis.failure(self, x, y, before)
             self.optimizer.step(len(x), self.done)
         self.loss, self.hits, self.batch = self.loss + loss, self.hits + hits, self.batch + 1
@@ -255,6 +261,7 @@ def fit(
         run.settings = checkpoint.settings(run)
     if resume is not None:
         checkpoint.resume(run, resume, any_seed=seed is None)
+    run.optimizer.clear_gradients()
     run.train()
     return run.history
 

@@ -63,7 +63,7 @@ class _Stack:
 def lenet(
     shape: Sequence[int], classes: int = 10, *, scale: float = 1 / 255, rng: Any = None, dtype: Any = None
 ) -> Sequential:
-    """Conv 5x5x12, relu, pool, conv 3x3x24, relu, pool, fc: for 28 x 28 images, 6 x 6 or larger.
+    """Conv 5x5x12, relu, pool, conv 3x3x24, relu, pool, fc: for 28 x 28 images, 12 x 12 or larger.
 
     After LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
 

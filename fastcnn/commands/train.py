@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import files, runtime, zoo
+    from fastcnn import containers, runtime, zoo
     from fastcnn.backend import get_backend
     from fastcnn.runtime import get_dtype, get_num_threads
 
@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     runtime.set_dtype(options["dtype"])
     data = load_data(options["data"])
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
-    files.check_writable(out)
+    check_files(arguments, out)
+    containers.check_destination(out)
     model = make_model(options, data)
     if not arguments.quiet:
         print(
@@ -85,6 +86,18 @@ def run(arguments: argparse.Namespace) -> None:
             f"saved to {out}{how_to_go_on(arguments)}"
         )
     report(arguments, options, history, seconds, out, data)
+
+
+def check_files(arguments: argparse.Namespace, out: Path) -> None:
+    """UsageError where two options name one file: the later one would write over what the other keeps."""
+    kept = "--resume" if arguments.checkpoint is None else "--checkpoint"
+    named = {"--out": out, kept: arguments.checkpoint or arguments.resume}
+    named |= {"--best": arguments.best, "--csv": arguments.csv, "--plot": arguments.plot}
+    seen: dict[str, str] = {}
+    for option, path in named.items():
+        first = seen.setdefault(os.path.realpath(path), option) if path is not None else option
+        if first != option:
+            raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
 
 
 def saved_options(path: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,11 +14,10 @@ from fastcnn.backends import numpy as reference
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import walk
 from fastcnn.schedules import describe
-from fastcnn.shapes import check_array, check_int, check_number, must_be, received
+from fastcnn.shapes import check_array, check_finite, check_int, check_number, must_be, received
 
-CHUNK = (
-    8192  # numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently
-)
+# Numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently.
+CHUNK = 8192
 
 
 def has_own_backward(layer: Any) -> bool:
@@ -62,7 +61,8 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        self.layers = list(getattr(layers, "layers", layers) if layers is not None else ())
+        given = getattr(layers, "layers", layers)
+        self.layers = list(given) if isinstance(given, Iterable) else []
         self.learning_rate = self.default_rate if learning_rate is None else learning_rate
         if not callable(self.learning_rate):
             self.learning_rate = self.check("learning_rate", self.learning_rate)
@@ -74,6 +74,8 @@ class Optimizer:
         self.trained = list(self.find_trained())
         if not self.trained:
             raise ValueError(must_be(self.name, "layers", "a model or layers of which one has parameters", layers))
+        if len({id(layer) for _, layer in self.trained}) < len(self.trained):
+            raise ValueError(f"{self.name}: `layers` must hold each layer once. {received('layers', layers)}")
 
     @property
     def name(self) -> str:
@@ -133,6 +135,12 @@ class Optimizer:
                     self.update(active() if ready else reference, parameter, gradients[name], kept, rate, scale)
             clear_gradients(layer, gradients)
 
+    def clear_gradients(self) -> None:
+        """Start the sums of all gradients anew: those of a batch that failed would spoil the next step."""
+        for _, layer in self.trained:
+            if hasattr(layer, "gradients"):
+                clear_gradients(layer, layer.gradients())
+
     def rate(self, done: float = 0.0) -> float:
         """The learning rate of a step."""
         rate = self.learning_rate(done) if callable(self.learning_rate) else self.learning_rate
@@ -175,22 +183,31 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned for the same layers; nothing is changed where it does not fit."""
-        if not isinstance(state, dict) or set(state) != {"steps", "kept"}:
+        if not isinstance(state, dict) or set(state) != {"steps", "kept"} or not isinstance(state["kept"], dict):
             raise ValueError(must_be(self.name, "state", "what state_dict() returned", state))
-        parameters = {
-            f"{place}.{name}": array for place, layer in self.trained for name, array in layer.parameters().items()
-        }
+        steps = check_int(self.name, "steps", state["steps"], 0)
+        wanted = dict(self.with_slots()) if steps else {}
+        for key in sorted({*wanted, *state["kept"]}):
+            slots = sorted(state["kept"].get(key) or ())
+            if key not in wanted or slots != sorted(self.slots):
+                rule = (
+                    f"the slots {', '.join(self.slots)} of the parameters {', '.join(wanted)}" if wanted else "nothing"
+                )
+                raise ValueError(f"{self.name}: `state` must hold {rule}. {received(key, slots)}")
         kept: dict[str, dict[str, np.ndarray]] = {}
-        for key, slots in state["kept"].items():
-            if key not in parameters or set(slots) != set(self.slots):
-                wanted = f"slots {', '.join(self.slots) or 'none'} of the parameters {', '.join(parameters)}"
-                raise ValueError(f"{self.name}: `state` must hold {wanted}. {received(key, sorted(slots))}")
-            own = parameters[key]
-            kept[key] = {
-                slot: check_array(self.name, f"{key}.{slot}", array, own.shape, own.dtype, any_batch=False).copy()
-                for slot, array in slots.items()
-            }
-        self.steps, self.kept = check_int(self.name, "steps", state["steps"], 0), kept
+        for key, own in wanted.items():
+            kept[key] = {}
+            for slot, array in state["kept"][key].items():
+                name = f"{key}.{slot}"
+                kept[key][slot] = check_array(self.name, name, array, own.shape, own.dtype, any_batch=False).copy()
+                check_finite(self.name, name, kept[key][slot])
+        self.steps, self.kept = steps, kept
+
+    def with_slots(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Each parameter for which something is kept, under its name there."""
+        for place, layer in self.trained if self.slots else ():
+            gradients = layer.gradients()
+            yield from ((f"{place}.{name}", array) for name, array in layer.parameters().items() if name in gradients)
 
     def load(self, path: str | os.PathLike) -> None:
         """Continue from a file that ``model.save(path, optimizer=...)`` wrote, for the same rule and model.
