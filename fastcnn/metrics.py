@@ -96,6 +96,15 @@ def top_k_accuracy(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
     return metric
 
 
+def measure(name: str, metric: Callable, labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """What a metric returns, which may be NaN but must be a number."""
+    value = metric(labels, probabilities)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(must_be("fit", f"metrics[{name!r}]", "a function that returns a number", value)) from error
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "precision": lambda labels, probabilities: float(report(labels, probabilities).precision.mean()),
     "recall": lambda labels, probabilities: float(report(labels, probabilities).recall.mean()),

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from fastcnn import checkpoint, diagnosis, interrupt, random_state
 from fastcnn import fit_arguments as arguments
 from fastcnn.augmentation import Augmentation, ready
-from fastcnn.metrics import check_metrics
+from fastcnn.metrics import check_metrics, measure
 from fastcnn.optimizers import Optimizer
 from fastcnn.schedules import constant, cosine
 from fastcnn.shapes import check_flag, check_int, must_be
@@ -146,7 +146,9 @@ class Run:
             x, labels = self.validation_data
             evaluation, probabilities = self.model.measure(x, labels, 256)
             record |= {"val_loss": evaluation.loss, "val_accuracy": evaluation.accuracy}
-            record |= {f"val_{name}": float(metric(labels, probabilities)) for name, metric in self.metrics.items()}
+            record |= {
+                f"val_{name}": measure(name, metric, labels, probabilities) for name, metric in self.metrics.items()
+            }
         record |= {"seconds": self.seconds, "images_per_second": count / self.seconds}
         for key, value in record.items():
             self.history.setdefault(key, []).append(value)

@@ -147,6 +147,12 @@ def test_bad_metrics(data, value, error, message):
         small().fit(*data, validation_data=data, metrics=value, verbose=False)
 
 
+@pytest.mark.parametrize("value", [None, np.zeros(3), "a"], ids=repr)
+def test_a_metric_that_returns_no_number(data, value):
+    with pytest.raises(TypeError, match=r"fit: `metrics\['own'\]` must be a function that returns a number. Received"):
+        small().fit(*data, validation_data=data, metrics={"own": lambda *_: value}, verbose=False)
+
+
 def test_metrics_need_validation_data(data):
     with pytest.raises(
         ValueError, match=r"fit: `metrics` must be empty without validation_data, of which they are. Rec"

@@ -400,6 +400,47 @@ def test_a_layer_of_ones_own_in_a_model(data):
         assert named.factor != 1 and history["loss"][-1] < history["loss"][0]
 
 
+class WithoutBackward:
+    """The same, and no `backward`."""
+
+    __init__, forward, gradient = Named.__init__, Named.forward, Named.gradient
+    parameters, gradients = Named.parameters, Named.gradients
+
+
+class Gain(Layer):
+    """A layer as the guide has it, with a parameter and no `backward`."""
+
+    gradient_names = {"factor": "change"}  # noqa: RUF012
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.factor, self.change = np.ones(1, np.float32), np.zeros(1, np.float32)
+
+    def forward(self, x):
+        self.x = x = self.take_x(x)
+        return x * self.factor
+
+    def parameter_gradient(self, eta):
+        self.change = self.change + (self.x * eta).sum()
+
+    def input_gradient(self, eta):
+        return eta * self.factor
+
+    def clear_gradients(self):
+        self.change = np.zeros(1, np.float32)
+
+
+@pytest.mark.parametrize("make", [lambda shape: WithoutBackward(), Gain], ids=["foreign", "Layer"])
+@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_layer_with_gradients_and_no_backward_is_trained_wherever_it_stands(data, make, place, optimizer):
+    layers = small().layers
+    layer = make(layers[place].input_shape)
+    assert not hasattr(layer, "backward")
+    Sequential([*layers[:place], layer, *layers[place:]]).fit(*data, 1, 20, optimizer=optimizer, verbose=False)
+    assert layer.factor != 1
+
+
 class Turned(Layer):
     """A layer whose arrays no kernel takes: columns first, and in half precision."""
 

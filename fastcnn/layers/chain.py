@@ -67,9 +67,14 @@ def gradient_through(layers: list[Any], eta: Any) -> np.ndarray:
     return eta
 
 
+def learns(layer: Any) -> bool:
+    """Whether a layer has parameters: a `backward` of its own, or gradients for an optimizer."""
+    return hasattr(layer, "backward") or bool(hasattr(layer, "gradients") and layer.gradients())
+
+
 def parameter_gradient_through(layers: list[Any], eta: Any) -> None:
     """Accumulate parameter gradients alone: nothing is computed below the first layer that learns."""
-    first = next((i for i, layer in enumerate(layers) if hasattr(layer, "backward")), len(layers))
+    first = next((i for i, layer in enumerate(layers) if learns(layer)), len(layers))
     eta = gradient_through(layers[first + 1 :], eta)
     for layer in layers[first : first + 1]:
         if getattr(type(layer), "gradient", None) is Layer.gradient:

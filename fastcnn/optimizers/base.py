@@ -99,7 +99,10 @@ class Optimizer:
                     "gradients(): give it parameters() and gradients(), dicts of arrays by the same names, or train "
                     "with SGD, which calls `backward`"
                 )
-            if own or (isinstance(layer, Layer) and layer.gradient_names):
+            named = (
+                layer.gradient_names if isinstance(layer, Layer) else hasattr(layer, "gradients") and layer.gradients()
+            )
+            if own or named:
                 yield place, layer
 
     @property
