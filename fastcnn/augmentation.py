@@ -1,7 +1,8 @@
 """Augmentation: each epoch sees every image shifted, mirrored and cropped anew.
 
-What happens to an image follows from the seed of the training, the number of the epoch and that of the image alone, so
-that a run can be repeated and resumed to the last bit. The pixels are moved by one kernel as the batch is put together.
+What happens to an image follows from the seed of the training, the number of the epoch, and that of the image in its
+set, whatever the batch, so that a run can be repeated and resumed to the last bit. The pixels are moved by one kernel
+as the batch is put together.
 """
 
 from __future__ import annotations

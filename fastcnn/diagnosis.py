@@ -6,6 +6,7 @@ The file is a model file with the batch in it, before the step that failed: ``py
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -117,7 +118,7 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
             continue
         except TypeError as error:  # a script's own layer that cannot be saved
             return f"; no file reproduces it: {error}"
-        return f"; `python -m fastcnn.diagnosis {path}` computes it again"
+        return f"; `python -m fastcnn.diagnosis {shlex.quote(str(path))}` computes it again"
     return "; no file reproduces it: none could be written"
 
 

@@ -90,7 +90,8 @@ def top_k_accuracy(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
 
     def metric(labels: np.ndarray, probabilities: np.ndarray) -> float:
         own = probabilities[np.arange(len(labels)), labels]
-        return float(((probabilities > own[:, np.newaxis]).sum(axis=1) < k).mean())
+        ahead = (probabilities > own[:, np.newaxis]).sum(axis=1)
+        return float(((ahead < k) & ~np.isnan(own)).mean())
 
     metric.__name__ = f"top_{k}_accuracy"
     return metric

@@ -35,7 +35,7 @@ def describe(learning_rate: float | Callable[[float], float]) -> float | str:
     return re.sub(" at 0x[0-9a-fA-F]+", "", repr(learning_rate))
 
 
-def check_share(owner: str, name: str, value: float) -> float:
+def check_part(owner: str, name: str, value: float) -> float:
     """`value` as a share of the training: above 0 and below 1."""
     share = check_number(owner, name, value, 0)
     if not 0 < share < 1:
@@ -57,7 +57,7 @@ def step(learning_rate: float, factor: float = 0.1, at: Sequence[float] = (0.5, 
     rate, factor = check_number("step", "learning_rate", learning_rate, 0), check_number("step", "factor", factor, 0)
     if not isinstance(at, Sequence) or isinstance(at, str):
         raise ValueError(must_be("step", "at", "a list of shares of the training", at))
-    shares = [check_share("step", f"at[{i}]", share) for i, share in enumerate(at)]
+    shares = [check_part("step", f"at[{i}]", share) for i, share in enumerate(at)]
     return Schedule(
         f"step({rate!r}, factor={factor!r}, at={shares!r})",
         lambda done: rate * factor ** sum(done >= share for share in shares),
@@ -89,7 +89,7 @@ def warm_up(schedule: float | Callable[[float], float], share: float = 0.05, sta
     """
     if not callable(schedule):
         schedule = constant(schedule)
-    share, start = check_share("warm_up", "share", share), check_number("warm_up", "start", start, 0)
+    share, start = check_part("warm_up", "share", share), check_number("warm_up", "start", start, 0)
     return Schedule(
         f"warm_up({describe(schedule)}, share={share!r}, start={start!r})",
         lambda done: schedule(done) * min(1.0, start + (1 - start) * done / share),
@@ -101,7 +101,7 @@ def one_cycle(learning_rate: float, share: float = 0.3, start: float = 0.04, las
 
     It begins at `start` times that rate and ends at `last` times that. (Smith and Topin, "Super-Convergence", 2018.)
     """
-    rate, share = check_number("one_cycle", "learning_rate", learning_rate, 0), check_share("one_cycle", "share", share)
+    rate, share = check_number("one_cycle", "learning_rate", learning_rate, 0), check_part("one_cycle", "share", share)
     start, last = check_number("one_cycle", "start", start, 0), check_number("one_cycle", "last", last, 0)
 
     def course(done: float) -> float:

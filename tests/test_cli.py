@@ -432,3 +432,19 @@ def test_a_documented_recipe_reaches_98_percent(tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["test_accuracy"] >= 0.98 and len(result["history"]["loss"]) == 20
+
+
+def test_a_disk_that_fills_up_between_two_epochs(main, tmp_path, monkeypatch, capsys):
+    """The log cannot be written any more: the model so far is saved all the same."""
+    from fastcnn import callbacks
+
+    def fail(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(callbacks, "write_whole", fail)
+    out, log = str(tmp_path / "m.npz"), str(tmp_path / "log.csv")
+    options = ["train", "--epochs", "2", "--batch-size", "64", "--quiet", "--backend", "numpy"]
+    assert main([*options, "--out", out, "--csv", log]) == 1
+    error = "fastcnn train: error: the training ended early (No space left on device); the model so far was saved to "
+    assert capsys.readouterr().err == f"{error}{out!r}\n"
+    assert os.listdir(tmp_path) == ["m.npz"] and Sequential.load(out).metadata["data"] == "digits"

@@ -62,22 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         model.summary()
     start = time.perf_counter()
-    history = model.fit(
-        data.train_images,
-        data.train_labels,
-        options["epochs"],
-        options["batch_size"],
-        validation_data=(data.test_images, data.test_labels),
-        optimizer=make_optimizer(options, model),
-        seed=options["seed"],
-        augmentation=make_augmentation(options),
-        class_weight=options["class_weight"],
-        label_smoothing=options["label_smoothing"],
-        callbacks=make_callbacks(arguments, options),
-        resume=arguments.resume,
-        failure_file=out.with_name(f"{out.stem}-failure.npz"),
-        verbose=not arguments.quiet,
-    )
+    history = fit(arguments, options, model, data, out)
     seconds = time.perf_counter() - start
     save(model, out)
     if history.stopped == "interrupted":
@@ -86,6 +71,34 @@ def run(arguments: argparse.Namespace) -> None:
             f"saved to {out}{how_to_go_on(arguments)}"
         )
     report(arguments, options, history, seconds, out, data)
+
+
+def fit(arguments: argparse.Namespace, options: dict[str, Any], model: Sequential, data: Dataset, out: Path) -> History:
+    """Train; where a file cannot be written any more, the model so far is saved, and the OSError says so."""
+    optimizer = make_optimizer(options, model)
+    try:
+        return model.fit(
+            data.train_images,
+            data.train_labels,
+            options["epochs"],
+            options["batch_size"],
+            validation_data=(data.test_images, data.test_labels),
+            optimizer=optimizer,
+            seed=options["seed"],
+            augmentation=make_augmentation(options),
+            class_weight=options["class_weight"],
+            label_smoothing=options["label_smoothing"],
+            callbacks=make_callbacks(arguments, options),
+            resume=arguments.resume,
+            failure_file=out.with_name(f"{out.stem}-failure.npz"),
+            verbose=not arguments.quiet,
+        )
+    except OSError as error:
+        if not optimizer.steps:
+            raise
+        save(model, out)
+        what = error.strerror or error
+        raise OSError(f"the training ended early ({what}); the model so far was saved to {str(out)!r}") from error
 
 
 def check_files(arguments: argparse.Namespace, out: Path) -> None:

@@ -65,7 +65,10 @@ class Softmax(Layer):
         weights = None
         if class_weights is not None:
             shape = logits.shape[1:]
-            weights = check_array(self.name, "class_weights", class_weights, shape, self.dtype, any_batch=False)[labels]
+            weights = check_array(self.name, "class_weights", class_weights, shape, self.dtype, any_batch=False)
+            if not (np.isfinite(weights) & (weights >= 0)).all():
+                raise ValueError(must_be(self.name, "class_weights", "finite numbers of at least 0", class_weights))
+            weights = weights[labels]
         probabilities, losses = active().softmax_loss(logits, labels)
         if smoothing:  # the mean cross-entropy of all classes is that of the label, and z[label] - mean(z)
             losses = losses + smoothing * (logits[np.arange(len(labels)), labels] - logits.mean(axis=1))

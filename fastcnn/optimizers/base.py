@@ -234,7 +234,11 @@ def is_plain(array: Any, like: np.ndarray) -> bool:
 def square_sum(array: np.ndarray) -> float:
     """The sum of the squares of `array`, equal to the last bit at any number of threads."""
     line = array.reshape(-1)
-    return math.fsum(float(np.dot(part, part)) for part in (line[i : i + CHUNK] for i in range(0, len(line), CHUNK)))
+    parts = (line[i : i + CHUNK] for i in range(0, len(line), CHUNK))
+    try:
+        return math.fsum(float(np.dot(part, part)) for part in parts)
+    except OverflowError:
+        return math.inf
 
 
 def clear_gradients(layer: Any, gradients: dict[str, np.ndarray]) -> None:
