@@ -1,6 +1,5 @@
 """`fastcnn run`: a script that knows only the original's `layers` and NumPy runs as it is, and learns."""
 
-import importlib.util
 import json
 import os
 import pickle
@@ -382,15 +381,3 @@ def test_ctrl_c(tmp_path):
 def test_help():
     done = run_fastcnn("run", "--help")
     assert done.returncode == 0 and "[--profile] SCRIPT [ARGUMENT ...]" in " ".join(done.stdout.split())
-
-
-def test_the_snippets_of_the_documentation(tmp_path, monkeypatch, capsys):
-    """docs/migrating.md, one after the other, as printed."""
-    monkeypatch.chdir(tmp_path)
-    scope = {}
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "migrating.md").read_text(), re.DOTALL)
-    assert len(snippets) == 4
-    for snippet in snippets:
-        if "fastcnn.testing" not in snippet or importlib.util.find_spec("fastcnn.testing"):
-            exec(snippet, scope)
-    assert "Conv2D 1 (64, 28, 28, 1)" in capsys.readouterr().out

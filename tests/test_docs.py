@@ -1,0 +1,49 @@
+"""What the documentation prints works as printed."""
+
+import re
+import shlex
+
+import pytest
+
+from conftest import ROOT
+from fastcnn import cli
+
+DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+def blocks(document, language):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")])
+def test_snippets_run_one_after_the_other(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for snippet in blocks(document, "python"):
+        exec(compile(snippet, document, "exec"), scope)
+
+
+def test_there_are_snippets():
+    assert sum(len(blocks(document, "python")) for document in DOCUMENTS) >= 10
+
+
+def commands():
+    """Each `fastcnn ...` or `python -m fastcnn ...` of a shell block, and of inline code with arguments."""
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        lines = [line for block in blocks(document, "sh") for part in block.splitlines() for line in part.split("&&")]
+        lines += re.findall(r"`((?:python -m )?fastcnn [a-z]+ [^`\[\]]*)`", text)
+        for line in lines:
+            match = re.search(r"(?:-m |^|\s)fastcnn ([a-z]+\b[^\n]*)", line.split("#")[0])
+            if match:
+                yield document, match.group(1).strip()
+
+
+@pytest.mark.parametrize(("document", "command"), sorted(set(commands())))
+def test_commands_have_the_options_that_are_shown(document, command):
+    words = shlex.split(command)
+    if any(word.isupper() and len(word) > 2 for word in words):
+        words = [word if not word.isupper() else "x" for word in words]
+    if "--help" not in words:
+        assert cli.build_parser().parse_args(words).command == words[0]
