@@ -161,6 +161,7 @@ def test_a_checkpoint_is_a_model_file(data, tmp_path):
         ({"learning_rate": 0.5}, "its optimizer's learning_rate is 0.001 in .*c.npz. Received 0.5"),
         ({"augmentation": Augmentation(shift=1)}, r"its augmentation is None .* Received Augmentation\(shift=1, flip"),
         ({"label_smoothing": 0.1}, "its label_smoothing is None in .*c.npz. Received 0.1"),
+        ({"metrics": ["f1"], "validation_data": "own"}, "its metrics is  in .*c.npz. Received f1"),
         ({"shuffle": False}, "its shuffle is True in .*c.npz. Received False"),
         (
             {"callbacks": [EarlyStopping("loss")]},
@@ -170,7 +171,9 @@ def test_a_checkpoint_is_a_model_file(data, tmp_path):
 )
 def test_other_arguments(data, tmp_path, change, message):
     path = tmp_path / "c.npz"
-    fit(small(), data, callbacks=[Checkpoint(path)])
+    own = {"validation_data": data} if "validation_data" in change else {}
+    fit(small(), data, callbacks=[Checkpoint(path)], **own)
+    change = change | own
     model = small()
     before = model.layers[0].weights.copy()
     with pytest.raises(ValueError, match=rf"fit: `resume` must be the checkpoint of a run .*: {message}"):

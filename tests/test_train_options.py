@@ -9,9 +9,9 @@ import pytest
 from test_cli import assert_fails
 
 from conftest import run_fastcnn
-from fastcnn import Sequential, backend, cli, optimizers, runtime, schedules
+from fastcnn import Sequential, backend, cli, metrics, optimizers, runtime, schedules
 from fastcnn.commands import train as train_command
-from fastcnn.commands.training_options import DEFAULTS
+from fastcnn.commands.training_options import DEFAULTS, METRICS
 
 FAST = ["--backend", "numpy"]
 
@@ -107,6 +107,14 @@ def test_optimizers(train, fit_options, name, rate, decay):
     optimizer = fit_options["optimizer"]
     assert (optimizer.learning_rate(0), optimizer.weight_decay, optimizer.clip_norm) == (0.5, 0.25, 2)
     assert {"lr": 0.5, "weight_decay": 0.25, "clip_norm": 2.0}.items() <= recorded().items()
+
+
+def test_metrics(train):
+    result = train("--metric f1 --metric top_3_accuracy --csv log.csv")
+    assert len(result["history"]["val_f1"]) == len(result["history"]["val_top_3_accuracy"]) == 2
+    with open("log.csv", encoding="utf-8") as file:
+        assert "val_f1,val_top_3_accuracy" in file.readline()
+    assert recorded()["metric"] == ["f1", "top_3_accuracy"] and set(METRICS) == set(metrics.METRICS)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +335,7 @@ def test_a_training_that_diverges_leaves_what_computes_it_again(main):
         ("--flip yes", "unrecognized arguments: yes"),
         ("--crop 0", "argument --crop: expected an integer of at least 1, received '0'"),
         ("--crop 15", "argument --crop: expected at most 14, the size of the images, received 15"),
+        ("--metric beauty", "argument --metric: invalid choice: 'beauty' (choose from"),
         ("--patience 0", "argument --patience: expected an integer of at least 1, received '0'"),
         ("--model resnet", "argument --model: expected one of lenet, vgg_small"),
         ("--csv", "argument --csv: expected one argument"),

@@ -88,6 +88,7 @@ def fit(arguments: argparse.Namespace, options: dict[str, Any], model: Sequentia
             augmentation=make_augmentation(options),
             class_weight=options["class_weight"],
             label_smoothing=options["label_smoothing"],
+            metrics=options["metric"] or (),
             callbacks=make_callbacks(arguments, options),
             resume=arguments.resume,
             failure_file=out.with_name(f"{out.stem}-failure.npz"),

@@ -30,12 +30,14 @@ DEFAULTS: dict[str, Any] = {
     "flip": False,
     "crop": None,
     "patience": None,
+    "metric": None,
     "seed": 0,
     "dtype": None,
 }
 SGD_RATE, SGD_DECAY = 0.1, 1e-3
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+METRICS = ("precision", "recall", "f1", "top_3_accuracy", "top_5_accuracy")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 
 
@@ -66,6 +68,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--flip", "augmentation: mirror half of the images", action="store_const", const=True)
     add("--crop", "augmentation: cut N x N pixels out of larger images", type=number(int, 1), metavar="N")
     add("--patience", "stop after N epochs without a smaller test loss", type=number(int, 1), metavar="N")
+    add("--metric", "of the test images after each epoch; may be given several times", choices=METRICS, action="append")
     add("--seed", "of weights, order and augmentation", type=number(int, 0), metavar="N")
 
 
