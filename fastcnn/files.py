@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+TOKEN = 6  # random bytes in the name of a temporary file
+
 
 def destination(path: str | os.PathLike) -> Path:
     """The file that `path` names, behind links; OSError where there is something else, or no folder for it."""
@@ -35,13 +37,14 @@ def no_folder(what: str, path: Path) -> OSError:
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}.tmp")
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:
     """Remove the temporary files of writers of `path` that were killed; only for who knows to be its one writer."""
     real = destination(path)
-    for left in real.parent.glob(f".{glob.escape(real.name)}.*.tmp"):
+    token = "[0-9a-f]" * (2 * TOKEN)  # and not `*`: ".run.best.<token>.tmp" belongs to who writes "run.best"
+    for left in real.parent.glob(f".{glob.escape(real.name)}.{token}.tmp"):
         with suppress(OSError):
             left.unlink()
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import run_python, small
 from fastcnn import Sequential, callbacks
 from fastcnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningCurves, TensorBoard
+from fastcnn.files import temporary_beside
 from fastcnn.optimizers import Adam
 
 
@@ -466,3 +467,13 @@ def test_states_go_round(tmp_path):
     saver.load_state({"best": 0.25})
     assert saver.state() == {"best": 0.25}
     assert first.settings() == "EarlyStopping(monitor='val_loss', mode='min', patience=5, min_delta=0.0)"
+
+
+def test_leftovers_of_ones_own_file_alone_are_removed(data, tmp_path):
+    """What another process writes just now to `run.best` or `run.csv` is not touched, nor what somebody keeps."""
+    others = [temporary_beside(tmp_path / name) for name in ("run.best", "run.csv")] + [tmp_path / ".run.mine.tmp"]
+    own = temporary_beside(tmp_path / "run")
+    for path in (own, *others):
+        path.write_bytes(b"half")
+    small().fit(data[0][:20], data[1][:20], 1, 20, callbacks=[Checkpoint(tmp_path / "run")], verbose=False)
+    assert not own.exists() and all(path.exists() for path in others)
