@@ -65,7 +65,8 @@ class Best:
             raise TypeError(must_be(owner, "monitor", "the name of a quantity of the history", monitor))
         self.owner, self.monitor = owner, monitor
         mode = ("min" if "loss" in monitor else "max") if mode is None else mode
-        self.sign = 1 if check_choice(owner, "mode", mode, ("min", "max")) == "max" else -1
+        self.mode = check_choice(owner, "mode", mode, ("min", "max"))
+        self.sign = 1 if self.mode == "max" else -1
         self.value = -math.inf
 
     def begin(self, run: Run) -> None:
@@ -171,10 +172,13 @@ class Checkpoint(Callback):
         self.written = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best.value if math.isfinite(self.best.value) else None}
+        best = self.best.value if math.isfinite(self.best.value) else None
+        return {"best": best, "monitor": self.best.monitor, "mode": self.best.mode}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.best.value = -math.inf if state["best"] is None else float(state["best"])
+        """The best value so far; that of another quantity is no yardstick."""
+        same = (state["monitor"], state["mode"]) == (self.best.monitor, self.best.mode)
+        self.best.value = float(state["best"]) if same and state["best"] is not None else -math.inf
 
 
 class EarlyStopping(Callback):
@@ -199,7 +203,7 @@ class EarlyStopping(Callback):
         self.arrays: dict[str, np.ndarray] = {}
 
     def settings(self) -> str:
-        best = f"monitor={self.best.monitor!r}, mode={'max' if self.best.sign > 0 else 'min'!r}"
+        best = f"monitor={self.best.monitor!r}, mode={self.best.mode!r}, restore_best={self.restore_best}"
         return f"EarlyStopping({best}, patience={self.patience}, min_delta={self.min_delta})"
 
     def on_fit_begin(self, run: Run) -> None:

@@ -34,6 +34,7 @@ def settings(run: Run) -> dict[str, str]:
         "x": fingerprint(run.x),
         "y": fingerprint(run.y),
         "validation_data": " and ".join(map(fingerprint, run.validation_data or ())),
+        "metrics": ", ".join(run.metrics),
         "callbacks": ", ".join(filter(None, (callback.settings() for callback in run.callbacks))),
     }
 

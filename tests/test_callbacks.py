@@ -463,10 +463,14 @@ def test_states_go_round(tmp_path):
     second.load_state(EarlyStopping().state())
     assert (second.best.value, second.wait, second.arrays) == (-np.inf, 0, {})
     saver = Checkpoint(tmp_path / "c.npz")
-    assert saver.state() == {"best": None}
-    saver.load_state({"best": 0.25})
-    assert saver.state() == {"best": 0.25}
-    assert first.settings() == "EarlyStopping(monitor='val_loss', mode='min', patience=5, min_delta=0.0)"
+    state = {"best": -0.25, "monitor": "val_loss", "mode": "min"}
+    assert saver.state() == state | {"best": None}
+    saver.load_state(state)
+    assert saver.state() == state
+    saver.load_state(state | {"best": 0.9, "monitor": "val_accuracy", "mode": "max"})  # no yardstick for a loss
+    assert saver.state() == state | {"best": None}
+    best = "monitor='val_loss', mode='min', restore_best=True"
+    assert first.settings() == f"EarlyStopping({best}, patience=5, min_delta=0.0)"
 
 
 def test_leftovers_of_ones_own_file_alone_are_removed(data, tmp_path):

@@ -178,6 +178,27 @@ def test_other_arguments(data, tmp_path, change, message):
     np.testing.assert_array_equal(model.layers[0].weights, before)
 
 
+def test_other_callbacks_and_metrics(data, tmp_path):
+    """What the end of the run or its history would depend on."""
+    path, options = tmp_path / "c.npz", {"validation_data": (data[0][:9], data[1][:9])}
+    fit(small(), data, callbacks=[EarlyStopping(), Checkpoint(path)], metrics=["f1"], **options)
+    with pytest.raises(ValueError, match=r"its metrics is f1 in .*c.npz. Received"):
+        fit(small(), data, callbacks=[EarlyStopping()], resume=path, **options)
+    with pytest.raises(ValueError, match=r"its callbacks is .*restore_best=False.* Received .*restore_best=True"):
+        fit(small(), data, callbacks=[EarlyStopping(restore_best=True)], metrics=["f1"], resume=path, **options)
+
+
+def test_the_best_by_another_quantity_begins_anew(data, tmp_path):
+    path, best = tmp_path / "c.npz", tmp_path / "best.npz"
+    options = {"validation_data": data}
+    saver = Checkpoint(path, best=best, monitor="val_accuracy", mode="min")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(), data, callbacks=[saver, StopAt(10)], **options)
+    best.unlink()
+    history = fit(small(), data, callbacks=[Checkpoint(path, best=best)], resume=path, **options)
+    assert Sequential.load(best).evaluate(*data).loss == min(history["val_loss"][1:])
+
+
 def test_other_data_and_other_models(data, tmp_path):
     path = tmp_path / "c.npz"
     fit(small(), data, callbacks=[Checkpoint(path)])
