@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import os
 import time
@@ -250,7 +251,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         columns = ["epoch", *run.history]
-        rows = [[i, *values] for i, values in enumerate(zip(*run.history.values(), strict=True), start=1)]
+        values = itertools.zip_longest(*run.history.values(), fillvalue="")  # another callback adds its own later
+        rows = [[i, *row] for i, row in enumerate(values, start=1)]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_whole(self.path, lambda file: file.write(text.getvalue().encode()))

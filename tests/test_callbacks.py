@@ -399,6 +399,17 @@ def test_csv(data, tmp_path):
     assert os.listdir(tmp_path) == ["log.csv"]
 
 
+def test_csv_with_a_quantity_that_a_later_callback_adds(data, tmp_path):
+    class Own(Callback):
+        def on_epoch_end(self, run):
+            run.history.setdefault("own", []).append(run.epoch)
+
+    path = tmp_path / "log.csv"
+    small().fit(*data, 3, 100, callbacks=[CSVLogger(path), Own()], verbose=False)
+    with open(path, newline="") as file:
+        assert [row["own"] for row in csv.DictReader(file)] == ["2", "3", ""]
+
+
 def test_tensorboard(data, tmp_path):
     pytest.importorskip("tensorboardX")
     shares = []
