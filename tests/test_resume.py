@@ -199,6 +199,48 @@ def test_the_best_by_another_quantity_begins_anew(data, tmp_path):
     assert Sequential.load(best).evaluate(*data).loss == min(history["val_loss"][1:])
 
 
+class Keeps(Callback):
+    """Remembers `value`, and adds a number of NumPy to the history."""
+
+    def __init__(self, value):
+        self.value, self.loaded = value, None
+
+    def on_epoch_end(self, run):
+        run.history.setdefault("own", []).append(np.float32(run.epoch))
+
+    def state(self):
+        return self.value
+
+    def load_state(self, state):
+        self.loaded = state
+
+
+def test_numbers_of_numpy_are_numbers(data, tmp_path):
+    path, state = tmp_path / "c.npz", {"a": np.int64(3), "b": np.float32(0.5), "c": np.arange(3)}
+    history = fit(small(), data, callbacks=[Keeps(state), Checkpoint(path)])
+    again = Keeps(state)
+    assert fit(small(), data, callbacks=[again], resume=path) == history and history["own"] == [2, 3, 4]
+    np.testing.assert_equal(again.loaded, {"a": 3, "b": 0.5, "c": np.arange(3)})
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, r"Checkpoint: `the state\(\) of Keeps_0` must be a dict of numbers, text and arrays. Received .*=None"),
+        ({"a": {1}}, r"Checkpoint: `the state\(\) of Keeps_0` must be a dict of numbers, text and arrays. Received"),
+        ({"a": np.array([None])}, r"save: `training.Keeps_0.a` must be an array of numbers or text, and not of"),
+    ],
+    ids=["None", "a set", "objects"],
+)
+def test_a_state_that_no_file_can_hold_is_said_before_the_training(data, tmp_path, state, message):
+    model = small()
+    before = model.layers[0].weights.copy()
+    with pytest.raises(TypeError, match=message):
+        fit(model, data, callbacks=[Keeps(state), Checkpoint(tmp_path / "c.npz")])
+    np.testing.assert_array_equal(model.layers[0].weights, before)
+    assert os.listdir(tmp_path) == []
+
+
 def test_other_data_and_other_models(data, tmp_path):
     path = tmp_path / "c.npz"
     fit(small(), data, callbacks=[Checkpoint(path)])
