@@ -74,8 +74,12 @@ class Run:
     settings: dict[str, str] = field(default_factory=dict)
 
     def stop(self, reason: str) -> None:
-        """End the training after the present step, or epoch where this is called at its end."""
-        self.history.stopped = reason
+        """End the training after the present step, or epoch where this is called at its end.
+
+        A reason of one's own stays where Ctrl-C comes too: a run that is over does not go on when it is resumed.
+        """
+        if reason != "interrupted" or self.history.stopped is None:
+            self.history.stopped = reason
 
     @property
     def done(self) -> float:
