@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn import random_state, storage
 from fastcnn.errors import FileFormatError
-from fastcnn.layers import Residual, Softmax
+from fastcnn.layers import Layer, Residual, Softmax
 from fastcnn.layers.chain import call, walk
 from fastcnn.shapes import received
 
@@ -71,12 +71,36 @@ def explain(model: Any, x: np.ndarray, y: np.ndarray, loss_options: dict[str, An
     return found
 
 
-def failure(run: Run, x: np.ndarray, y: np.ndarray, numbers: dict[str, Any]) -> FloatingPointError:
-    """The error for a batch whose loss is not finite; `numbers` are the layers' random ones from before it."""
-    random_state.set_layer_numbers(run.model.layers, numbers)
+def before_forward(layers: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a forward in training changes: the layers' random numbers, and arrays such as a running mean."""
+    states = {
+        place: {name: getattr(layer, name).copy() for name in layer.state_names}
+        for place, layer in walk(layers)
+        if isinstance(layer, Layer) and layer.state_names
+    }
+    return random_state.layer_numbers(layers), states
+
+
+def undo_forward(layers: list[Any], before: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Put back what `before_forward` returned; a seed that the forward has drawn stays."""
+    numbers, states = before
+    drawn = {place: {name: n for name, n in named.items() if n is not None} for place, named in numbers.items()}
+    random_state.set_layer_numbers(layers, drawn)
+    for place, layer in walk(layers):
+        for name, array in states.get(place, {}).items():
+            setattr(layer, name, array)
+
+
+def failure(
+    run: Run, x: np.ndarray, y: np.ndarray, before: tuple[dict[str, Any], dict[str, Any]]
+) -> FloatingPointError:
+    """The error for a batch whose loss is not finite; `before` is what `before_forward` returned."""
+    layers = run.model.layers
+    undo_forward(layers, before)
     kept = keep(run, x, y)
     loss, rate = run.model.loss_layer.loss, run.optimizer.rate(run.done)
     found = explain(run.model, x, y, run.loss_options) or "all arrays are finite when it is computed again"
+    undo_forward(layers, before)
     return FloatingPointError(
         f"fit: the loss is {loss} in batch {run.batch + 1} of epoch {run.epoch}; the first to go bad is {found}; a "
         f"smaller `learning_rate` usually helps. {received('learning_rate', rate)}{kept}"

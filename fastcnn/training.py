@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn import checkpoint, diagnosis, interrupt, random_state
+from fastcnn import checkpoint, diagnosis, interrupt
 from fastcnn import fit_arguments as arguments
 from fastcnn.augmentation import Augmentation, ready
 from fastcnn.metrics import check_metrics, measure
@@ -132,7 +132,7 @@ class Run:
 
     def train_batch(self, x: np.ndarray, y: np.ndarray) -> None:
         """One step; FloatingPointError where the loss is NaN or infinite."""
-        before = random_state.layer_numbers(self.model.layers)
+        before = diagnosis.before_forward(self.model.layers)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
             loss, hits = self.model.accumulate(x, y, **self.loss_options)
             if not math.isfinite(loss):

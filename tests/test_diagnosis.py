@@ -13,7 +13,7 @@ from fastcnn import FileFormatError, Sequential, diagnosis
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback
 from fastcnn.diagnosis import replay
-from fastcnn.layers import FullyConnect, Layer, Relu, Softmax
+from fastcnn.layers import BatchNorm, Dropout, FullyConnect, Layer, Relu, Softmax
 
 
 class Plant(Callback):
@@ -166,6 +166,34 @@ def test_an_overflow_within_the_forward_is_named(data, tmp_path):
     model.layers[0].weights = np.full((5, 5, 1, 4), 3e38)
     message = fail(model, data, tmp_path / "f.npz")
     assert found_in(message).startswith("the output of `layers[0]`, a Conv2D: output[")
+    assert replay(tmp_path / "f.npz") == found_in(message)
+
+
+def test_running_statistics_are_those_before_the_step(data, tmp_path):
+    """They are no cause, but a consequence; and the model may be trained again."""
+    body = small().body
+    norm, drop = BatchNorm(body[0].output_shape), Dropout(body[0].output_shape, 0.5)
+    model = Sequential([body[0], norm, drop, *body[1:], Softmax((8, 10))])
+    model.fit(*data, 1, 50, seed=0, verbose=False)
+    before, calls = [norm.moving_mean.copy(), norm.moving_var.copy()], drop.calls
+    body[0].weights = np.full((5, 5, 1, 4), 3e38)
+    message = fail(model, data, tmp_path / "f.npz")
+    assert found_in(message).startswith("the output of `layers[0]`, a Conv2D: output[")
+    assert replay(tmp_path / "f.npz") == found_in(message)
+    np.testing.assert_array_equal([norm.moving_mean, norm.moving_var], before)
+    assert drop.calls == calls
+
+
+def test_the_seed_that_the_failed_step_drew_is_that_of_the_file(tmp_path):
+    """An element in two is dropped: with another seed another one is bad, and the message of the file another."""
+    drop = Dropout((1, 4000), 0.5)
+    fc = FullyConnect(drop.output_shape, 3, initializer=1.0)
+    model = Sequential([drop, fc, Softmax(fc.output_shape)])
+    x = np.full((1, 4000), 3e38)
+    message = fail(model, (x, [0]), tmp_path / "f.npz")
+    seed = drop.seed
+    loaded = Sequential.load(tmp_path / "f.npz", random_state=True)
+    assert seed is not None and loaded.layers[0].seed == seed and loaded.layers[0].calls == drop.calls == 0
     assert replay(tmp_path / "f.npz") == found_in(message)
 
 
