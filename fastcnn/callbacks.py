@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastcnn import checkpoint, containers, storage
+from fastcnn import checkpoint, containers, diagnosis, storage
 from fastcnn.files import check_writable, remove_leftovers, write_whole
 from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
@@ -169,6 +169,8 @@ class Checkpoint(Callback):
 
     def write(self, run: Run) -> None:
         if self.path is not None:
+            if run.batch:  # what `fit` says itself at the end of an epoch
+                diagnosis.check_parameters(run)
             checkpoint.write(run, self.path)
         self.written = time.monotonic()
 

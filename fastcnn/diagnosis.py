@@ -108,14 +108,15 @@ def failure(
 
 
 def check_parameters(run: Run) -> None:
-    """Raise where the last step of an epoch, whose loss nobody has seen, made a parameter NaN or infinite."""
+    """Raise where the last step, before any loss could tell, made a parameter NaN or infinite."""
     if found := bad_parameter(run.model.layers):
         last = slice(len(run.x) - 1, None)
         x = run.x[last]
         if run.augmentation is not None and run.augmentation.crop is not None:
             x = x[:, : run.augmentation.crop[0], : run.augmentation.crop[1]]
+        step = f"step {run.batch}" if run.batch * run.batch_size < len(run.x) else "the last step"
         raise FloatingPointError(
-            f"fit: the last step of epoch {run.epoch} made a parameter NaN or infinite: {found}; a smaller "
+            f"fit: {step} of epoch {run.epoch} made a parameter NaN or infinite: {found}; a smaller "
             f"`learning_rate` usually helps{keep(run, x, run.y[last])}"
         )
 

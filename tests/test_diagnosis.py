@@ -11,7 +11,7 @@ import pytest
 from conftest import run_python, small
 from fastcnn import FileFormatError, Sequential, diagnosis
 from fastcnn.augmentation import Augmentation
-from fastcnn.callbacks import Callback
+from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.diagnosis import replay
 from fastcnn.layers import BatchNorm, Dropout, FullyConnect, Layer, Relu, Softmax
 
@@ -224,6 +224,18 @@ def test_the_last_step_of_an_epoch(data, tmp_path):
         found = "`bias` of `layers[3]`, a FullyConnect: bias[3] is nan (1 of 10 are NaN or infinite)"
         assert f"fit: the last step of epoch 1 made a parameter NaN or infinite: {found}; a smaller" in message
         assert replay(tmp_path / "f.npz") == found
+
+
+@pytest.mark.parametrize("step", [2, 10])
+def test_a_checkpoint_within_an_epoch_says_the_same(data, tmp_path, step):
+    """It comes before the next loss; the checkpoint before stays."""
+    saver, kept = Checkpoint(tmp_path / "c.npz", every_steps=1), tmp_path / "f.npz"
+    message = fail(small(), data, kept, callbacks=[Plant(3, "bias", np.nan, step=step), saver])
+    found = "`bias` of `layers[3]`, a FullyConnect: bias[3] is nan (1 of 10 are NaN or infinite)"
+    name = "step 2" if step == 2 else "the last step"
+    assert f"fit: {name} of epoch 1 made a parameter NaN or infinite: {found}; a smaller" in message
+    assert replay(kept) == found
+    assert np.isfinite(Sequential.load(tmp_path / "c.npz").layers[3].bias).all()
 
 
 def test_without_a_file(data, tmp_path, monkeypatch):
