@@ -6,16 +6,16 @@ The file is a model file with the batch in it, before the step that failed: ``py
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcnn import random_state, storage
 from fastcnn.errors import FileFormatError
+from fastcnn.files import write_elsewhere
 from fastcnn.layers import Layer, Residual, Softmax
 from fastcnn.layers.chain import call, walk
 from fastcnn.shapes import received
@@ -127,23 +127,27 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
         return ""
     options = {key: np.asarray(value) for key, value in run.loss_options.items()}
     arrays = {"x": x, "y": y} | options
-    elsewhere = Path(tempfile.gettempdir()) / Path(run.failure_file).name
-    for path in dict.fromkeys((Path(run.failure_file), elsewhere)):
+
+    def save(path: str) -> str:
+        storage.save(
+            path,
+            run.model.layers,
+            run.model.metadata,
+            random=True,
+            more={"failure": {"epoch": run.epoch, "batch": run.batch + 1}},
+            more_arrays={f"training.{name}": array for name, array in arrays.items()},
+            finite=False,
+        )
+        return path
+
+    for write in (save, functools.partial(write_elsewhere, write=save)):
         try:
-            storage.save(
-                path,
-                run.model.layers,
-                run.model.metadata,
-                random=True,
-                more={"failure": {"epoch": run.epoch, "batch": run.batch + 1}},
-                more_arrays={f"training.{name}": array for name, array in arrays.items()},
-                finite=False,
-            )
+            path = write(run.failure_file)
         except (OSError, ImportError):  # no room, or a format whose library is missing
             continue
         except TypeError as error:  # a script's own layer that cannot be saved
             return f"; no file reproduces it: {error}"
-        return f"; `python -m fastcnn.diagnosis {shlex.quote(str(path))}` computes it again"
+        return f"; `python -m fastcnn.diagnosis {shlex.quote(path)}` computes it again"
     return "; no file reproduces it: none could be written"
 
 

@@ -6,6 +6,7 @@ import glob
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,20 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> No
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_elsewhere(path: str | os.PathLike, write: Callable[[str], Any]) -> str:
+    """Call `write` with a file in the system's folder for temporary files, and return its name, which begins as that of
+    `path` does: nobody else has or can guess it, as the folder may be open to all. OSError where there is no room."""
+    wanted = Path(path)
+    handle, name = tempfile.mkstemp(wanted.suffix, f"{wanted.stem[:50]}-")
+    os.close(handle)
+    try:
+        write(name)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return name
 
 
 def check_writable(path: str | os.PathLike) -> None:

@@ -246,13 +246,16 @@ def test_without_a_file(data, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", ["none/f.npz", "file/f.npz", "folder"])
 def test_a_place_that_cannot_be_written(data, tmp_path, monkeypatch, place):
-    """The file goes to the folder for temporary files."""
+    """The file goes to the folder for temporary files, under a name that no stranger can have put there before."""
     (tmp_path / "temp").mkdir()
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    planted = tmp_path / "temp" / place.split("/")[-1]
+    planted.symlink_to(tmp_path / "file")
     message = fail(small(), data, tmp_path / place, callbacks=[Plant(0, "bias", np.nan)])
-    kept = tmp_path / "temp" / place.split("/")[-1]
+    (kept,) = (path for path in (tmp_path / "temp").iterdir() if path != planted)
+    assert (tmp_path / "file").read_text() == ""
     assert message.endswith(f"; `python -m fastcnn.diagnosis {kept}` computes it again")
     assert replay(kept).startswith("`bias` of `layers[0]`, a Conv2D: bias[3] is nan")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "temp"] and os.listdir(tmp_path / "folder") == []
