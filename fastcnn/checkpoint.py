@@ -114,6 +114,11 @@ def resume(run: Run, path: Any, any_seed: bool) -> None:
         }
         progress = {name: check_int("resume", name, training[name], 0) for name in ("seed", "epoch", "batch", "hits")}
         loss, seconds = float(training["loss"]), float(training["seconds"])
+        numbers = {
+            name: value
+            for name, value in file.header["optimizer"]["config"].items()
+            if name in run.optimizer.config() and isinstance(value, int | float)
+        }
         history = {key: list(values) for key, values in training["history"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(
@@ -121,6 +126,7 @@ def resume(run: Run, path: Any, any_seed: bool) -> None:
         ) from error
     storage.load_layers(storage.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run))  # all or nothing
     storage.load_optimizer(storage.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
+    vars(run.optimizer).update(numbers)  # a callback may have assigned another rate since the run began
     storage.fill(file, run.model.layers)
     storage.load_random(file, run.model.layers)
     for label, callback in labelled(run.callbacks):

@@ -241,6 +241,22 @@ def test_a_state_that_no_file_can_hold_is_said_before_the_training(data, tmp_pat
     assert os.listdir(tmp_path) == []
 
 
+class Plateau(Callback):
+    """Assigns another rate after each epoch."""
+
+    def on_epoch_end(self, run):
+        run.optimizer.learning_rate *= 0.5
+
+
+def test_a_rate_that_a_callback_assigned(data, tmp_path):
+    path, whole, broken, model = tmp_path / "c.npz", small(), small(), small()
+    fit(whole, data, callbacks=[Plateau()])
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, data, callbacks=[Plateau(), Checkpoint(path), StopAt(16)])
+    fit(model, data, callbacks=[Plateau()], resume=path)
+    np.testing.assert_array_equal(model.layers[0].weights, whole.layers[0].weights)
+
+
 def test_other_data_and_other_models(data, tmp_path):
     path = tmp_path / "c.npz"
     fit(small(), data, callbacks=[Checkpoint(path)])
