@@ -140,6 +140,8 @@ class Checkpoint(Callback):
             None if every_seconds is None else check_number("Checkpoint", "every_seconds", every_seconds, 0)
         )
         self.best_path = None if best is None else check_path("Checkpoint", "best", best)
+        if self.path is self.best_path is None:
+            raise ValueError(must_be("Checkpoint", "path", "a path, where there is no `best` either", path))
         self.best = Best("Checkpoint", monitor, mode)
         for target in filter(None, (self.path, self.best_path)):
             containers.check_destination(target)

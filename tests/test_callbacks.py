@@ -298,6 +298,7 @@ def test_paths_that_cannot_be_written_are_said_at_once(make, tmp_path):
             ValueError,
             "Checkpoint: `best` must be another file than `path`",
         ),
+        (lambda: Checkpoint(None), ValueError, "Checkpoint: `path` must be a path, where there is no `best` either. R"),
         (
             lambda: Checkpoint("a", every_steps=0),
             ValueError,
