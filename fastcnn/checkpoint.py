@@ -121,20 +121,25 @@ def resume(run: Run, path: Any, any_seed: bool) -> None:
         }
         history = {key: list(values) for key, values in training["history"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(
-            f"{file.where}: its training state is damaged ({type(error).__name__}: {error})"
-        ) from error
+        raise damaged(file.where, error) from error
     storage.load_layers(storage.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run))  # all or nothing
+    for label, callback in labelled(run.callbacks):
+        if label in states:
+            try:
+                callback.load_state(states[label])
+            except (KeyError, TypeError, ValueError) as error:
+                raise damaged(file.where, error) from error
+    storage.load_random(file, run.model.layers)
     storage.load_optimizer(storage.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
     vars(run.optimizer).update(numbers)  # a callback may have assigned another rate since the run began
     storage.fill(file, run.model.layers)
-    storage.load_random(file, run.model.layers)
-    for label, callback in labelled(run.callbacks):
-        if label in states:
-            callback.load_state(states[label])
     vars(run).update(progress, loss=loss, seconds=seconds)
     run.history.update(history)
     run.history.stopped = training.get("stopped")
+
+
+def damaged(where: str, error: Exception) -> FileFormatError:
+    return FileFormatError(f"{where}: its training state is damaged ({type(error).__name__}: {error})")
 
 
 def labelled(callbacks: list[Any]) -> list[tuple[str, Any]]:

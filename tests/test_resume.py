@@ -1,5 +1,6 @@
 """A training that is stopped goes on to bitwise the same weights as one that never was."""
 
+import json
 import os
 import random
 import select
@@ -284,6 +285,32 @@ def test_what_is_no_checkpoint(data, tmp_path):
     (tmp_path / "c.npz").write_bytes(content[:-300])
     with pytest.raises(FileFormatError, match="not a fastcnn model file, or a truncated or corrupt one"):
         fit(small(), data, resume=tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda header: header.pop("random"),
+        lambda header: header.pop("optimizer"),
+        lambda header: header["optimizer"].update(config=5),
+        lambda header: header["training"].update(callbacks=5),
+        lambda header: header["training"]["callbacks"]["EarlyStopping_0"].pop("wait"),
+        lambda header: header["training"]["callbacks"]["EarlyStopping_0"].update(best="good"),
+    ],
+)
+def test_a_damaged_state_changes_nothing(data, tmp_path, damage):
+    path, model = tmp_path / "c.npz", small()
+    fit(small(), data, callbacks=[EarlyStopping("loss"), Checkpoint(path)])
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays.pop("architecture")))
+    damage(header)
+    np.savez(path, architecture=np.array(json.dumps(header)), **arrays)
+    before, optimizer = model.layers[0].weights.copy(), Adam(model)
+    with pytest.raises(FileFormatError, match=r"c\.npz: it"):
+        fit(model, data, optimizer=optimizer, callbacks=[EarlyStopping("loss")], resume=path)
+    np.testing.assert_array_equal(model.layers[0].weights, before)
+    assert optimizer.steps == 0
 
 
 def test_a_disk_that_is_full_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
