@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import os
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from fastcnn import checkpoint, containers, storage
+from fastcnn import checkpoint, containers, diagnosis, storage
 from fastcnn.files import check_writable, remove_leftovers, write_whole
 from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
@@ -65,7 +66,8 @@ class Best:
             raise TypeError(must_be(owner, "monitor", "the name of a quantity of the history", monitor))
         self.owner, self.monitor = owner, monitor
         mode = ("min" if "loss" in monitor else "max") if mode is None else mode
-        self.sign = 1 if check_choice(owner, "mode", mode, ("min", "max")) == "max" else -1
+        self.mode = check_choice(owner, "mode", mode, ("min", "max"))
+        self.sign = 1 if self.mode == "max" else -1
         self.value = -math.inf
 
     def begin(self, run: Run) -> None:
@@ -138,6 +140,8 @@ class Checkpoint(Callback):
             None if every_seconds is None else check_number("Checkpoint", "every_seconds", every_seconds, 0)
         )
         self.best_path = None if best is None else check_path("Checkpoint", "best", best)
+        if self.path is self.best_path is None:
+            raise ValueError(must_be("Checkpoint", "path", "a path, where there is no `best` either", path))
         self.best = Best("Checkpoint", monitor, mode)
         for target in filter(None, (self.path, self.best_path)):
             containers.check_destination(target)
@@ -167,14 +171,19 @@ class Checkpoint(Callback):
 
     def write(self, run: Run) -> None:
         if self.path is not None:
+            if run.batch:  # what `fit` says itself at the end of an epoch
+                diagnosis.check_parameters(run)
             checkpoint.write(run, self.path)
         self.written = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best.value if math.isfinite(self.best.value) else None}
+        best = self.best.value if math.isfinite(self.best.value) else None
+        return {"best": best, "monitor": self.best.monitor, "mode": self.best.mode}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.best.value = -math.inf if state["best"] is None else float(state["best"])
+        """The best value so far; that of another quantity is no yardstick."""
+        same = (state["monitor"], state["mode"]) == (self.best.monitor, self.best.mode)
+        self.best.value = float(state["best"]) if same and state["best"] is not None else -math.inf
 
 
 class EarlyStopping(Callback):
@@ -199,7 +208,7 @@ class EarlyStopping(Callback):
         self.arrays: dict[str, np.ndarray] = {}
 
     def settings(self) -> str:
-        best = f"monitor={self.best.monitor!r}, mode={'max' if self.best.sign > 0 else 'min'!r}"
+        best = f"monitor={self.best.monitor!r}, mode={self.best.mode!r}, restore_best={self.restore_best}"
         return f"EarlyStopping({best}, patience={self.patience}, min_delta={self.min_delta})"
 
     def on_fit_begin(self, run: Run) -> None:
@@ -246,7 +255,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         columns = ["epoch", *run.history]
-        rows = [[i, *values] for i, values in enumerate(zip(*run.history.values(), strict=True), start=1)]
+        values = itertools.zip_longest(*run.history.values(), fillvalue="")  # another callback adds its own later
+        rows = [[i, *row] for i, row in enumerate(values, start=1)]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_whole(self.path, lambda file: file.write(text.getvalue().encode()))

@@ -6,6 +6,7 @@ the numbers of the epoch and the batch; that is what is kept, with the history a
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastcnn import storage
 from fastcnn.errors import FileFormatError
-from fastcnn.shapes import check_int
+from fastcnn.shapes import check_int, must_be
 
 if TYPE_CHECKING:
     from fastcnn.training import Run
@@ -53,10 +54,8 @@ def write(run: Run, path: Any) -> None:
     """Write the state of `run` to `path`, whole or not at all."""
     states, arrays = {}, {}
     for label, callback in labelled(run.callbacks):
-        state = callback.state()
-        kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        states[label], kept = divided(label, callback.state())
         arrays |= {f"training.{label}.{key}": value for key, value in kept.items()}
-        states[label] = {key: value for key, value in state.items() if key not in kept}
     stopped = run.history.stopped
     training = {
         "settings": run.settings,
@@ -66,7 +65,7 @@ def write(run: Run, path: Any) -> None:
         "loss": run.loss,
         "hits": run.hits,
         "seconds": run.seconds,
-        "history": run.history,
+        "history": {key: [plain(value) for value in values] for key, values in run.history.items()},
         "stopped": None if stopped == "interrupted" else stopped,
         "callbacks": states,
     }
@@ -74,6 +73,23 @@ def write(run: Run, path: Any) -> None:
     storage.save(
         path, model.layers, model.metadata, run.optimizer, True, more={"training": training}, more_arrays=arrays
     )
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy as one of Python, which JSON can hold."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def divided(label: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a callback's `state` returned: what JSON can hold, and arrays."""
+    try:
+        kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        others = {key: plain(value) for key, value in state.items() if key not in kept}
+        json.dumps(others)
+    except (AttributeError, TypeError, ValueError) as error:
+        wanted = "a dict of numbers, text and arrays"
+        raise TypeError(must_be("Checkpoint", f"the state() of {label}", wanted, state)) from error
+    return others, kept
 
 
 def resume(run: Run, path: Any, any_seed: bool) -> None:
@@ -98,21 +114,32 @@ def resume(run: Run, path: Any, any_seed: bool) -> None:
         }
         progress = {name: check_int("resume", name, training[name], 0) for name in ("seed", "epoch", "batch", "hits")}
         loss, seconds = float(training["loss"]), float(training["seconds"])
+        numbers = {
+            name: value
+            for name, value in file.header["optimizer"]["config"].items()
+            if name in run.optimizer.config() and isinstance(value, int | float)
+        }
         history = {key: list(values) for key, values in training["history"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(
-            f"{file.where}: its training state is damaged ({type(error).__name__}: {error})"
-        ) from error
+        raise damaged(file.where, error) from error
     storage.load_layers(storage.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run))  # all or nothing
-    storage.load_optimizer(storage.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
-    storage.fill(file, run.model.layers)
-    storage.load_random(file, run.model.layers)
     for label, callback in labelled(run.callbacks):
         if label in states:
-            callback.load_state(states[label])
+            try:
+                callback.load_state(states[label])
+            except (KeyError, TypeError, ValueError) as error:
+                raise damaged(file.where, error) from error
+    storage.load_random(file, run.model.layers)
+    storage.load_optimizer(storage.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
+    vars(run.optimizer).update(numbers)  # a callback may have assigned another rate since the run began
+    storage.fill(file, run.model.layers)
     vars(run).update(progress, loss=loss, seconds=seconds)
     run.history.update(history)
     run.history.stopped = training.get("stopped")
+
+
+def damaged(where: str, error: Exception) -> FileFormatError:
+    return FileFormatError(f"{where}: its training state is damaged ({type(error).__name__}: {error})")
 
 
 def labelled(callbacks: list[Any]) -> list[tuple[str, Any]]:

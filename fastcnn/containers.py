@@ -15,6 +15,7 @@ import numpy as np
 
 from fastcnn.errors import FileFormatError
 from fastcnn.files import check_writable, open_to_read, write_whole
+from fastcnn.shapes import must_be
 
 HEADER = "architecture"  # the name of the header among the arrays of an .npz file
 
@@ -44,6 +45,9 @@ def check_destination(path: str | os.PathLike) -> None:
 def write(path: str | os.PathLike, header: str, arrays: dict[str, np.ndarray]) -> None:
     """Write `header`, JSON, and `arrays` to `path`, whose ending names the format; whole, or nothing."""
     check_destination(path)
+    for name, array in arrays.items():
+        if array.dtype.hasobject:  # NumPy would pickle it, and `read` refuses that
+            raise TypeError(must_be("save", name, "an array of numbers or text, and not of objects", array))
     if is_safetensors(path):
         content = safetensors().numpy.save(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, {HEADER: header}

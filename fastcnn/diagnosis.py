@@ -6,17 +6,17 @@ The file is a model file with the batch in it, before the step that failed: ``py
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcnn import random_state, storage
 from fastcnn.errors import FileFormatError
-from fastcnn.layers import Residual, Softmax
+from fastcnn.files import write_elsewhere
+from fastcnn.layers import Layer, Residual, Softmax
 from fastcnn.layers.chain import call, walk
 from fastcnn.shapes import received
 
@@ -71,12 +71,36 @@ def explain(model: Any, x: np.ndarray, y: np.ndarray, loss_options: dict[str, An
     return found
 
 
-def failure(run: Run, x: np.ndarray, y: np.ndarray, numbers: dict[str, Any]) -> FloatingPointError:
-    """The error for a batch whose loss is not finite; `numbers` are the layers' random ones from before it."""
-    random_state.set_layer_numbers(run.model.layers, numbers)
+def before_forward(layers: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a forward in training changes: the layers' random numbers, and arrays such as a running mean."""
+    states = {
+        place: {name: getattr(layer, name).copy() for name in layer.state_names}
+        for place, layer in walk(layers)
+        if isinstance(layer, Layer) and layer.state_names
+    }
+    return random_state.layer_numbers(layers), states
+
+
+def undo_forward(layers: list[Any], before: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Put back what `before_forward` returned; a seed that the forward has drawn stays."""
+    numbers, states = before
+    drawn = {place: {name: n for name, n in named.items() if n is not None} for place, named in numbers.items()}
+    random_state.set_layer_numbers(layers, drawn)
+    for place, layer in walk(layers):
+        for name, array in states.get(place, {}).items():
+            setattr(layer, name, array)
+
+
+def failure(
+    run: Run, x: np.ndarray, y: np.ndarray, before: tuple[dict[str, Any], dict[str, Any]]
+) -> FloatingPointError:
+    """The error for a batch whose loss is not finite; `before` is what `before_forward` returned."""
+    layers = run.model.layers
+    undo_forward(layers, before)
     kept = keep(run, x, y)
     loss, rate = run.model.loss_layer.loss, run.optimizer.rate(run.done)
     found = explain(run.model, x, y, run.loss_options) or "all arrays are finite when it is computed again"
+    undo_forward(layers, before)
     return FloatingPointError(
         f"fit: the loss is {loss} in batch {run.batch + 1} of epoch {run.epoch}; the first to go bad is {found}; a "
         f"smaller `learning_rate` usually helps. {received('learning_rate', rate)}{kept}"
@@ -84,14 +108,15 @@ def failure(run: Run, x: np.ndarray, y: np.ndarray, numbers: dict[str, Any]) -> 
 
 
 def check_parameters(run: Run) -> None:
-    """Raise where the last step of an epoch, whose loss nobody has seen, made a parameter NaN or infinite."""
+    """Raise where the last step, before any loss could tell, made a parameter NaN or infinite."""
     if found := bad_parameter(run.model.layers):
         last = slice(len(run.x) - 1, None)
         x = run.x[last]
         if run.augmentation is not None and run.augmentation.crop is not None:
             x = x[:, : run.augmentation.crop[0], : run.augmentation.crop[1]]
+        step = f"step {run.batch}" if run.batch * run.batch_size < len(run.x) else "the last step"
         raise FloatingPointError(
-            f"fit: the last step of epoch {run.epoch} made a parameter NaN or infinite: {found}; a smaller "
+            f"fit: {step} of epoch {run.epoch} made a parameter NaN or infinite: {found}; a smaller "
             f"`learning_rate` usually helps{keep(run, x, run.y[last])}"
         )
 
@@ -102,23 +127,27 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
         return ""
     options = {key: np.asarray(value) for key, value in run.loss_options.items()}
     arrays = {"x": x, "y": y} | options
-    elsewhere = Path(tempfile.gettempdir()) / Path(run.failure_file).name
-    for path in dict.fromkeys((Path(run.failure_file), elsewhere)):
+
+    def save(path: str) -> str:
+        storage.save(
+            path,
+            run.model.layers,
+            run.model.metadata,
+            random=True,
+            more={"failure": {"epoch": run.epoch, "batch": run.batch + 1}},
+            more_arrays={f"training.{name}": array for name, array in arrays.items()},
+            finite=False,
+        )
+        return path
+
+    for write in (save, functools.partial(write_elsewhere, write=save)):
         try:
-            storage.save(
-                path,
-                run.model.layers,
-                run.model.metadata,
-                random=True,
-                more={"failure": {"epoch": run.epoch, "batch": run.batch + 1}},
-                more_arrays={f"training.{name}": array for name, array in arrays.items()},
-                finite=False,
-            )
+            path = write(run.failure_file)
         except (OSError, ImportError):  # no room, or a format whose library is missing
             continue
         except TypeError as error:  # a script's own layer that cannot be saved
             return f"; no file reproduces it: {error}"
-        return f"; `python -m fastcnn.diagnosis {shlex.quote(str(path))}` computes it again"
+        return f"; `python -m fastcnn.diagnosis {shlex.quote(path)}` computes it again"
     return "; no file reproduces it: none could be written"
 
 

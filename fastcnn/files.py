@@ -6,10 +6,13 @@ import glob
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+TOKEN = 6  # random bytes in the name of a temporary file
 
 
 def destination(path: str | os.PathLike) -> Path:
@@ -35,13 +38,14 @@ def no_folder(what: str, path: Path) -> OSError:
 
 def temporary_beside(path: Path) -> Path:
     """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}.tmp")
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:
     """Remove the temporary files of writers of `path` that were killed; only for who knows to be its one writer."""
     real = destination(path)
-    for left in real.parent.glob(f".{glob.escape(real.name)}.*.tmp"):
+    token = "[0-9a-f]" * (2 * TOKEN)  # and not `*`: ".run.best.<token>.tmp" belongs to who writes "run.best"
+    for left in real.parent.glob(f".{glob.escape(real.name)}.{token}.tmp"):
         with suppress(OSError):
             left.unlink()
 
@@ -62,6 +66,20 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> No
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_elsewhere(path: str | os.PathLike, write: Callable[[str], Any]) -> str:
+    """Call `write` with a file in the system's folder for temporary files, and return its name, which begins as that of
+    `path` does: nobody else has or can guess it, as the folder may be open to all. OSError where there is no room."""
+    wanted = Path(path)
+    handle, name = tempfile.mkstemp(wanted.suffix, f"{wanted.stem[:50]}-")
+    os.close(handle)
+    try:
+        write(name)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return name
 
 
 def check_writable(path: str | os.PathLike) -> None:

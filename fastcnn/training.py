@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn import checkpoint, diagnosis, interrupt, random_state
+from fastcnn import checkpoint, diagnosis, interrupt
 from fastcnn import fit_arguments as arguments
 from fastcnn.augmentation import Augmentation, ready
 from fastcnn.metrics import check_metrics, measure
@@ -74,8 +74,12 @@ class Run:
     settings: dict[str, str] = field(default_factory=dict)
 
     def stop(self, reason: str) -> None:
-        """End the training after the present step, or epoch where this is called at its end."""
-        self.history.stopped = reason
+        """End the training after the present step, or epoch where this is called at its end.
+
+        A reason of one's own stays where Ctrl-C comes too: a run that is over does not go on when it is resumed.
+        """
+        if reason != "interrupted" or self.history.stopped is None:
+            self.history.stopped = reason
 
     @property
     def done(self) -> float:
@@ -128,7 +132,7 @@ class Run:
 
     def train_batch(self, x: np.ndarray, y: np.ndarray) -> None:
         """One step; FloatingPointError where the loss is NaN or infinite."""
-        before = random_state.layer_numbers(self.model.layers)
+        before = diagnosis.before_forward(self.model.layers)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
             loss, hits = self.model.accumulate(x, y, **self.loss_options)
             if not math.isfinite(loss):

@@ -10,7 +10,7 @@ import fastcnn
 from conftest import run_python
 from fastcnn import backend, backends
 from fastcnn.backends import check
-from fastcnn.layers import Conv2D, MaxPooling, Relu
+from fastcnn.layers import ELU, Conv2D, MaxPooling, Relu
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +129,15 @@ def test_check_backend_passes_correct_kernels(rng):
     with fastcnn.use_backend("check"):
         for layer in (Conv2D(x.shape, 3, 3, 2, "SAME"), MaxPooling(x.shape, 3, 2), Relu(x.shape)):
             assert layer.gradient(layer.forward(x)).shape == x.shape
+
+
+def test_check_backend_allows_for_a_large_alpha(rng):
+    """The exponential's rounding error is multiplied by it."""
+    x = rng.uniform(-0.1, 0.1, (4, 50))
+    with fastcnn.use_backend("check"):
+        layer = ELU(x.shape, 1e5)
+        layer.forward(x)
+        layer.gradient(x)
 
 
 def test_check_backend_allows_for_cancellation():

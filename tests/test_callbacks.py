@@ -9,6 +9,7 @@ import pytest
 from conftest import run_python, small
 from fastcnn import Sequential, callbacks
 from fastcnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningCurves, TensorBoard
+from fastcnn.files import temporary_beside
 from fastcnn.optimizers import Adam
 
 
@@ -297,6 +298,7 @@ def test_paths_that_cannot_be_written_are_said_at_once(make, tmp_path):
             ValueError,
             "Checkpoint: `best` must be another file than `path`",
         ),
+        (lambda: Checkpoint(None), ValueError, "Checkpoint: `path` must be a path, where there is no `best` either. R"),
         (
             lambda: Checkpoint("a", every_steps=0),
             ValueError,
@@ -398,6 +400,17 @@ def test_csv(data, tmp_path):
     assert os.listdir(tmp_path) == ["log.csv"]
 
 
+def test_csv_with_a_quantity_that_a_later_callback_adds(data, tmp_path):
+    class Own(Callback):
+        def on_epoch_end(self, run):
+            run.history.setdefault("own", []).append(run.epoch)
+
+    path = tmp_path / "log.csv"
+    small().fit(*data, 3, 100, callbacks=[CSVLogger(path), Own()], verbose=False)
+    with open(path, newline="") as file:
+        assert [row["own"] for row in csv.DictReader(file)] == ["2", "3", ""]
+
+
 def test_tensorboard(data, tmp_path):
     pytest.importorskip("tensorboardX")
     shares = []
@@ -462,7 +475,21 @@ def test_states_go_round(tmp_path):
     second.load_state(EarlyStopping().state())
     assert (second.best.value, second.wait, second.arrays) == (-np.inf, 0, {})
     saver = Checkpoint(tmp_path / "c.npz")
-    assert saver.state() == {"best": None}
-    saver.load_state({"best": 0.25})
-    assert saver.state() == {"best": 0.25}
-    assert first.settings() == "EarlyStopping(monitor='val_loss', mode='min', patience=5, min_delta=0.0)"
+    state = {"best": -0.25, "monitor": "val_loss", "mode": "min"}
+    assert saver.state() == state | {"best": None}
+    saver.load_state(state)
+    assert saver.state() == state
+    saver.load_state(state | {"best": 0.9, "monitor": "val_accuracy", "mode": "max"})  # no yardstick for a loss
+    assert saver.state() == state | {"best": None}
+    best = "monitor='val_loss', mode='min', restore_best=True"
+    assert first.settings() == f"EarlyStopping({best}, patience=5, min_delta=0.0)"
+
+
+def test_leftovers_of_ones_own_file_alone_are_removed(data, tmp_path):
+    """What another process writes just now to `run.best` or `run.csv` is not touched, nor what somebody keeps."""
+    others = [temporary_beside(tmp_path / name) for name in ("run.best", "run.csv")] + [tmp_path / ".run.mine.tmp"]
+    own = temporary_beside(tmp_path / "run")
+    for path in (own, *others):
+        path.write_bytes(b"half")
+    small().fit(data[0][:20], data[1][:20], 1, 20, callbacks=[Checkpoint(tmp_path / "run")], verbose=False)
+    assert not own.exists() and all(path.exists() for path in others)

@@ -11,9 +11,9 @@ import pytest
 from conftest import run_python, small
 from fastcnn import FileFormatError, Sequential, diagnosis
 from fastcnn.augmentation import Augmentation
-from fastcnn.callbacks import Callback
+from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.diagnosis import replay
-from fastcnn.layers import FullyConnect, Layer, Relu, Softmax
+from fastcnn.layers import BatchNorm, Dropout, FullyConnect, Layer, Relu, Softmax
 
 
 class Plant(Callback):
@@ -169,6 +169,34 @@ def test_an_overflow_within_the_forward_is_named(data, tmp_path):
     assert replay(tmp_path / "f.npz") == found_in(message)
 
 
+def test_running_statistics_are_those_before_the_step(data, tmp_path):
+    """They are no cause, but a consequence; and the model may be trained again."""
+    body = small().body
+    norm, drop = BatchNorm(body[0].output_shape), Dropout(body[0].output_shape, 0.5)
+    model = Sequential([body[0], norm, drop, *body[1:], Softmax((8, 10))])
+    model.fit(*data, 1, 50, seed=0, verbose=False)
+    before, calls = [norm.moving_mean.copy(), norm.moving_var.copy()], drop.calls
+    body[0].weights = np.full((5, 5, 1, 4), 3e38)
+    message = fail(model, data, tmp_path / "f.npz")
+    assert found_in(message).startswith("the output of `layers[0]`, a Conv2D: output[")
+    assert replay(tmp_path / "f.npz") == found_in(message)
+    np.testing.assert_array_equal([norm.moving_mean, norm.moving_var], before)
+    assert drop.calls == calls
+
+
+def test_the_seed_that_the_failed_step_drew_is_that_of_the_file(tmp_path):
+    """An element in two is dropped: with another seed another one is bad, and the message of the file another."""
+    drop = Dropout((1, 4000), 0.5)
+    fc = FullyConnect(drop.output_shape, 3, initializer=1.0)
+    model = Sequential([drop, fc, Softmax(fc.output_shape)])
+    x = np.full((1, 4000), 3e38)
+    message = fail(model, (x, [0]), tmp_path / "f.npz")
+    seed = drop.seed
+    loaded = Sequential.load(tmp_path / "f.npz", random_state=True)
+    assert seed is not None and loaded.layers[0].seed == seed and loaded.layers[0].calls == drop.calls == 0
+    assert replay(tmp_path / "f.npz") == found_in(message)
+
+
 def test_the_model_is_not_lost(data, tmp_path):
     """It has its parameters from before the step, and no gradient of the batch that failed: it may be trained again."""
     model, clean = small(), small()
@@ -198,6 +226,18 @@ def test_the_last_step_of_an_epoch(data, tmp_path):
         assert replay(tmp_path / "f.npz") == found
 
 
+@pytest.mark.parametrize("step", [2, 10])
+def test_a_checkpoint_within_an_epoch_says_the_same(data, tmp_path, step):
+    """It comes before the next loss; the checkpoint before stays."""
+    saver, kept = Checkpoint(tmp_path / "c.npz", every_steps=1), tmp_path / "f.npz"
+    message = fail(small(), data, kept, callbacks=[Plant(3, "bias", np.nan, step=step), saver])
+    found = "`bias` of `layers[3]`, a FullyConnect: bias[3] is nan (1 of 10 are NaN or infinite)"
+    name = "step 2" if step == 2 else "the last step"
+    assert f"fit: {name} of epoch 1 made a parameter NaN or infinite: {found}; a smaller" in message
+    assert replay(kept) == found
+    assert np.isfinite(Sequential.load(tmp_path / "c.npz").layers[3].bias).all()
+
+
 def test_without_a_file(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = fail(small(), data, None, callbacks=[Plant(0, "bias", np.nan)])
@@ -206,13 +246,16 @@ def test_without_a_file(data, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", ["none/f.npz", "file/f.npz", "folder"])
 def test_a_place_that_cannot_be_written(data, tmp_path, monkeypatch, place):
-    """The file goes to the folder for temporary files."""
+    """The file goes to the folder for temporary files, under a name that no stranger can have put there before."""
     (tmp_path / "temp").mkdir()
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    planted = tmp_path / "temp" / place.split("/")[-1]
+    planted.symlink_to(tmp_path / "file")
     message = fail(small(), data, tmp_path / place, callbacks=[Plant(0, "bias", np.nan)])
-    kept = tmp_path / "temp" / place.split("/")[-1]
+    (kept,) = (path for path in (tmp_path / "temp").iterdir() if path != planted)
+    assert (tmp_path / "file").read_text() == ""
     assert message.endswith(f"; `python -m fastcnn.diagnosis {kept}` computes it again")
     assert replay(kept).startswith("`bias` of `layers[0]`, a Conv2D: bias[3] is nan")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "temp"] and os.listdir(tmp_path / "folder") == []

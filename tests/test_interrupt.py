@@ -11,7 +11,7 @@ import pytest
 
 from conftest import ROOT, small
 from fastcnn import Sequential
-from fastcnn.callbacks import Callback, Checkpoint
+from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 MESSAGE = "\nstopping after this step; Ctrl-C again stops at once\n"
@@ -59,6 +59,17 @@ def test_ctrl_c_ends_the_training_after_the_step(data, tmp_path, capfd):
 def test_at_the_end_of_an_epoch_it_is_whole(data, press, epochs):
     history = small().fit(*data, 5, 40, callbacks=[press], verbose=False)
     assert history.stopped == "interrupted" and len(history.get("loss", ())) == epochs
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["after", "before"])
+def test_a_run_that_was_over_anyway_is_over(data, tmp_path, order):
+    """Ctrl-C while the checkpoint of the last epoch is written: the run that is resumed does not train on."""
+    path, stopping = tmp_path / "c.npz", {"monitor": "loss", "mode": "max", "patience": 1}
+    listed = [EarlyStopping(**stopping), Press(2, hook="on_epoch_end")][::order]
+    history = small().fit(*data, 5, 40, seed=0, callbacks=[*listed, Checkpoint(path)], verbose=False)
+    assert history.stopped == "no better loss for 1 epochs" and len(history["loss"]) == 2
+    resumed = small().fit(*data, 5, 40, callbacks=[EarlyStopping(**stopping)], resume=path, verbose=False)
+    assert resumed == history and resumed.stopped == history.stopped
 
 
 def test_the_second_one_raises_at_once(data, tmp_path):

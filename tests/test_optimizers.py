@@ -290,6 +290,20 @@ def test_files_that_hold_no_such_state(damage, tmp_path, data):
     np.testing.assert_equal(other.state_dict(), before)
 
 
+def test_a_square_that_is_infinite_is_kept(tmp_path):
+    """A gradient of 1e25 in float32: its parameter stays as it is from then on, here and after a file."""
+    model = small()
+    optimizer = Adam(model)
+    model.layers[0].w_gradient = np.full((5, 5, 1, 4), 1e25)
+    with np.errstate(over="ignore"):
+        optimizer.step()
+    assert np.isinf(optimizer.kept["0.weights"]["square"]).all() and np.isfinite(model.layers[0].weights).all()
+    model.save(tmp_path / "m.npz", optimizer=optimizer)
+    other = Adam(model)
+    other.load(tmp_path / "m.npz")
+    np.testing.assert_equal(other.state_dict(), optimizer.state_dict())
+
+
 def test_the_state_of_another_rule_or_model(tmp_path, data):
     path, model = tmp_path / "m.npz", small()
     optimizer = Adam(model)

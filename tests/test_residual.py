@@ -107,6 +107,16 @@ def test_summary_counts_what_is_inside():
     assert repr(layer) == "Residual(body=[Conv2D, BatchNorm, Relu], shortcut=[Conv2D])"
 
 
+class Bare:
+    """A layer that says no shapes."""
+
+    def forward(self, x):
+        return x
+
+    def gradient(self, eta):
+        return eta
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -131,11 +141,24 @@ def test_summary_counts_what_is_inside():
             ValueError,
             "Residual: `shortcut` must be of the dtype float64, as `body` is. Received",
         ),
+        (lambda: Residual([conv()], [Bare()]), TypeError, "`shortcut` must be a list of layers that say their shapes"),
     ],
 )
 def test_what_does_not_fit(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_one_layer_in_two_places():
+    """It would keep the input of one of them: the gradient of the other would be wrong, and nobody would say so."""
+    relu, once = Relu(SHAPE), conv()
+    with pytest.raises(ValueError, match=r"Residual: `shortcut.0` must be another object than `body.0`. Received"):
+        Residual([once], [once])
+    inner = Residual([conv(), relu])
+    with pytest.raises(ValueError, match=r"Residual: `body\[1\]` must be another object than `body\[0\].body.1`"):
+        Residual([inner, relu])
+    with pytest.raises(ValueError, match=r"Sequential: `layers\[1\].body.1` must be another object than `layers\[0\]`"):
+        Sequential([relu, inner])
 
 
 def test_gradient_before_forward():

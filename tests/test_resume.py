@@ -1,5 +1,6 @@
 """A training that is stopped goes on to bitwise the same weights as one that never was."""
 
+import json
 import os
 import random
 import select
@@ -181,6 +182,85 @@ def test_other_arguments(data, tmp_path, change, message):
     np.testing.assert_array_equal(model.layers[0].weights, before)
 
 
+def test_other_callbacks_and_metrics(data, tmp_path):
+    """What the end of the run or its history would depend on."""
+    path, options = tmp_path / "c.npz", {"validation_data": (data[0][:9], data[1][:9])}
+    fit(small(), data, callbacks=[EarlyStopping(), Checkpoint(path)], metrics=["f1"], **options)
+    with pytest.raises(ValueError, match=r"its metrics is f1 in .*c.npz. Received"):
+        fit(small(), data, callbacks=[EarlyStopping()], resume=path, **options)
+    with pytest.raises(ValueError, match=r"its callbacks is .*restore_best=False.* Received .*restore_best=True"):
+        fit(small(), data, callbacks=[EarlyStopping(restore_best=True)], metrics=["f1"], resume=path, **options)
+
+
+def test_the_best_by_another_quantity_begins_anew(data, tmp_path):
+    path, best = tmp_path / "c.npz", tmp_path / "best.npz"
+    options = {"validation_data": data}
+    saver = Checkpoint(path, best=best, monitor="val_accuracy", mode="min")
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(), data, callbacks=[saver, StopAt(10)], **options)
+    best.unlink()
+    history = fit(small(), data, callbacks=[Checkpoint(path, best=best)], resume=path, **options)
+    assert Sequential.load(best).evaluate(*data).loss == min(history["val_loss"][1:])
+
+
+class Keeps(Callback):
+    """Remembers `value`, and adds a number of NumPy to the history."""
+
+    def __init__(self, value):
+        self.value, self.loaded = value, None
+
+    def on_epoch_end(self, run):
+        run.history.setdefault("own", []).append(np.float32(run.epoch))
+
+    def state(self):
+        return self.value
+
+    def load_state(self, state):
+        self.loaded = state
+
+
+def test_numbers_of_numpy_are_numbers(data, tmp_path):
+    path, state = tmp_path / "c.npz", {"a": np.int64(3), "b": np.float32(0.5), "c": np.arange(3)}
+    history = fit(small(), data, callbacks=[Keeps(state), Checkpoint(path)])
+    again = Keeps(state)
+    assert fit(small(), data, callbacks=[again], resume=path) == history and history["own"] == [2, 3, 4]
+    np.testing.assert_equal(again.loaded, {"a": 3, "b": 0.5, "c": np.arange(3)})
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, r"Checkpoint: `the state\(\) of Keeps_0` must be a dict of numbers, text and arrays. Received .*=None"),
+        ({"a": {1}}, r"Checkpoint: `the state\(\) of Keeps_0` must be a dict of numbers, text and arrays. Received"),
+        ({"a": np.array([None])}, r"save: `training.Keeps_0.a` must be an array of numbers or text, and not of"),
+    ],
+    ids=["None", "a set", "objects"],
+)
+def test_a_state_that_no_file_can_hold_is_said_before_the_training(data, tmp_path, state, message):
+    model = small()
+    before = model.layers[0].weights.copy()
+    with pytest.raises(TypeError, match=message):
+        fit(model, data, callbacks=[Keeps(state), Checkpoint(tmp_path / "c.npz")])
+    np.testing.assert_array_equal(model.layers[0].weights, before)
+    assert os.listdir(tmp_path) == []
+
+
+class Plateau(Callback):
+    """Assigns another rate after each epoch."""
+
+    def on_epoch_end(self, run):
+        run.optimizer.learning_rate *= 0.5
+
+
+def test_a_rate_that_a_callback_assigned(data, tmp_path):
+    path, whole, broken, model = tmp_path / "c.npz", small(), small(), small()
+    fit(whole, data, callbacks=[Plateau()])
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, data, callbacks=[Plateau(), Checkpoint(path), StopAt(16)])
+    fit(model, data, callbacks=[Plateau()], resume=path)
+    np.testing.assert_array_equal(model.layers[0].weights, whole.layers[0].weights)
+
+
 def test_other_data_and_other_models(data, tmp_path):
     path = tmp_path / "c.npz"
     fit(small(), data, callbacks=[Checkpoint(path)])
@@ -208,6 +288,32 @@ def test_what_is_no_checkpoint(data, tmp_path):
     (tmp_path / "c.npz").write_bytes(content[:-300])
     with pytest.raises(FileFormatError, match="not a fastcnn model file, or a truncated or corrupt one"):
         fit(small(), data, resume=tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda header: header.pop("random"),
+        lambda header: header.pop("optimizer"),
+        lambda header: header["optimizer"].update(config=5),
+        lambda header: header["training"].update(callbacks=5),
+        lambda header: header["training"]["callbacks"]["EarlyStopping_0"].pop("wait"),
+        lambda header: header["training"]["callbacks"]["EarlyStopping_0"].update(best="good"),
+    ],
+)
+def test_a_damaged_state_changes_nothing(data, tmp_path, damage):
+    path, model = tmp_path / "c.npz", small()
+    fit(small(), data, callbacks=[EarlyStopping("loss"), Checkpoint(path)])
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays.pop("architecture")))
+    damage(header)
+    np.savez(path, architecture=np.array(json.dumps(header)), **arrays)
+    before, optimizer = model.layers[0].weights.copy(), Adam(model)
+    with pytest.raises(FileFormatError, match=r"c\.npz: it"):
+        fit(model, data, optimizer=optimizer, callbacks=[EarlyStopping("loss")], resume=path)
+    np.testing.assert_array_equal(model.layers[0].weights, before)
+    assert optimizer.steps == 0
 
 
 def test_a_disk_that_is_full_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):

@@ -104,7 +104,15 @@ def prelu_terms(args: tuple, expected: Any) -> Any:
     return tuple(np.abs(part) for part in reference.prelu_backward(x, np.abs(eta), np.abs(alpha)))
 
 
+def elu_terms(args: tuple, expected: Any) -> Any:
+    """Below 0 the result is alpha times something of at most abs(x), or of at most 1 times eta."""
+    *arrays, alpha = args
+    return np.abs(arrays[-1]) * max(1.0, abs(alpha))
+
+
 TERMS = {
+    "elu_forward": elu_terms,
+    "elu_backward": elu_terms,
     "softmax_forward": exponential_terms,
     "softmax_loss": exponential_terms,
     "batch_statistics": statistics_terms,

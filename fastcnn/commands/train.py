@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,23 +206,13 @@ def report(
 def save(model: Sequential, out: Path) -> None:
     """Save the trained model. Where `out` cannot be written any more (the disk is full), hours of training must not be
     lost: the model goes to the system's folder for temporary files, and the OSError says where."""
+    from fastcnn.files import write_elsewhere
+
     try:
         model.save(out)
     except OSError as error:
         try:
-            kept = f"it was saved to {save_elsewhere(model, out)!r} instead"
+            kept = f"it was saved to {write_elsewhere(out, model.save)!r} instead"
         except OSError as second:
             kept = f"it could not be saved in a folder for temporary files either ({second.strerror or second})"
         raise OSError(f"cannot save the trained model to {str(out)!r} ({error.strerror or error}); {kept}") from error
-
-
-def save_elsewhere(model: Sequential, out: Path) -> str:
-    """Save under a name that nobody has, and return it."""
-    handle, path = tempfile.mkstemp(".npz", f"{out.stem[:50]}-")
-    os.close(handle)
-    try:
-        model.save(path)
-    except OSError:
-        os.unlink(path)
-        raise
-    return path

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.layers.base import Layer
+from fastcnn.layers.chain import descend
 from fastcnn.layers.softmax import Softmax
 from fastcnn.shapes import must_be, received, shape_text
 
@@ -31,6 +32,7 @@ def check_layers(owner: str, name: str, layers: Any, loss: bool) -> list[Any]:
         raise ValueError(f"{owner}: `{name}` must hold at least one layer. Received {name}=[]")
     for position in range(len(layers)):
         check_layer(owner, name, layers, position, loss and position == len(layers) - 1)
+    check_once(owner, {f"{name}[{position}]": layer for position, layer in enumerate(layers)})
     check_fit(owner, name, layers)
     check_dtypes(owner, name, layers)
     return layers
@@ -49,9 +51,19 @@ def check_layer(owner: str, argument: str, layers: list[Any], position: int, los
     if isinstance(layer, Softmax) and not is_loss:
         where = "can only be the last layer of a model"
         raise ValueError(f"{owner}: `{name}` is a Softmax, which {where}. {received(name, layer)}")
-    first = next(i for i, other in enumerate(layers) if other is layer)
-    if first < position:  # a layer keeps its last input for the gradient: that of one place alone
-        raise ValueError(must_be(owner, name, f"another object than `{argument}[{first}]`", layer))
+
+
+def check_once(owner: str, layers: dict[str, Any]) -> None:
+    """Raise where one of `layers`, by name, or a layer inside them stands in two places.
+
+    A layer keeps its last input for the gradient: that of one place alone.
+    """
+    seen: dict[int, str] = {}
+    for name, top in layers.items():
+        for place, layer in descend(name, top):
+            first = seen.setdefault(id(layer), place)
+            if first != place:
+                raise ValueError(must_be(owner, place, f"another object than `{first}`", layer))
 
 
 def check_fit(owner: str, name: str, layers: list[Any]) -> None:

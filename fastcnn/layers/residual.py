@@ -11,7 +11,7 @@ from fastcnn.backend import active
 from fastcnn.layers.attributes import Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import forward_through, gradient_through
-from fastcnn.layers.layer_list import check_layers
+from fastcnn.layers.layer_list import check_layers, check_once
 from fastcnn.shapes import must_be, received, shape_text
 
 
@@ -42,6 +42,11 @@ class Residual(Layer):
         self.shortcut = check_layers(self.name, "shortcut", shortcut, loss=False) if shortcut else []
         if not isinstance(self.body[0], Layer) or not hasattr(self.body[-1], "output_shape"):
             raise TypeError(must_be(self.name, "body", "a list of layers that say their shapes", body))
+        if self.shortcut and not (
+            hasattr(self.shortcut[0], "input_shape") and hasattr(self.shortcut[-1], "output_shape")
+        ):
+            raise TypeError(must_be(self.name, "shortcut", "a list of layers that say their shapes", shortcut))
+        check_once(self.name, self.children())
         self.dtype = self.body[0].dtype
         if any(getattr(layer, "dtype", self.dtype) != self.dtype for layer in self.shortcut):
             raise ValueError(must_be(self.name, "shortcut", f"of the dtype {self.dtype}, as `body` is", shortcut))
