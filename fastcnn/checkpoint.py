@@ -17,7 +17,7 @@ from fastcnn.errors import FileFormatError
 from fastcnn.shapes import check_int, must_be
 
 if TYPE_CHECKING:
-    from fastcnn.training import Run
+    from fastcnn.run import Run
 
 
 def settings(run: Run) -> dict[str, str]:

@@ -21,7 +21,7 @@ from fastcnn.layers.chain import call, walk
 from fastcnn.shapes import received
 
 if TYPE_CHECKING:
-    from fastcnn.training import Run
+    from fastcnn.run import Run
 
 
 def first_bad(array: np.ndarray) -> str | None:

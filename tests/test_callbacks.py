@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import run_python, small
-from fastcnn import Sequential, callbacks
+from fastcnn import Sequential, checkpoint, containers
 from fastcnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningCurves, TensorBoard
 from fastcnn.files import temporary_beside
 from fastcnn.optimizers import Adam
@@ -95,7 +95,7 @@ def test_hooks_come_in_order(data):
 def test_callbacks_are_called_in_the_order_of_the_list_and_savers_last(data, tmp_path, monkeypatch):
     """What a saver keeps is what the others have decided."""
     notes = []
-    monkeypatch.setattr(callbacks.checkpoint, "write", lambda run, path: notes.append(("saved",)))
+    monkeypatch.setattr(checkpoint, "write", lambda run, path: notes.append(("saved",)))
     listed = [Notes(notes, "a: "), Checkpoint(tmp_path / "c.npz", every_seconds=None), Notes(notes, "b: ")]
     small().fit(data[0][:20], data[1][:20], 1, 20, callbacks=listed, verbose=False)
     ends = [note[0] for note in notes]
@@ -265,7 +265,7 @@ def test_a_checkpoint_that_cannot_be_written_any_more(data, tmp_path, monkeypatc
                 file.write(b"half")
                 raise OSError(28, "No space left on device")
 
-            monkeypatch.setattr(callbacks.containers.np, "savez", full)
+            monkeypatch.setattr(containers.np, "savez", full)
 
     with pytest.raises(OSError, match="No space left"):
         model.fit(*data, 1, 100, callbacks=[Checkpoint(path), Fill()], verbose=False)
@@ -343,7 +343,7 @@ def test_bad_arguments(make, error, message, tmp_path, monkeypatch):
     [
         (
             EarlyStopping(),
-            "fit: `callbacks` must be a list of callbacks. Received callbacks=<fastcnn.callbacks.EarlySt",
+            "fit: `callbacks` must be a list of callbacks. Received callbacks=<fastcnn.callbacks.progress",
         ),
         ([EarlyStopping], r"fit: `callbacks\[0\]` must be a fastcnn.callbacks.Callback. Received .*<class"),
         ([EarlyStopping(), "csv"], r"fit: `callbacks\[1\]` must be a fastcnn.callbacks.Callback. Received .*='csv'"),

@@ -436,12 +436,12 @@ def test_a_documented_recipe_reaches_98_percent(tmp_path):
 
 def test_a_disk_that_fills_up_between_two_epochs(main, tmp_path, monkeypatch, capsys):
     """The log cannot be written any more: the model so far is saved all the same."""
-    from fastcnn import callbacks
+    from fastcnn.callbacks import logs
 
     def fail(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(callbacks, "write_whole", fail)
+    monkeypatch.setattr(logs, "write_whole", fail)
     out, log = str(tmp_path / "m.npz"), str(tmp_path / "log.csv")
     options = ["train", "--epochs", "2", "--batch-size", "64", "--quiet", "--backend", "numpy"]
     assert main([*options, "--out", out, "--csv", log]) == 1

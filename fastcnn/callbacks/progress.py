@@ -1,61 +1,23 @@
-"""Callbacks of `Sequential.fit`: checkpoints, early stopping, logs, learning curves."""
+"""Callbacks that follow whether a training gets better: checkpoints and early stopping."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import math
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcnn import checkpoint, containers, diagnosis, storage
-from fastcnn.files import check_writable, remove_leftovers, write_whole
+from fastcnn.callbacks.base import Callback
+from fastcnn.files import remove_leftovers
 from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
 
 if TYPE_CHECKING:
-    from fastcnn.training import Run
-
-
-class Callback:
-    """The base of all callbacks: each method is called with the `Run`, and does nothing here.
-
-    A callback that remembers something from one epoch to the next returns it from `state`, a dict of numbers, text and
-    arrays, so that a resumed run goes on as if it had never been interrupted.
-    """
-
-    saves: ClassVar[bool] = False  # whether it writes checkpoints
-    comes_last: ClassVar[bool] = False  # whether what others decide must be known first
-
-    def on_fit_begin(self, run: Run) -> None:
-        """Before the first epoch, or that at which a resumed run goes on."""
-
-    def on_epoch_begin(self, run: Run) -> None:
-        """Before an epoch, or the rest of one."""
-
-    def on_batch_end(self, run: Run) -> None:
-        """After each step."""
-
-    def on_epoch_end(self, run: Run) -> None:
-        """After an epoch: its numbers are the last of `run.history`, and `run.epoch` is that of the next."""
-
-    def on_fit_end(self, run: Run) -> None:
-        """After the last step, also where the run was stopped; `run.history.stopped` says why."""
-
-    def settings(self) -> str:
-        """What decides the course of a training, as text that is equal in a run that is resumed."""
-        return ""
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+    from fastcnn.run import Run
 
 
 class Best:
@@ -75,7 +37,9 @@ class Best:
         known = ["loss", "accuracy"]
         if run.validation_data is not None:
             known += ["val_loss", "val_accuracy", *(f"val_{name}" for name in run.metrics)]
-        if all(type(callback).__module__ == __name__ for callback in run.callbacks):  # others may add quantities
+        if all(
+            type(callback).__module__.startswith("fastcnn.callbacks.") for callback in run.callbacks
+        ):  # others may add quantities
             self.check(known)
         if is_new(run):
             self.value = -math.inf
@@ -244,60 +208,3 @@ class EarlyStopping(Callback):
         state = dict(state)
         best, self.wait = state.pop("best"), state.pop("wait")
         self.best.value, self.arrays = -math.inf if best is None else float(best), state
-
-
-class CSVLogger(Callback):
-    """Writes the history to a CSV file, a line for each epoch; replaced whole after each, so that it is never torn."""
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = check_path("CSVLogger", "path", path)
-        check_writable(path)
-
-    def on_epoch_end(self, run: Run) -> None:
-        columns = ["epoch", *run.history]
-        values = itertools.zip_longest(*run.history.values(), fillvalue="")  # another callback adds its own later
-        rows = [[i, *row] for i, row in enumerate(values, start=1)]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-        write_whole(self.path, lambda file: file.write(text.getvalue().encode()))
-
-
-class TensorBoard(Callback):
-    """Writes the history as scalars that TensorBoard shows. Requires tensorboardX: the extra `tensorboard`."""
-
-    def __init__(self, folder: str | os.PathLike):
-        self.folder = check_path("TensorBoard", "folder", folder)
-        try:
-            from tensorboardX import SummaryWriter
-        except ModuleNotFoundError as error:
-            raise ImportError("TensorBoard logs need tensorboardX: `pip install fastcnn[tensorboard]`") from error
-        self.make_writer, self.writer = SummaryWriter, None
-
-    def on_fit_begin(self, run: Run) -> None:
-        # What an interrupted run wrote about epochs that are done again is not to be shown twice.
-        self.writer = self.make_writer(self.folder, purge_step=run.epoch if run.epoch > 1 else None)
-
-    def on_epoch_end(self, run: Run) -> None:
-        for name, values in run.history.items():
-            group = "validation" if name.startswith("val_") else "training"
-            self.writer.add_scalar(f"{group}/{name.removeprefix('val_')}", values[-1], run.epoch - 1)
-        batches = math.ceil(len(run.x) / run.batch_size)
-        rate = run.optimizer.rate(run.share(run.epoch - 1, batches - 1))  # that of the last step: no schedule knows 1
-        self.writer.add_scalar("training/learning_rate", rate, run.epoch - 1)
-        self.writer.flush()
-
-    def on_fit_end(self, run: Run) -> None:
-        self.writer.close()
-
-
-class LearningCurves(Callback):
-    """Draws loss and accuracy after each epoch. Requires matplotlib: the extra `plot`."""
-
-    def __init__(self, path: str | os.PathLike):
-        from fastcnn import plotting
-
-        plotting.new_figure(path)  # what is wrong with it is said before the training
-        self.path, self.draw = path, plotting.learning_curves
-
-    def on_epoch_end(self, run: Run) -> None:
-        self.draw(run.history, self.path)
