@@ -197,9 +197,8 @@ class Optimizer:
                     f"the slots {', '.join(self.slots)} of the parameters {', '.join(wanted)}" if wanted else "nothing"
                 )
                 raise ValueError(f"{self.name}: `state` must hold {rule}. {received(key, slots)}")
-        kept: dict[str, dict[str, np.ndarray]] = {}
+        kept: dict[str, dict[str, np.ndarray]] = {key: {} for key in wanted}
         for key, own in wanted.items():
-            kept[key] = {}
             for slot, array in state["kept"][key].items():
                 name = f"{key}.{slot}"
                 kept[key][slot] = check_array(self.name, name, array, own.shape, own.dtype, any_batch=False).copy()
