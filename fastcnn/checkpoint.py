@@ -14,7 +14,7 @@ import numpy as np
 
 from fastcnn import storage
 from fastcnn.errors import FileFormatError
-from fastcnn.shapes import check_int, must_be
+from fastcnn.shapes import check_int, check_path, must_be
 
 if TYPE_CHECKING:
     from fastcnn.run import Run
@@ -102,7 +102,7 @@ def resume(run: Run, path: Any, any_seed: bool) -> None:
     ValueError
         The run of the checkpoint had other arguments, data or layers; nothing has been changed.
     """
-    file = storage.read(path)
+    file = storage.read(check_path("fit", "resume", path))
     training = file.section("training", "training to resume: it is no checkpoint")
     try:
         saved = dict(training["settings"])

@@ -13,7 +13,8 @@ from fastcnn import metrics, storage, training
 from fastcnn.backend import compilation_announced
 from fastcnn.errors import FileFormatError
 from fastcnn.layers import Softmax
-from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
+from fastcnn.layers.bn import PHASES
+from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through, update
 from fastcnn.layers.layer_list import check_layers
 from fastcnn.shapes import (
     check_choice,
@@ -25,8 +26,6 @@ from fastcnn.shapes import (
     real_array,
     shape_text,
 )
-
-PHASES = ("train", "test")
 
 
 class Evaluation(NamedTuple):
@@ -107,7 +106,7 @@ class Sequential:
         """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
         for layer in self.body:
             if hasattr(layer, "backward"):
-                layer.backward(alpha, weight_decay)
+                update(layer, alpha, weight_decay)
 
     def train_on_batch(
         self, x: Any, y: Any, learning_rate: float = 0.1, weight_decay: float = 0.0

@@ -6,6 +6,8 @@ A checkpoint of a training is such a file as well. Loading one from a stranger r
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +115,7 @@ def read(path: Any) -> ModelFile:
 
 def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = True) -> list[Any]:
     """The layers of a file, with their arrays."""
-    layers = [build(file.where, entry, custom_layers) for entry in file.header["layers"]]
+    layers = [build(file, entry, custom_layers) for entry in file.header["layers"]]
     fill(file, layers, finite)
     strays = [name for name in file.arrays if not name.startswith(("optimizer.", "training."))]
     if strays:
@@ -137,9 +139,22 @@ def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
                 raise FileFormatError(f"{file.where}: {what}, is wrong: {error}") from error
 
 
-def build(where: str, entry: Any, custom_layers: dict[str, type]) -> Any:
+def place_for_weights(file: ModelFile) -> Callable[[tuple[int, ...], Any], np.ndarray]:
+    """An initializer for weights that the file replaces at once: nothing is drawn, and a small file that describes a
+    layer of gigabytes is refused before they are allocated."""
+    most = max(1 << 20, sum(array.size for array in file.arrays.values()))
+
+    def initializer(shape: tuple[int, ...], _: Any) -> np.ndarray:
+        if math.prod(shape) > most:
+            raise FileFormatError(f"{file.where}: weights of the shape {shape} are described, and not in the file")
+        return np.zeros(shape)
+
+    return initializer
+
+
+def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
     """One layer from its class name and constructor arguments; its arrays are set afterwards."""
-    state = np.random.get_state()
+    where, state = file.where, np.random.get_state()
     try:
         name, config = entry["class"], dict(entry["config"])
         known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
@@ -147,7 +162,9 @@ def build(where: str, entry: Any, custom_layers: dict[str, type]) -> Any:
         if layer_class is None:
             raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
         if hasattr(layer_class, "from_config"):
-            return layer_class.from_config(config, lambda inner: build(where, inner, custom_layers))
+            return layer_class.from_config(config, lambda inner: build(file, inner, custom_layers))
+        if layer_class in (fastcnn.layers.Conv2D, fastcnn.layers.FullyConnect):
+            config["initializer"] = place_for_weights(file)
         return layer_class(**config)
     except FileFormatError:
         raise

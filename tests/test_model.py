@@ -318,3 +318,31 @@ def test_public_names():
     with pytest.raises(AttributeError):
         fastcnn.nothing  # noqa: B018
     assert issubclass(fastcnn.BackendMismatch, AssertionError) and Layer in Conv2D.__mro__
+
+
+class Bias:
+    """A layer in the original's style whose `backward` takes no decay."""
+
+    def __init__(self):
+        self.value, self.slope = 0.0, 0.0
+
+    def forward(self, x):
+        return np.asarray(x, np.float32) + self.value
+
+    def gradient(self, eta):
+        self.slope += float(eta.sum())
+        return eta
+
+    def backward(self, alpha):
+        self.value -= alpha * self.slope
+        self.slope = 0.0
+
+
+def test_a_backward_without_decay(data):
+    bias = Bias()
+    model = Sequential([bias, *small().layers])
+    model.fit(*data, 1, 20, weight_decay=0.1, verbose=False)
+    assert bias.value != 0
+    before = bias.value
+    model.train_on_batch(data[0][:9], data[1][:9])
+    assert bias.value != before

@@ -281,7 +281,7 @@ def test_what_is_no_checkpoint(data, tmp_path):
         fit(model, data, resume=tmp_path / "model.npz")
     with pytest.raises(FileNotFoundError, match=r"none\.npz"):
         fit(model, data, resume=tmp_path / "none.npz")
-    with pytest.raises(TypeError, match="load: `path` must be a path"):
+    with pytest.raises(TypeError, match="fit: `resume` must be a path"):
         fit(model, data, resume=5)
     fit(model, data, callbacks=[Checkpoint(tmp_path / "c.npz")])
     content = (tmp_path / "c.npz").read_bytes()

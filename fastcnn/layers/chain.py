@@ -24,6 +24,25 @@ def takes_phase(layer_class: type) -> bool:
     return "phase" in inspect.signature(layer_class.forward).parameters
 
 
+@functools.cache
+def takes_decay(layer_class: type) -> bool:
+    """Whether ``backward(alpha, weight_decay)`` may be called: a BatchNorm of one's own may take `alpha` alone."""
+    signature = inspect.signature(layer_class.backward)
+    try:
+        signature.bind(None, 0.0, 0.0)
+    except TypeError:
+        return False
+    return True
+
+
+def update(layer: Any, alpha: float, weight_decay: float) -> None:
+    """The layer's own `backward`."""
+    if takes_decay(type(layer)):
+        layer.backward(alpha, weight_decay)
+    else:
+        layer.backward(alpha)
+
+
 def fuses(layers: list[Any], position: int) -> bool:
     """Whether the layer at `position` is a Relu that the next one computes: that saves two passes over the array.
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastcnn.backend import active
 from fastcnn.layers.attributes import Fixed
 from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import forward_through, gradient_through
+from fastcnn.layers.chain import forward_through, gradient_through, update
 from fastcnn.layers.layer_list import check_layers, check_once
 from fastcnn.shapes import must_be, received, shape_text
 
@@ -81,7 +81,7 @@ class Residual(Layer):
         """Update every layer inside that learns."""
         for layer in self.children().values():
             if hasattr(layer, "backward"):
-                layer.backward(alpha, weight_decay)
+                update(layer, alpha, weight_decay)
 
     def last_batch(self) -> int | None:
         return self._batch

@@ -12,7 +12,7 @@ import numpy as np
 from fastcnn.backend import active
 from fastcnn.backends import numpy as reference
 from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import walk
+from fastcnn.layers.chain import update, walk
 from fastcnn.schedules import describe
 from fastcnn.shapes import check_array, check_int, check_number, must_be, received
 
@@ -128,7 +128,7 @@ class Optimizer:
             scale *= min(1.0, self.clip_norm / norm) if norm else 1.0
         for place, layer in self.trained:
             if self.takes_backward and has_own_backward(layer):
-                layer.backward(rate * scale, rate * self.weight_decay)
+                update(layer, rate * scale, rate * self.weight_decay)
                 continue
             gradients = layer.gradients()
             for name, parameter in layer.parameters().items():
