@@ -75,7 +75,7 @@ def load(name: str) -> ModuleType:
         try:
             module = importlib.import_module(BACKENDS[name])
         except ModuleNotFoundError as error:
-            if error.name not in ("numba", "llvmlite"):
+            if (error.name or "").partition(".")[0] not in ("numba", "llvmlite"):
                 raise
             raise ImportError(
                 f"the backend {name!r} needs numba, which is not installed: `pip install numba`, or select the "

@@ -31,12 +31,13 @@ def settings(run: Run) -> dict[str, str]:
         "batch_size": str(run.batch_size),
         "shuffle": str(run.shuffle),
         "augmentation": repr(run.augmentation),
-        **{name: describe(value) for name, value in run.loss_options.items()},
+        "label_smoothing": describe(run.loss_options.get("label_smoothing", 0.0)),
+        "class_weight": describe(run.loss_options.get("class_weights")),
         "x": fingerprint(run.x),
         "y": fingerprint(run.y),
-        "validation_data": " and ".join(map(fingerprint, run.validation_data or ())),
-        "metrics": ", ".join(run.metrics),
-        "callbacks": ", ".join(filter(None, (callback.settings() for callback in run.callbacks))),
+        "validation_data": " and ".join(map(fingerprint, run.validation_data or ())) or "none",
+        "metrics": ", ".join(run.metrics) or "none",
+        "callbacks": ", ".join(filter(None, (callback.settings() for callback in run.callbacks))) or "none",
     }
 
 

@@ -94,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, "dtype", None):
             runtime.set_dtype(arguments.dtype)
         runtime.get_dtype()
+        runtime.get_conv_algorithm()
         # Before the backend: numba's pool is made as large as what is asked for when numba is imported.
         asked = getattr(arguments, "threads", None)
         threads = asked or runtime.get_num_threads()

@@ -6,6 +6,7 @@ The file is a model file with the batch in it, before the step that failed: ``py
 
 from __future__ import annotations
 
+import argparse
 import functools
 import shlex
 import sys
@@ -171,11 +172,11 @@ def replay(path: Any, custom_layers: dict[str, type] | None = None) -> str | Non
 
 def main(arguments: list[str]) -> int:
     """``python -m fastcnn.diagnosis FILE``: exit status 0 where the failure shows again, 1 where it does not."""
-    if len(arguments) != 1:
-        print("usage: python -m fastcnn.diagnosis FILE", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser("python -m fastcnn.diagnosis", description=(replay.__doc__ or "").split("\n")[0])
+    parser.add_argument("file", metavar="FILE", help="what a training left when its loss became NaN or infinite")
+    path = parser.parse_args(arguments).file
     try:
-        found = replay(arguments[0])
+        found = replay(path)
     except (OSError, ValueError, ImportError) as error:
         print(f"fastcnn.diagnosis: error: {error}", file=sys.stderr)
         return 1

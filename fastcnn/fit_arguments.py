@@ -50,6 +50,9 @@ def check_augmentation(owner: str, model: Sequential, augmentation: Any) -> None
     shape = model.input_shape
     if shape is None or len(shape) != 4:
         raise ValueError(f"{owner}: `augmentation` is for models that take images, and not the shape {shape}")
+    if augmentation.shift >= min(shape[1:3]):
+        wanted = f"a shift smaller than the images, {shape[1]} x {shape[2]}"
+        raise ValueError(must_be(owner, "augmentation", wanted, augmentation))
     if augmentation.crop is not None and augmentation.crop != shape[1:3]:
         wanted = f"{shape[1]} x {shape[2]} pixels, what the model takes"
         raise ValueError(must_be(owner, "augmentation", f"a crop of {wanted}", augmentation))

@@ -14,8 +14,9 @@ from fastcnn.backend import compilation_announced
 from fastcnn.errors import FileFormatError
 from fastcnn.layers import Softmax
 from fastcnn.layers.bn import PHASES
-from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through, update
+from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through, update, walk
 from fastcnn.layers.layer_list import check_layers
+from fastcnn.optimizers import Optimizer
 from fastcnn.shapes import (
     check_choice,
     check_finite,
@@ -23,6 +24,7 @@ from fastcnn.shapes import (
     check_int,
     check_labels,
     check_number,
+    must_be,
     real_array,
     shape_text,
 )
@@ -232,6 +234,11 @@ class Sequential:
             The path cannot be written; nothing is left behind.
         """
         random_state = check_flag("save", "random_state", random_state)
+        own = {id(layer) for _, layer in walk(self.layers)}
+        if optimizer is not None and not (
+            isinstance(optimizer, Optimizer) and all(id(layer) in own for layer in optimizer.layers)
+        ):
+            raise ValueError(must_be("save", "optimizer", "an Optimizer over this model", optimizer))
         storage.save(path, self.layers, self.metadata, optimizer, random_state)
 
     @classmethod
@@ -248,6 +255,8 @@ class Sequential:
         :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt, or holds a
         parameter that is NaN or infinite.
         """
+        if not (custom_layers is None or isinstance(custom_layers, dict)):
+            raise TypeError(must_be("load", "custom_layers", "a dict of class names and classes", custom_layers))
         file = storage.read(path)
         layers = storage.load_layers(file, custom_layers or {})
         try:

@@ -5,6 +5,7 @@ A checkpoint of a training is such a file as well. Loading one from a stranger r
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -56,7 +57,29 @@ def describe(layers: list[Any]) -> list[dict[str, Any]]:
         if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
             name = type(layer).__name__
             raise TypeError(f"save: layers[{place}], a {name}, has no config() and parameters() to save it by")
+        check_config(place, layer)
     return [{"class": type(layer).__name__, "config": layer.config()} for layer in layers]
+
+
+def check_config(place: str, layer: Any) -> None:
+    """TypeError where the constructor would not make the layer again from what `config` returns."""
+    if hasattr(type(layer), "from_config"):
+        return
+    arguments = inspect.signature(type(layer)).parameters
+    what, config = f"save: the config() of layers[{place}], a {type(layer).__name__},", set(layer.config())
+    anything = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
+    if not anything and (strays := sorted(config - set(arguments))):
+        raise TypeError(f"{what} must hold arguments of the constructor. Received {strays[0]!r}, which is none")
+    named = {
+        name
+        for name, argument in arguments.items()
+        if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
+    }
+    if not isinstance(layer, Layer):
+        return
+    missing = sorted(named - config - {"rng", "initializer", *layer.random_names})  # of numbers that the file replaces
+    if missing:
+        raise TypeError(f"{what} must hold all arguments of the constructor. It lacks {missing[0]!r}")
 
 
 def save(

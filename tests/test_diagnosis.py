@@ -374,4 +374,6 @@ def test_files_that_show_nothing(failures, capsys, name, message):
 
 @pytest.mark.parametrize("arguments", [(), ("a", "b")])
 def test_usage(capsys, arguments):
-    assert main(capsys, *arguments) == (2, "", "usage: python -m fastcnn.diagnosis FILE\n")
+    with pytest.raises(SystemExit) as ended:
+        main(capsys, *arguments)
+    assert ended.value.code == 2 and "usage: python -m fastcnn.diagnosis [-h] FILE" in capsys.readouterr().err

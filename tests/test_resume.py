@@ -161,12 +161,12 @@ def test_a_checkpoint_is_a_model_file(data, tmp_path):
         ({"optimizer": "momentum"}, "its optimizer is Adam in .*c.npz. Received Momentum"),
         ({"learning_rate": 0.5}, "its optimizer's learning_rate is 0.001 in .*c.npz. Received 0.5"),
         ({"augmentation": Augmentation(shift=1)}, r"its augmentation is None .* Received Augmentation\(shift=1, flip"),
-        ({"label_smoothing": 0.1}, "its label_smoothing is None in .*c.npz. Received 0.1"),
-        ({"metrics": ["f1"], "validation_data": "own"}, "its metrics is  in .*c.npz. Received f1"),
+        ({"label_smoothing": 0.1}, "its label_smoothing is 0.0 in .*c.npz. Received 0.1"),
+        ({"metrics": ["f1"], "validation_data": "own"}, "its metrics is none in .*c.npz. Received f1"),
         ({"shuffle": False}, "its shuffle is True in .*c.npz. Received False"),
         (
             {"callbacks": [EarlyStopping("loss")]},
-            r"its callbacks is  in .*c.npz. Received EarlyStopping\(m",
+            r"its callbacks is none in .*c.npz. Received EarlyStopping\(m",
         ),
     ],
 )
@@ -356,6 +356,10 @@ def test_resume_by_the_command_line(tmp_path):
         "train", "--resume", "c.npz", "--out", "run.npz", "--quiet", "--backend", "numpy", cwd=tmp_path
     )
     assert resumed.returncode == 0, resumed.stderr
+    assert_same(tmp_path / "whole.npz", tmp_path / "run.npz")
+    (tmp_path / "run.npz").unlink()
+    alone = run_fastcnn("train", "--resume", "c.npz", "--quiet", "--backend", "numpy", cwd=tmp_path)
+    assert alone.stdout.endswith("model saved to run.npz\n")  # the name is in the checkpoint
     assert_same(tmp_path / "whole.npz", tmp_path / "run.npz")
     wrong = run_fastcnn("train", "--resume", "c.npz", "--epochs", "9", cwd=tmp_path)
     assert wrong.returncode == 2

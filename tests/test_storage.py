@@ -13,6 +13,7 @@ import pytest
 from conftest import small
 from fastcnn import FileFormatError, Sequential, containers, plotting
 from fastcnn.layers import FullyConnect, Relu
+from fastcnn.optimizers import Adam
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -346,3 +347,38 @@ def test_a_small_file_that_describes_gigabytes(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**30
+
+
+class Gain(Relu):
+    """An argument that its config() forgets."""
+
+    def __init__(self, shape, gain=1.0, dtype=None):
+        super().__init__(shape, dtype=dtype)
+        self.gain = gain
+
+
+class Sudden(Relu):
+    """Without the argument `dtype`, which config() has."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+
+
+def test_layers_that_could_not_be_made_again(tmp_path):
+    """They would load as another layer, or not at all: said when the model is saved."""
+    for layer, message in (
+        (Gain((1, 3), 7.0), r"config\(\) of layers\[0\], a Gain, must hold all arguments .* It lacks 'gain'"),
+        (Sudden((1, 3)), r"a Sudden, must hold arguments of the constructor. Received 'dtype', which is none"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            Sequential([layer]).save(tmp_path / "m.npz")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_optimizer_over_another_model_is_not_saved(tmp_path):
+    for other in (Adam(small()), "adam"):
+        with pytest.raises(ValueError, match=r"save: `optimizer` must be an Optimizer over this model. Received"):
+            small().save(tmp_path / "m.npz", optimizer=other)
+    with pytest.raises(TypeError, match=r"load: `custom_layers` must be a dict of class names and classes"):
+        Sequential.load(tmp_path / "m.npz", [Gain])
+    assert os.listdir(tmp_path) == []

@@ -215,7 +215,8 @@ def test_logs(train):
     assert sorted(os.listdir()) == ["c.npz", "curves.png", "lenet-own.npz", "log.csv", "own.npz"]
     kept, model = Sequential.load("c.npz"), Sequential.load("lenet-own.npz")
     np.testing.assert_array_equal(kept.layers[1].weights, model.layers[1].weights)
-    assert kept.metadata == model.metadata
+    files = {"out": None, "best": None, "csv": "log.csv", "tensorboard": None, "plot": "curves.png"}
+    assert kept.metadata == model.metadata | {"files": files}
 
 
 def test_tensorboard(train):

@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.list:
         for name, members in groups.items():
             print(f"{name}: {' '.join(members)}")
+        for name in report.WHOLE_GROUPS:
+            print(f"{name}: whole processes")
         return
     contestants = chosen(arguments.contestants, turns)
     wanted = arguments.workloads or [*groups, *report.WHOLE_GROUPS]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HELP = "train a model (LeNet on the digits in the package, without any option)"
 
+FILES = ("out", "best", "csv", "tensorboard", "plot")  # options that a resumed run takes over from its checkpoint
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_options(parser)
@@ -29,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", metavar="FILE", help="keep the state of the training, after each epoch and once a minute"
     )
     parser.add_argument(
-        "--resume", metavar="FILE", help="go on from that checkpoint, with its options, and keep it; nothing is lost"
+        "--resume",
+        metavar="FILE",
+        help="go on from that checkpoint with its options and files, and keep it up to date",
     )
     parser.add_argument("--csv", metavar="FILE", help="write a line for each epoch to this file")
     parser.add_argument("--tensorboard", metavar="FOLDER", help="write logs for TensorBoard; needs tensorboardX")
@@ -42,7 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
     from fastcnn.backend import get_backend
     from fastcnn.runtime import get_dtype, get_num_threads
 
-    options = options_of(arguments, saved_options(arguments.resume) if arguments.resume else None)
+    saved = saved_options(arguments) if arguments.resume else None
+    options = options_of(arguments, saved)
     if options["model"] not in zoo.MODELS:
         choices = ", ".join(zoo.MODELS)
         raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
@@ -53,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_files(arguments, out)
     containers.check_destination(out)
     model = make_model(options, data)
+    model.metadata["files"] = {name: getattr(arguments, name) for name in FILES}
     if not arguments.quiet:
         print(
             f"{options['model']} on {data.name}: {len(data.train_images):,} training and {len(data.test_images):,} "
@@ -63,6 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     history = fit(arguments, options, model, data, out)
     seconds = time.perf_counter() - start
+    del model.metadata["files"]  # of the run, and not of the model
     save(model, out)
     if history.stopped == "interrupted":
         raise Interrupted(
@@ -113,15 +120,18 @@ def check_files(arguments: argparse.Namespace, out: Path) -> None:
             raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
 
 
-def saved_options(path: str) -> dict[str, Any]:
-    """The training options that a checkpoint keeps."""
+def saved_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The training options that a checkpoint keeps; `arguments` get the files that it names and they do not."""
     from fastcnn import storage
     from fastcnn.errors import FileFormatError
 
-    file = storage.read(path)
-    saved = file.header["metadata"].get("options")
-    if not isinstance(saved, dict) or "training" not in file.header:
-        raise FileFormatError(f"{path}: no checkpoint that `fastcnn train --checkpoint` wrote")
+    file = storage.read(arguments.resume)
+    saved, files = (file.header["metadata"].get(name) for name in ("options", "files"))
+    if not isinstance(saved, dict) or not isinstance(files, dict) or "training" not in file.header:
+        raise FileFormatError(f"{arguments.resume}: no checkpoint that `fastcnn train --checkpoint` wrote")
+    for name in FILES:
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, files.get(name))
     return saved
 
 
