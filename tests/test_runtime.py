@@ -323,3 +323,13 @@ model.fit(np.ones((4, 3)), np.zeros(4, int), verbose=sys.argv[1] == "aloud")
     for count in (1, 0):
         aloud = run_python("-c", script, "aloud", NUMBA_CACHE_DIR=str(tmp_path / "two"))
         assert aloud.stderr.count("fastcnn: compiling kernels") == count
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"), [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "")]
+)
+def test_waiting_threads_soon_sleep(variables, expected):
+    """Unless the user has said how they wait."""
+    code = "import fastcnn.backends.numba, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = run_python("-c", code, **{"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": ""} | variables)
+    assert done.stdout.strip() == expected
