@@ -8,6 +8,7 @@ import importlib
 import inspect
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -488,13 +489,26 @@ def test_kernels_stay_inside_their_arrays():
         assert done.returncode in status
 
 
+@pytest.fixture(scope="module", autouse=True)
+def other_widths(request):
+    """What the last test waits for: processes that compile for minutes, one after the other beside the other tests."""
+    asked = [item.callspec.params for item in request.session.items if item.name.startswith("test_kernels_at_other_ve")]
+    with ThreadPoolExecutor(1) as pool:
+        yield {
+            (bits, dtype): pool.submit(run_python, FENCED, dtype, FASTCNN_VECTOR_BITS=str(bits), timeout=900)
+            for bits, dtype in ((params["bits"], params["dtype"]) for params in asked)
+            if bits != 8 * VECTOR_BYTES
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 @pytest.mark.parametrize(("bits", "dtype"), [(32, "float32"), (128, "float64"), (256, "float32"), (512, "float64")])
-def test_kernels_at_other_vector_widths(bits, dtype):
+def test_kernels_at_other_vector_widths(bits, dtype, other_widths):
     """32 bits are one lane: scalar code. The widest is what the processor has, or what LLVM makes of it."""
     if bits == 8 * VECTOR_BYTES:
         pytest.skip("the processor's own width: the test above")
-    done = run_python(FENCED, dtype, FASTCNN_VECTOR_BITS=str(bits))
+    done = other_widths[bits, dtype].result()
     assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
     assert done.stdout.startswith(f"vectors of {bits} bits\n")
 
