@@ -17,7 +17,7 @@ from fastcnn.errors import FileFormatError
 from fastcnn.shapes import check_int, check_path, must_be
 
 if TYPE_CHECKING:
-    from fastcnn.run import Run
+    from fastcnn.loop import Run
 
 
 def settings(run: Run) -> dict[str, str]:

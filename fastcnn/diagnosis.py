@@ -22,7 +22,7 @@ from fastcnn.layers.chain import call, walk
 from fastcnn.shapes import received
 
 if TYPE_CHECKING:
-    from fastcnn.run import Run
+    from fastcnn.loop import Run
 
 
 def first_bad(array: np.ndarray) -> str | None:

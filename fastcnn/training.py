@@ -1,4 +1,4 @@
-"""`Sequential.fit`: its arguments, and what it makes of them. The loop is in :mod:`fastcnn.run`."""
+"""`Sequential.fit`: its arguments, and what it makes of them. The loop is in :mod:`fastcnn.loop`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from fastcnn import checkpoint
 from fastcnn import fit_arguments as arguments
 from fastcnn.augmentation import Augmentation, ready
+from fastcnn.loop import History, Run
 from fastcnn.metrics import check_metrics
 from fastcnn.optimizers import Optimizer
-from fastcnn.run import History, Run
 from fastcnn.schedules import constant, cosine
 from fastcnn.shapes import check_flag, check_int, must_be
 

@@ -14,7 +14,7 @@ for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
     del os.environ[variable]
 
 import fastcnn  # noqa: E402
-from fastcnn import Sequential, datasets, runtime  # noqa: E402
+from fastcnn import Sequential, cli, datasets, runtime  # noqa: E402
 from fastcnn.layers import Conv2D, FullyConnect, MaxPooling, Relu, Softmax  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +38,15 @@ def backend(request):
     """Both backends in turn, on for the test."""
     with fastcnn.use_backend(request.param):
         yield request.param
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """The command line in this process, which keeps none of the switches that a command sets."""
+    monkeypatch.setattr(fastcnn.backend, "_process_choice", None)
+    monkeypatch.setattr(runtime, "_threads", None)
+    monkeypatch.setattr(runtime, "_dtype", None)
+    return cli.main
 
 
 @pytest.fixture

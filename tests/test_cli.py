@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, run_fastcnn, run_python
-from fastcnn import Sequential, backend, cli, containers, datasets, runtime, zoo
+from fastcnn import Sequential, containers, datasets, zoo
 from fastcnn.layers import FullyConnect
 
 SPLITS = ("train", "test")
@@ -64,15 +64,6 @@ def test_train_with_every_option(tmp_path, rng):
     assert sorted(os.listdir(tmp_path)) == ["my.model", "own.npz"]
     quiet = run_fastcnn("train", "--data", "own.npz", "--epochs", "1", "--quiet", cwd=tmp_path, **FAST)
     assert quiet.stdout.count("\n") == 1 and quiet.stdout.endswith("model saved to lenet-own.npz\n")
-
-
-@pytest.fixture
-def main(monkeypatch):
-    """The command line in this process, which keeps none of the switches that a command sets."""
-    monkeypatch.setattr(backend, "_process_choice", None)
-    monkeypatch.setattr(runtime, "_threads", None)
-    monkeypatch.setattr(runtime, "_dtype", None)
-    return cli.main
 
 
 @pytest.mark.parametrize("anywhere", [False, True])

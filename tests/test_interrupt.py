@@ -141,7 +141,7 @@ def test_the_main_thread_is_ctrl_cs_while_another_trains(data):
 
 PRESS = """
 import os, signal
-from fastcnn.run import Run
+from fastcnn.loop import Run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 train_batch, steps = Run.train_batch, []

@@ -15,7 +15,7 @@ import pytest
 
 import fastcnn
 from conftest import ROOT, run_fastcnn, run_python
-from fastcnn import aliases, backend, cli, runtime, script
+from fastcnn import aliases, script
 from fastcnn.layers import base_conv, fc
 
 FAST = {"FASTCNN_BACKEND": "numpy"}
@@ -197,15 +197,6 @@ def test_json_has_a_line_of_its_own(main, tmp_path, capsys):
     assert first == "open" and result.pop("seconds") > 0 and result.pop("threads") > 0
     facts = {"script": path, "arguments": ["--json"], "status": 3, "backend": "numpy", "dtype": "float64"}
     assert result == facts and "FASTCNN_DTYPE" not in os.environ
-
-
-@pytest.fixture
-def main(monkeypatch):
-    """The command line in this process, which keeps none of the switches that a command sets."""
-    monkeypatch.setattr(backend, "_process_choice", None)
-    monkeypatch.setattr(runtime, "_threads", None)
-    monkeypatch.setattr(runtime, "_dtype", None)
-    return cli.main
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from fastcnn.run import Run
+    from fastcnn.loop import Run
 
 
 class Callback:

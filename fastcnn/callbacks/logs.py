@@ -14,7 +14,7 @@ from fastcnn.files import check_writable, write_whole
 from fastcnn.shapes import check_path
 
 if TYPE_CHECKING:
-    from fastcnn.run import Run
+    from fastcnn.loop import Run
 
 
 class CSVLogger(Callback):

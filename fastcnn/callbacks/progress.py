@@ -17,7 +17,7 @@ from fastcnn.layers.chain import walk
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
 
 if TYPE_CHECKING:
-    from fastcnn.run import Run
+    from fastcnn.loop import Run
 
 
 class Best:
