@@ -1,18 +1,92 @@
-"""Whole training steps on both backends: the workloads of ``fastcnn bench``, followed over commits."""
+"""Whole training steps and epochs, prediction, and how they scale with the batch, the threads and the dtype."""
 
-from fastcnn import benchmark
+from benchmarks.common import BACKENDS, THREADS, Timed
+
+NETWORKS = ["lenet", "lenet5", "vgg_small"]
 
 
-class LeNetStep:
-    """One step on 64 images; asv repeats it and takes the median."""
+class TrainingStep(Timed):
+    """64 images: forward, both gradients, update."""
 
-    params = ("numba", "numpy")
-    param_names = ("backend",)
+    params = (BACKENDS, NETWORKS)
+    param_names = ("backend", "network")
     version = "1"
 
-    def setup(self, backend):
-        self.step = benchmark.WORKLOADS["lenet"](backend)
-        self.step()  # compiles
+    def setup(self, backend, network):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[network])
 
-    def time_step(self, backend):
-        self.step()
+    def time_step(self, backend, network):
+        self.work()
+
+
+class Batch(Timed):
+    """The LeNet step by the size of its batch."""
+
+    params = (BACKENDS, [1, 8, 64, 256])
+    param_names = ("backend", "batch")
+    version = "1"
+
+    def setup(self, backend, batch):
+        self.prepare(backend, lambda workloads: workloads.training("lenet", batch))
+
+    def time_step(self, backend, batch):
+        self.work()
+
+
+class Threads(Timed):
+    """The vgg_small step of 64 images by the number of threads."""
+
+    params = (BACKENDS, [1, 2])
+    param_names = ("backend", "threads")
+    version = "1"
+
+    def setup(self, backend, threads):
+        if threads > THREADS:
+            raise NotImplementedError(f"FASTCNN_NUM_THREADS is {THREADS}")
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS["vgg_small"], threads=threads)
+
+    def time_step(self, backend, threads):
+        self.work()
+
+
+class Dtype(Timed):
+    """The LeNet step of 64 images by the dtype of its parameters."""
+
+    params = (BACKENDS, ["float32", "float64"])
+    param_names = ("backend", "dtype")
+    version = "1"
+
+    def setup(self, backend, dtype):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS["lenet"], dtype=dtype)
+
+    def time_step(self, backend, dtype):
+        self.work()
+
+
+class Prediction(Timed):
+    """The probabilities of one image."""
+
+    params = (BACKENDS, ["lenet", "vgg_small"])
+    param_names = ("backend", "network")
+    version = "1"
+
+    def setup(self, backend, network):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"predict_{network}"])
+
+    def time_one_image(self, backend, network):
+        self.work()
+
+
+class Epoch(Timed):
+    """One epoch of LeNet on the 4,000 digits of the package: 4,000 over these seconds are the images per second."""
+
+    params = (BACKENDS,)
+    param_names = ("backend",)
+    version = "1"
+    images = 4000
+
+    def setup(self, backend):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS["epoch_lenet"])
+
+    def time_epoch(self, backend):
+        self.work()

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.runtime import get_dtype
+
 CLASSES = 10
 
 # The input, and the layers: ("conv", channels, side, 'VALID' or 'SAME'), ("fc", outputs), ("relu",), ("pool",).
@@ -41,9 +43,18 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
 
 
 def data(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels."""
+    """Images, of the dtype that is on, and labels."""
     rng = np.random.default_rng(0)
-    return rng.random((batch, *NETWORKS[name][0]), np.float32), rng.integers(0, CLASSES, batch)
+    images = rng.random((batch, *NETWORKS[name][0]), np.float32).astype(get_dtype())
+    return images, rng.integers(0, CLASSES, batch)
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 4,000 images and labels that come with the package: (4000, 28, 28, 1), from 0 to 1."""
+    from fastcnn import datasets
+
+    found = datasets.load("digits")
+    return (found.train_images / 255).astype(get_dtype()), found.train_labels.astype(np.int64)
 
 
 def layers(name: str, batch: int, kit: ModuleType) -> list[Any]:
@@ -78,6 +89,17 @@ def training_step(name: str, batch: int, kit: str = "fastcnn") -> Callable[[], o
         return lambda: original.step(slow, x, labels)
     model = Sequential(layers(name, batch, fast_layers))
     return lambda: model.train_on_batch(x, labels, learning_rate=1e-3, weight_decay=1e-3)
+
+
+def epoch(name: str) -> Callable[[], object]:
+    """One epoch of `fit` on the digits of the package: shuffled, in batches of 64, on the backend that is on."""
+    from fastcnn import Sequential
+    from fastcnn import layers as fast_layers
+
+    np.random.seed(0)
+    images, labels = digits()
+    model = Sequential(layers(name, 64, fast_layers))
+    return lambda: model.fit(images, labels, epochs=1, batch_size=64, learning_rate=0.01, verbose=False)
 
 
 def prediction(name: str) -> Callable[[], object]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn.benchmark.networks import NETWORKS, data
+from fastcnn.benchmark.networks import NETWORKS, data, digits
+from fastcnn.runtime import get_dtype
 
 if TYPE_CHECKING:
     from fastcnn.benchmark.workloads import Convolution, Pooling
@@ -50,7 +51,7 @@ def network(name: str, layout: Any) -> Any:
             size = args[0]
         else:
             made.append(torch.nn.ReLU())
-    return torch.nn.Sequential(*made).to(memory_format=layout)
+    return torch.nn.Sequential(*made).to(dtype=getattr(torch, get_dtype().name), memory_format=layout)
 
 
 def training_step(name: str, batch: int) -> Steps:
@@ -70,6 +71,34 @@ def training_step(name: str, batch: int) -> Steps:
             return loss.item()
 
         return step
+
+    return {variant: make(layout) for variant, layout in layouts().items()}
+
+
+def epoch(name: str) -> Steps:
+    """What `fit` does in an epoch: batches of shuffled images, a step on each, the mean loss and the hits."""
+    import torch
+
+    images, labels = digits()
+
+    def make(layout: Any) -> Callable[[], object]:
+        model, x, y = network(name, layout), tensor(images, layout), torch.from_numpy(labels)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+
+        def run() -> tuple[float, int]:
+            loss_sum, hits = 0.0, 0
+            for chosen in torch.randperm(len(y)).split(64):
+                batch = x[chosen].contiguous(memory_format=layout)
+                optimizer.zero_grad()
+                logits = model(batch)
+                loss = torch.nn.functional.cross_entropy(logits, y[chosen])
+                loss.backward()
+                optimizer.step()
+                loss_sum += loss.item() * len(chosen)
+                hits += int((logits.argmax(1) == y[chosen]).sum())
+            return loss_sum / len(y), hits
+
+        return run
 
     return {variant: make(layout) for variant, layout in layouts().items()}
 
@@ -108,6 +137,52 @@ def convolution(shape: Convolution, direction: str) -> Steps:
         wanted = [direction == "input", direction == "weights", direction == "weights"]
         back = torch.ops.aten.convolution_backward
         return lambda: back(eta, x, w, [shape.outputs], s, p, [1, 1], False, [0, 0], 1, wanted)
+
+    return {variant: make(layout) for variant, layout in layouts().items()}
+
+
+def columns(kernel: str, images: np.ndarray, ksize: int, padding: int) -> Steps:
+    """The column matrix of PyTorch has the pixels last; it knows one memory layout alone."""
+    import torch
+
+    x = tensor(images, torch.contiguous_format)
+    if kernel == "im2col":
+        return {"": lambda: torch.nn.functional.unfold(x, ksize, padding=padding)}
+    cols = torch.nn.functional.unfold(x, ksize, padding=padding)
+    return {"": lambda: torch.nn.functional.fold(cols, x.shape[2:], ksize, padding=padding)}
+
+
+def layer(kind: str) -> Steps:
+    """Forward and all gradients of one layer, as `fastcnn.benchmark.single_layers` has it."""
+    import torch
+    from torch import nn
+
+    from fastcnn.benchmark import single_layers
+
+    images, eta, labels = single_layers.arrays(kind)
+    dtype = getattr(torch, get_dtype().name)
+
+    def make(layout: Any) -> Callable[[], object]:
+        channels = single_layers.SHAPE[-1]
+        module = {
+            "conv": lambda: nn.Conv2d(channels, channels, 3, padding=1),
+            "relu": nn.ReLU,
+            "max_pool": lambda: nn.MaxPool2d(2),
+            "avg_pool": lambda: nn.AvgPool2d(2),
+            "batch_norm": lambda: nn.BatchNorm2d(channels),
+            "dropout": nn.Dropout,
+            "fc": lambda: nn.Linear(images.shape[-1], single_layers.UNITS),
+            "softmax": nn.CrossEntropyLoss,
+        }[kind]().to(dtype)
+        if kind == "conv":
+            module = module.to(memory_format=layout)
+
+        def put(array: np.ndarray) -> Any:
+            return tensor(array, layout) if array.ndim == 4 else torch.from_numpy(array)
+
+        x, arguments = put(images).requires_grad_(), () if labels is None else (torch.from_numpy(labels),)
+        wanted, direction = [x, *module.parameters()], None if eta is None else put(eta)
+        return lambda: torch.autograd.grad(module(x, *arguments), wanted, direction)
 
     return {variant: make(layout) for variant, layout in layouts().items()}
 

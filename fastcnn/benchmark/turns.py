@@ -13,7 +13,7 @@ import contextlib
 import multiprocessing
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -84,9 +84,9 @@ def clock(step: Any, seconds: float) -> list[float]:
 
 
 class Contest:
-    """The processes of some contestants; a context manager that ends them."""
+    """The processes of some contestants, which run `serve`; a context manager that ends them."""
 
-    def __init__(self, contestants: Iterable[str]):
+    def __init__(self, contestants: Iterable[str], serve: Callable[..., None] = serve):
         self.connections: dict[str, Connection] = {}
         self.processes = []
         spawn = multiprocessing.get_context("spawn")

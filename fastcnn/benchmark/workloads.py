@@ -13,8 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from fastcnn.benchmark import torch_side
-from fastcnn.benchmark.networks import NETWORKS, prediction, training_step
+from fastcnn.benchmark import single_layers, torch_side
+from fastcnn.benchmark.networks import NETWORKS, epoch, prediction, training_step
+from fastcnn.runtime import get_dtype
 
 Step = Callable[[], object]
 Steps = dict[str, Step]  # by variant; "" where there is only one
@@ -56,6 +57,20 @@ def predicting(name: str) -> Workload:
     )
 
 
+def epoch_of(name: str) -> Workload:
+    """One epoch of `fit` on the digits of the package."""
+    fast = ours(epoch, name)
+    make = {"numba": fast, "torch": partial(torch_side.epoch, name), "numpy": fast}
+    return Workload(f"epoch_{name}", "epoch", make)
+
+
+def layer(kind: str) -> Workload:
+    """Forward and all gradients of one layer."""
+    fast = ours(single_layers.step, kind)
+    make = {"numba": fast, "torch": partial(torch_side.layer, kind), "numpy": fast}
+    return Workload(f"layer_{kind}", "layer", make)
+
+
 @dataclass(frozen=True)
 class Convolution:
     """A square convolution: batch, side of the image, channels in and out, kernel, stride, padding on each side."""
@@ -82,12 +97,12 @@ class Convolution:
         return 2 * self.batch * self.out_side**2 * self.outputs * self.ksize**2 * self.inputs
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """x, weights, bias and eta, NHWC, float32."""
+        """x, weights, bias and eta, NHWC, of the dtype that is on."""
         rng = np.random.default_rng(0)
         k, o = self.ksize, self.outputs
         shapes = (self.batch, self.side, self.side, self.inputs), (k, k, self.inputs, o), (o,)
         shapes = *shapes, (self.batch, self.out_side, self.out_side, o)
-        return tuple(rng.standard_normal(shape, np.float32) for shape in shapes)
+        return tuple(rng.standard_normal(shape, np.float32).astype(get_dtype()) for shape in shapes)
 
     def step(self, direction: str) -> Step:
         from fastcnn.backend import active
@@ -187,22 +202,31 @@ def columns(kernel: str) -> Workload:
     shape, k = (16, 56, 56, 64), 3
     size = math.prod(shape)
 
+    def images() -> np.ndarray:
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
+
     def step() -> Step:
         from fastcnn.backend import active
 
-        x = np.random.default_rng(0).standard_normal(shape, np.float32)
+        x = images()
         if kernel == "im2col":
             return lambda: active().im2col(x, k, 1, (1, 1))
         cols = active().im2col(x, k, 1, (1, 1))
         return lambda: active().col2im(cols, shape, k, 1, (1, 1))
 
     moved = 4 * size * (1 + k * k)
-    return Workload(kernel, "columns", {"numba": ours(step), "copy": ours(copy, moved)}, bytes=moved)
+    make = {
+        "numba": ours(step),
+        "torch": lambda: torch_side.columns(kernel, images(), k, 1),
+        "copy": ours(copy, moved),
+    }
+    return Workload(kernel, "columns", make, bytes=moved)
 
 
 def _all() -> list[Workload]:
     found = [training(name, 64) for name in NETWORKS] + [training("vgg_small", 8)]
     found += [predicting(name) for name in ("lenet", "vgg_small")]
+    found += [epoch_of("lenet"), *(layer(kind) for kind in single_layers.KINDS)]
     found += [shape.workload(way) for shape in CONVOLUTIONS for way in ("forward", "input", "weights")]
     windows = [Pooling(kind, *size) for kind in ("max", "avg") for size in ((112, 2, 2), (56, 3, 2))]
     found += [pooling.workload(way) for pooling in windows for way in ("forward", "backward")]

@@ -1,0 +1,60 @@
+"""Kernels: convolution and its gradients by every algorithm, pooling, im2col and col2im."""
+
+from benchmarks.common import BACKENDS, Timed
+
+SHAPES = ["n64_28x28_1to12_k5", "n32_28x28_128to128_k3", "n32_56x56_64to128_k3s2"]
+WAYS = ["forward", "input", "weights"]
+
+
+class Convolution(Timed):
+    """The numba backend chooses its algorithm by the shape; the NumPy backend goes by the column matrix."""
+
+    params = (BACKENDS, SHAPES, WAYS)
+    param_names = ("backend", "shape", "way")
+    version = "1"
+
+    def setup(self, backend, shape, way):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{shape}_{way}"])
+
+    def time_convolution(self, backend, shape, way):
+        self.work()
+
+
+class Algorithm(Timed):
+    """The same convolution, 3 x 3 with 128 channels, by each algorithm of the numba backend."""
+
+    params = (["numba"], ["winograd", "direct", "im2col"], WAYS)
+    param_names = ("backend", "algorithm", "way")
+    version = "1"
+
+    def setup(self, backend, algorithm, way):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{SHAPES[1]}_{way}"], algorithm=algorithm)
+
+    def time_convolution(self, backend, algorithm, way):
+        self.work()
+
+
+class Pooling(Timed):
+    params = (BACKENDS, ["max", "avg"], ["forward", "backward"])
+    param_names = ("backend", "kind", "way")
+    version = "1"
+
+    def setup(self, backend, kind, way):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{kind}_pool_112x112_k2s2_{way}"])
+
+    def time_pooling(self, backend, kind, way):
+        self.work()
+
+
+class Columns(Timed):
+    """The column matrix of 16 images of 56 x 56 with 64 channels, and its transpose."""
+
+    params = (BACKENDS, ["im2col", "col2im"])
+    param_names = ("backend", "kernel")
+    version = "1"
+
+    def setup(self, backend, kernel):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[kernel])
+
+    def time_columns(self, backend, kernel):
+        self.work()

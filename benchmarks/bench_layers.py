@@ -1,0 +1,17 @@
+"""Layers as a training uses them: forward, then the gradients of the input and the parameters."""
+
+from benchmarks.common import BACKENDS, Timed
+
+KINDS = ["conv", "relu", "max_pool", "avg_pool", "batch_norm", "dropout", "fc", "softmax"]
+
+
+class Layer(Timed):
+    params = (BACKENDS, KINDS)
+    param_names = ("backend", "layer")
+    version = "1"
+
+    def setup(self, backend, layer):
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"layer_{layer}"])
+
+    def time_forward_and_gradients(self, backend, layer):
+        self.work()

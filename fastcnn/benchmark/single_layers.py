@@ -1,0 +1,56 @@
+"""One layer at a time, as a training uses it: forward, then the gradients of its input and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastcnn.runtime import get_dtype
+
+SHAPE = (64, 28, 28, 32)
+UNITS = 128  # of the fully-connected layer, whose input is what a flattened (64, 7, 7, 32) would be
+CLASSES = 10
+KINDS = ("conv", "relu", "max_pool", "avg_pool", "batch_norm", "dropout", "fc", "softmax")
+
+
+def arrays(kind: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Input, gradient of the output, and labels: the loss has no gradient above it, the others no labels."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, np.float32).astype(get_dtype())
+
+    batch, height, width, channels = SHAPE
+    if kind == "softmax":
+        return draw(batch, CLASSES), None, rng.integers(0, CLASSES, batch)
+    if kind == "fc":
+        return draw(batch, 7 * 7 * channels), draw(batch, UNITS), None
+    halves = 2 if kind.endswith("pool") else 1
+    return draw(*SHAPE), draw(batch, height // halves, width // halves, channels), None
+
+
+def make(kind: str, shape: tuple[int, ...]) -> Any:
+    from fastcnn import layers
+
+    return {
+        "conv": lambda: layers.Conv2D(shape, shape[-1], 3, 1, "SAME"),
+        "relu": lambda: layers.Relu(shape),
+        "max_pool": lambda: layers.MaxPooling(shape),
+        "avg_pool": lambda: layers.AvgPooling(shape),
+        "batch_norm": lambda: layers.BatchNorm(shape),
+        "dropout": lambda: layers.Dropout(shape, 0.5),
+        "fc": lambda: layers.FullyConnect(shape, UNITS),
+        "softmax": lambda: layers.Softmax(shape),
+    }[kind]()
+
+
+def step(kind: str) -> Callable[[], object]:
+    """On the backend that is on. Parameters' gradients add up from step to step, as in any layer of this API."""
+    np.random.seed(0)
+    x, eta, labels = arrays(kind)
+    layer = make(kind, x.shape)
+    if labels is not None:
+        return lambda: (layer.cal_loss(x, labels), layer.gradient())
+    return lambda: (layer.forward(x), layer.gradient(eta))
