@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 
+OURS = "from fastcnn.benchmark.networks import training_step as make\nsteps = [make({name!r}, {batch})]"
 STEP = {
-    "numba": "from fastcnn.benchmark.networks import training_step as make\nsteps = [make({name!r}, {batch})]",
+    "numba": OURS,
+    "numpy": OURS,
     "torch": "from fastcnn.benchmark.torch_side import training_step as make\nsteps = make({name!r}, {batch}).values()",
 }
 FIRST_STEP = "import time\nstart = time.perf_counter()\n{make}\nnext(iter(steps))()\nprint(time.perf_counter() - start)"
@@ -29,14 +31,24 @@ def run(script: str, threads: int, **environment: str) -> float:
     return float(done.stdout.split()[-1])
 
 
+def first_step(contestant: str) -> str:
+    """A script that prints the seconds from the import to the end of the first LeNet step."""
+    return FIRST_STEP.format(make=STEP[contestant].format(name="lenet", batch=64))
+
+
 def startup(contestant: str, threads: int, repeats: int = 3) -> dict[str, list[float]]:
     """Seconds from the import to the end of the first LeNet step: with an empty kernel cache, and with a full one."""
-    script = FIRST_STEP.format(make=STEP[contestant].format(name="lenet", batch=64))
+    script = first_step(contestant)
     if contestant != "numba":
-        return {"": [run(script, threads) for _ in range(repeats)]}
+        return {"": [run(script, threads, **backend_of(contestant)) for _ in range(repeats)]}
     with tempfile.TemporaryDirectory() as folder:
         cold = run(script, threads, NUMBA_CACHE_DIR=folder)
         return {"cold": [cold], "warm": [run(script, threads, NUMBA_CACHE_DIR=folder) for _ in range(repeats)]}
+
+
+def backend_of(contestant: str) -> dict[str, str]:
+    """The environment of a contestant's process."""
+    return {} if contestant == "torch" else {"FASTCNN_BACKEND": contestant}
 
 
 def peak_memory(contestant: str, threads: int) -> float:
@@ -45,5 +57,5 @@ def peak_memory(contestant: str, threads: int) -> float:
     make = STEP[contestant].format(name="vgg_small", batch=64)
     variants = (0, 1) if contestant == "torch" else (0,)
     scripts = [PEAK.format(make=make, steps=STEPS, variant=variant) for variant in variants]
-    run(scripts[0], threads)
-    return min(run(script, threads) for script in scripts) / 1024
+    run(scripts[0], threads, **backend_of(contestant))
+    return min(run(script, threads, **backend_of(contestant)) for script in scripts) / 1024
