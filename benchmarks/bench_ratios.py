@@ -6,7 +6,7 @@ runs. A rival that became slower lowers it: what a commit did to the numba backe
 
 from benchmarks.common import contest, need, skipped_where_older
 
-WORKLOADS = ["lenet", "lenet5", "vgg_small", "predict_vgg_small"]
+WORKLOADS = ["lenet", "vgg_small"]
 ROUNDS = 3
 
 

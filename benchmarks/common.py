@@ -146,7 +146,7 @@ class Timed:
     """
 
     rounds = 2  # processes, apart in time: a shared machine is slow for seconds at a time
-    repeat = 3  # samples in each
+    repeat = 2  # samples in each
     warmup_time = 0
     timeout = 300
     step: Callable[[], object] | None = None

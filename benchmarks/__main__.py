@@ -1,0 +1,45 @@
+"""``python -m benchmarks COMMAND``: what a makefile would hold. Each command prints the asv commands that it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description="The benchmarks of fastcnn, by asv.")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("smoke", help="run each benchmark once in this environment; fails where one fails")
+    run = commands.add_parser("run", help="measure commits in an environment of their own, and keep the results")
+    run.add_argument(
+        "commits",
+        nargs="?",
+        default="HEAD^!",
+        help="a range as git has it, NEW for those since the last measured one, or HASHFILE:path; default: HEAD^!",
+    )
+    compare = commands.add_parser("compare", help="measure two commits in turn; exit status 1 where the second is slower")
+    compare.add_argument("base", nargs="?", default="HEAD^", help="default: HEAD^")
+    compare.add_argument("head", nargs="?", default="HEAD", help="default: HEAD")
+    compare.add_argument("--report", metavar="FILE", help="write the table to a Markdown file too")
+    dashboard = commands.add_parser("dashboard", help="make the site in .asv/html from the results")
+    dashboard.add_argument("--serve", action="store_true", help="and serve it at http://127.0.0.1:8080")
+    trial = commands.add_parser("trial", help="plant a regression, and see that `compare` finds it and nothing else")
+    trial.add_argument("--no-change", type=int, default=5, metavar="N", help="commits without a change; default: 5")
+    for command in (run, compare, trial):
+        command.add_argument("--machine", metavar="NAME", help="the name that the results go by; default: processor, cores")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    from benchmarks.tools import commands
+
+    try:
+        return commands.COMMANDS[given.command](given)
+    except commands.CommandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

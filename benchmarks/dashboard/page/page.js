@@ -1,0 +1,139 @@
+"use strict";
+// The landing page: what publisher.py put into the element #data, drawn. No request is made for anything.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+function start() {
+  // Links into asv's page that were made for the address it usually has.
+  if (/^#(\/|bench_|[\w.]+\?)/.test(location.hash)) { location.replace(DATA.stock + location.hash); return; }
+  document.title = `${DATA.project} benchmarks`;
+  document.getElementById("project").textContent = `${DATA.project} benchmarks`;
+  document.querySelectorAll("a.stock").forEach((link) => link.setAttribute("href", DATA.stock + link.dataset.route));
+  theme();
+  const select = document.getElementById("setup");
+  DATA.setups.forEach((setup, index) => select.append(new Option(`${setup.machine.machine}: ${setup.pins.python ? `Python ${setup.pins.python}` : ""}, numba ${setup.pins.numba || "?"}`, index)));
+  document.getElementById("choice").hidden = DATA.setups.length < 2;
+  select.addEventListener("change", () => render(DATA.setups[select.value]));
+  if (DATA.setups.length) render(DATA.setups[0]);
+  else document.getElementById("about").textContent = "No results yet: asv run, and then asv publish.";
+}
+
+/** Light or dark as the system has it, until the button says otherwise; kept where the browser keeps such things. */
+function theme() {
+  const button = document.getElementById("theme"), root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
+  const apply = () => {
+    root.dataset.theme = stored() || (system.matches ? "dark" : "light");
+    button.textContent = root.dataset.theme === "dark" ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Use ${button.textContent.toLowerCase()} colours`);
+    [...drawn].forEach((draw) => draw());
+  };
+  button.addEventListener("click", () => {
+    const wanted = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("theme", wanted); apply(); } catch { root.dataset.theme = wanted; [...drawn].forEach((draw) => draw()); }
+  });
+  system.addEventListener("change", apply);
+  apply();
+}
+
+function render(setup) {
+  drawn.clear();
+  const columns = setup.commits.map((commit) => ({
+    short: commit.hash.slice(0, 7),
+    long: `${commit.hash.slice(0, 7)}, ${formatDate(commit.date)}${commit.subject ? `, ${commit.subject}` : ""}`,
+  }));
+  const last = setup.commits[setup.commits.length - 1];
+  document.getElementById("about").textContent =
+    `${setup.commits.length} commits on ${setup.machine.cpu || setup.machine.machine}, ${setup.machine.num_cpu || "?"} cores, ` +
+    `last measured ${formatDate(setup.measured)} UTC. Newest commit: ${columns[columns.length - 1].long}. ` +
+    `${DATA.regressions.length ? `asv found ${DATA.regressions.length} regressions.` : "asv found no regression."}`;
+  document.getElementById("headlines").replaceChildren(...setup.headlines.map(tile));
+  speedups(setup);
+  regressions();
+  document.getElementById("scaling").replaceChildren(...scaling(setup).map((chart) => figure(chart, chart.columns, "h3")));
+  history_(setup, columns);
+  const rows = Object.entries({ ...setup.machine, ...setup.pins, asv: DATA.asv, commit: last.hash });
+  document.querySelector("#pins tbody").replaceChildren(...rows.map(([key, value]) =>
+    element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, value))));
+}
+
+/** A large figure: time, or pieces a second, and how the others stand to it. */
+function tile(headline) {
+  const { numba, ...others } = headline.newest;
+  const figure = headline.pieces > 1 ? Math.round(headline.pieces / numba).toLocaleString("en") : formatValue(numba, headline.unit);
+  const rivals = Object.entries(others).map(([name, value]) => `${name}: ${digits(value / numba)} ×`).join(", ");
+  return element("li", {}, element("span", { class: "label" }, headline.label), element("strong", {}, figure),
+    element("span", { class: "rivals" }, rivals ? `time of ${rivals}` : ""));
+}
+
+function speedups(setup) {
+  const charts = setup.charts.filter((chart) => chart.unit === "seconds" && newest(lineNamed(chart, "numba")) !== null);
+  const rivals = [...new Set(charts.flatMap((chart) => chart.series.map((line) => line.name)))].filter((name) => name !== "numba");
+  const before = (chart) => lineNamed(chart, "numba").value.slice(0, -1).filter((value) => value !== null).pop();
+  const head = ["Work", "numba", ...rivals, "against the commit before"].map((text) => element("th", { scope: "col" }, text));
+  document.querySelector("#speedups thead").replaceChildren(element("tr", {}, ...head));
+  document.querySelector("#speedups tbody").replaceChildren(...charts.map((chart) => {
+    const numba = newest(lineNamed(chart, "numba"));
+    const times = rivals.map((name) => {
+      const value = newest(lineNamed(chart, name));
+      return element("td", value === null || value === undefined ? {} : { class: value >= numba ? "faster" : "slower" },
+        value === null || value === undefined ? "–" : `${digits(value / numba)} ×`);
+    });
+    const old = before(chart);
+    return element("tr", {}, element("th", { scope: "row" }, chart.title), element("td", {}, formatValue(numba, chart.unit)),
+      ...times, element("td", {}, old === undefined ? "–" : `${digits(numba / old)} ×`));
+  }));
+}
+
+function regressions() {
+  const place = document.getElementById("regressions");
+  if (!DATA.regressions.length) {
+    place.replaceChildren(element("p", { class: "good" }, "asv's search for steps in these curves found none."));
+    return;
+  }
+  const items = DATA.regressions.map((found) => element("li", {},
+    element("a", { href: `${DATA.stock}#/regressions` }, found.name),
+    ` now ${digits(found.newest / found.best)} × its best value, since ${found.jumps.map((jump) => hashOf(jump[1])).join(", ")}`));
+  place.replaceChildren(element("ul", { class: "bad" }, ...items));
+}
+
+function hashOf(revision) {
+  const commit = (DATA.revisions || {})[revision];
+  return commit ? commit.slice(0, 7) : `revision ${revision}`;
+}
+
+/** Images a second by batch, and times by threads and dtype, of the newest commit: what the suites have as an axis. */
+function scaling(setup) {
+  const axes = [
+    ["bench_training.Batch.time_step", "batch", "LeNet training: images a second by batch", (x, seconds) => x / seconds],
+    ["bench_training.Threads.time_step", "threads", "VGG training: images a second by threads", (_, seconds) => 64 / seconds],
+    ["bench_training.Dtype.time_step", "dtype", "LeNet training: images a second by dtype", (_, seconds) => 64 / seconds],
+  ];
+  return axes.flatMap(([benchmark, key, title, rate]) => {
+    const charts = setup.charts.filter((chart) => chart.benchmark === benchmark);
+    const names = [...new Set(charts.flatMap((chart) => chart.series.map((line) => line.name)))];
+    const series = names.map((name) => ({
+      name,
+      value: charts.map((chart) => {
+        const seconds = newest(lineNamed(chart, name));
+        return seconds === null || seconds === undefined ? null : rate(Number(chart.parameters[key]), seconds);
+      }),
+    }));
+    const columns = charts.map((chart) => ({ short: chart.parameters[key], long: `${key} ${chart.parameters[key]}` }));
+    return charts.length ? [{ title, unit: "images a second", over: key, series, columns }] : [];
+  });
+}
+
+function history_(setup, columns) {
+  const groups = [...new Set(setup.charts.map((chart) => chart.group))];
+  const id = (group) => `group-${group.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  document.getElementById("groups").replaceChildren(...groups.map((group) => element("a", { href: `#${id(group)}` }, group)));
+  document.getElementById("history").replaceChildren(...groups.map((group) => {
+    const charts = setup.charts.filter((chart) => chart.group === group);
+    return element("section", { id: id(group), "aria-label": group }, element("h3", {}, group),
+      element("div", { class: "charts" }, ...charts.map((chart) => figure(chart, columns))));
+  }));
+}
+
+start();

@@ -1,0 +1,41 @@
+"""The landing page, as a plugin of asv: ``asv publish`` calls it last, when asv's own pages are written.
+
+Named in asv.conf.json under "plugins". It writes `index.html`, its script and its style, moves asv's page to `asv.html`
+and puts every library beside them, so that the site needs no network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import asv
+from asv.publishing import OutputPublisher
+
+from benchmarks.dashboard import collect, stock
+
+PAGE = Path(__file__).parent / "page"
+MARK = "/*data*/"
+
+
+class Landing(OutputPublisher):
+    name = "overview"
+    button_label = "Overview"
+    description = "The landing page"
+    order = math.inf  # after asv's own, whose regressions it shows
+
+    @classmethod
+    def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: dict[str, int]) -> None:
+        """Write the page into ``conf.html_dir``."""
+        html = Path(conf.html_dir)
+        stock.publish(html)
+        data = collect.collect(conf, benchmarks, revisions) | {"asv": asv.__version__, "stock": stock.PAGE}
+        for source in PAGE.iterdir():
+            shutil.copy(source, html / source.name)
+        index = html / "index.html"
+        # "</" would end the script that holds the data, whatever it stands in.
+        text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+        index.write_text(index.read_text("utf-8").replace(MARK, text), "utf-8")

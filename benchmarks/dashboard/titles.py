@@ -1,0 +1,88 @@
+"""What the landing page calls each benchmark, and in which part of the page it stands."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Title(NamedTuple):
+    """`text` is formatted with the benchmark's parameters; `per` says how many pieces of work one measurement is."""
+
+    group: str
+    text: str
+    pieces: int = 1
+
+
+# The order is that of the page. A benchmark that is not here stands under OTHER by its own name.
+TITLES = {
+    "bench_training.TrainingStep.time_step": Title("Training steps", "{network}: step on 64 images"),
+    "bench_training.Prediction.time_one_image": Title("Prediction and epochs", "{network}: prediction of one image"),
+    "bench_training.Epoch.time_epoch": Title("Prediction and epochs", "LeNet: epoch of 4,000 digits", 4000),
+    "bench_ratios.Ratio.track_ratio": Title("numba over its rivals", "{workload}: time over the rival's"),
+    "bench_kernels.Convolution.time_convolution": Title("Convolution", "{shape}, {way}"),
+    "bench_kernels.Algorithm.time_convolution": Title("Algorithms", "3 x 3, 128 channels, {way}"),
+    "bench_kernels.Pooling.time_pooling": Title("Pooling", "{kind} pooling 2 x 2, {way}"),
+    "bench_kernels.Columns.time_columns": Title("Columns", "{kernel}"),
+    "bench_layers.Layer.time_forward_and_gradients": Title("Layers", "{layer}: forward and gradients"),
+    "bench_training.Batch.time_step": Title("Scaling", "LeNet: step, batch of {batch}"),
+    "bench_training.Threads.time_step": Title("Scaling", "VGG: step on 64 images, threads: {threads}"),
+    "bench_training.Dtype.time_step": Title("Scaling", "LeNet: step on 64 images, {dtype}"),
+    "bench_memory.Arrays.track_peak_in_step": Title("Memory", "{network}: arrays at the peak of a step"),
+    "bench_memory.Arrays.track_kept_between_steps": Title("Memory", "{network}: arrays kept between steps"),
+    "bench_memory.Process.track_peak_resident": Title("Memory", "VGG: peak resident memory of the process"),
+    "bench_startup.Cold.track_first_step": Title("Start", "Import to first LeNet step, nothing compiled yet"),
+    "bench_startup.Warm.track_first_step": Title("Start", "Import to first LeNet step, kernels cached"),
+    "bench_startup.Warm.track_import": Title("Start", "Import alone"),
+}
+OTHER = "Other benchmarks"
+
+# What tells the lines of one chart apart: the first of these that the benchmark has.
+LINES = ("rival", "algorithm", "backend")
+
+# Named so that a reader knows them without the suite.
+WORDS = {
+    "lenet": "LeNet",
+    "lenet5": "LeNet-5",
+    "vgg_small": "VGG",
+    "predict_vgg_small": "VGG, one image",
+    "max": "Max",
+    "avg": "Average",
+    "conv": "Convolution",
+    "relu": "ReLU",
+    "max_pool": "Max pooling",
+    "avg_pool": "Average pooling",
+    "batch_norm": "Batch normalisation",
+    "dropout": "Dropout",
+    "fc": "Fully connected",
+    "softmax": "Softmax and loss",
+    "input": "gradient of the input",
+    "weights": "gradient of the weights",
+    "backward": "gradient",
+    "n64_28x28_1to12_k5": "5 x 5, 1 to 12 channels, 64 images of 28 x 28",
+    "n32_28x28_128to128_k3": "3 x 3, 128 to 128 channels, 32 images of 28 x 28",
+    "n32_56x56_64to128_k3s2": "3 x 3 by 2, 64 to 128 channels, 32 images of 56 x 56",
+}
+
+# What the head of the page shows: benchmark, its parameters beside the backend, label, and whether as a rate.
+HEADLINES = (
+    ("bench_training.TrainingStep.time_step", ("lenet",), "LeNet training step"),
+    ("bench_training.TrainingStep.time_step", ("vgg_small",), "VGG training step"),
+    ("bench_training.Epoch.time_epoch", (), "Images a second, LeNet epoch"),
+    ("bench_startup.Warm.track_first_step", (), "Start to first step"),
+)
+
+
+def plain(value: str) -> str:
+    """A parameter's value as asv writes it, without the quotes of a string."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+
+
+def title_of(name: str, parameters: dict[str, str]) -> Title:
+    """The title of one chart: `parameters` are those of the benchmark that do not tell its lines apart."""
+    words = {key: WORDS.get(value, value) for key, value in parameters.items()}
+    if name in TITLES:
+        title = TITLES[name]
+        text = title.text.format(**words)
+        return title._replace(text=text[:1].upper() + text[1:] if "col" not in text else text)
+    suffix = ", ".join(f"{key} {value}" for key, value in words.items())
+    return Title(OTHER, f"{name}: {suffix}" if suffix else name)

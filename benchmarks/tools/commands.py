@@ -1,0 +1,122 @@
+"""The commands of ``python -m benchmarks``, as calls of asv."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# What `compare` measures: the numba backend alone. A slower reference is no regression, and PyTorch is not ours.
+GATE = r"bench_(kernels\.(Convolution|Pooling|Columns)|layers|training\.(TrainingStep|Prediction))\..*\('numba'"
+# One sample of each of eight processes, base and head in turn: asv's test calls two commits different where the chance
+# of that is below 0.002, which fewer than seven samples on each side cannot show. A step of 15 % is the least that counts.
+ROUNDS, FACTOR = 8, 1.15
+
+
+class CommandError(Exception):
+    """The command cannot be run here: exit status 2."""
+
+
+def asv(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run asv in the root folder, and show how."""
+    if importlib.util.find_spec("asv") is None:
+        raise CommandError('asv is not installed: pip install -e ".[bench]"')
+    print("+ asv", *(f"'{a}'" if re.search(r"[\s'()|^]", a) else a for a in arguments), flush=True)
+    command = [sys.executable, "-m", "asv", *arguments]
+    if not capture:
+        return subprocess.run(command, cwd=ROOT, text=True, check=False)
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+        lines = []
+        for line in running.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    return subprocess.CompletedProcess(command, running.returncode, "".join(lines))
+
+
+def register(name: str | None) -> str:
+    """Tell asv the machine's name and what it is, in words that do not change with a kernel's update."""
+    processor = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        processor = models[0] if models else processor
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30) if hasattr(os, "sysconf") else 0
+    name = name or f"{platform.machine()}-{cores}-cores"
+    facts = {"os": platform.system(), "arch": platform.machine(), "cpu": processor, "num_cpu": cores, "ram": f"{memory} GiB"}
+    options = [text for key, value in facts.items() for text in (f"--{key}", str(value))]
+    if asv("machine", "--yes", "--machine", name, *options, capture=True).returncode:
+        raise CommandError(f"asv did not take the machine {name!r}")
+    return name
+
+
+def smoke(_: argparse.Namespace) -> int:
+    """Each benchmark once, in this environment. What cannot be measured is skipped where another commit is installed,
+    and would hide what broke: so it must be this one."""
+    check = "import sys\nfrom benchmarks import common\nsys.exit(not common.is_this_checkout())"
+    if subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode:
+        raise CommandError('the fastcnn that is installed here is not that of this folder: pip install -e ".[bench]"')
+    name = register("smoke")
+    checked = asv("check", "--python=same").returncode
+    return checked or asv("run", "--python=same", "--quick", "--show-stderr", "--machine", name).returncode
+
+
+def run(given: argparse.Namespace) -> int:
+    name = register(given.machine)
+    return asv("run", "--skip-existing-commits", "--show-stderr", "--machine", name, given.commits).returncode
+
+
+def compare(given: argparse.Namespace) -> int:
+    return gate(register(given.machine), given.base, given.head, ROOT, given.report)[0]
+
+
+def gate(machine: str, base: str, head: str, repository: Path, report: str | None = None) -> tuple[int, str]:
+    """`asv continuous`, its exit status and what it printed. Its results are no history: they are kept apart."""
+    settings = json.loads((ROOT / "asv.conf.json").read_text())
+    settings |= {"repo": str(repository), "benchmark_dir": str(ROOT / "benchmarks"), "plugins": []}
+    settings |= {"env_dir": str(ROOT / ".asv" / "env"), "results_dir": str(ROOT / ".asv" / "compared")}
+    settings |= {"branches": ["HEAD"]}
+    config = ROOT / ".asv" / "compare.conf.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(json.dumps(settings, indent=4))
+    options = ["--split", "--interleave-rounds", "--factor", str(FACTOR), "--show-stderr"]
+    options += ["-a", f"rounds={ROUNDS}", "-a", "repeat=1", "-b", GATE, "--machine", machine]
+    done = asv("--config", str(config), "continuous", *options, base, head, capture=True)
+    if report:
+        start = done.stdout.find("\n\n| ")
+        table = done.stdout[start:] if start >= 0 else done.stdout[-2000:]
+        verdict = {0: "no benchmark is slower", 1: "some benchmarks are slower"}.get(done.returncode, "asv failed")
+        text = f"### Benchmarks: {verdict}\n\nBy {FACTOR - 1:.0%} or more, {base} to {head}, numba backend.\n\n{table.strip()}\n"
+        Path(report).write_text(text, "utf-8")
+    return done.returncode, done.stdout
+
+
+def dashboard(given: argparse.Namespace) -> int:
+    published = asv("publish", "--no-pull").returncode
+    if published or not given.serve:
+        return published
+    return asv("preview", "--port", "8080").returncode
+
+
+def trial(given: argparse.Namespace) -> int:
+    from benchmarks.tools import trial as planted
+
+    return planted.run(register(given.machine), given.no_change)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "smoke": smoke,
+    "run": run,
+    "compare": compare,
+    "dashboard": dashboard,
+    "trial": trial,
+}
