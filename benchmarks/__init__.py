@@ -1,6 +1,5 @@
 """The asv suite, its dashboard and its commands: ``python -m benchmarks`` lists them; docs/benchmarks.md explains them.
 
 asv imports every module of this package in the environment of the commit that it measures, where nothing is installed
-but fastcnn and the pins of asv.conf.json. Folders without an ``__init__.py`` it leaves alone: what needs asv or a browser
-is in those.
+but fastcnn and the pins of asv.conf.json. What needs asv is in folders without ``__init__.py``: it leaves those alone.
 """

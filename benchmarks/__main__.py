@@ -17,7 +17,10 @@ def parser() -> argparse.ArgumentParser:
         default="HEAD^!",
         help="a range as git has it, NEW for those since the last measured one, or HASHFILE:path; default: HEAD^!",
     )
-    compare = commands.add_parser("compare", help="measure two commits in turn; exit status 1 where the second is slower")
+    run.add_argument("--steps", type=int, metavar="N", help="no more than N commits of the range, evenly spread")
+    compare = commands.add_parser(
+        "compare", help="measure two commits in turn; exit status 1 where the second is slower"
+    )
     compare.add_argument("base", nargs="?", default="HEAD^", help="default: HEAD^")
     compare.add_argument("head", nargs="?", default="HEAD", help="default: HEAD")
     compare.add_argument("--report", metavar="FILE", help="write the table to a Markdown file too")
@@ -26,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
     trial = commands.add_parser("trial", help="plant a regression, and see that `compare` finds it and nothing else")
     trial.add_argument("--no-change", type=int, default=5, metavar="N", help="commits without a change; default: 5")
     for command in (run, compare, trial):
-        command.add_argument("--machine", metavar="NAME", help="the name that the results go by; default: processor, cores")
+        command.add_argument(
+            "--machine", metavar="NAME", help="the name that the results go by; default: processor, cores"
+        )
     return made
 
 

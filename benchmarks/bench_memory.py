@@ -6,7 +6,7 @@ from benchmarks.common import BACKENDS, THREADS, definitions, need, settle, skip
 
 
 class Arrays:
-    """Bytes of arrays in a training step of 64 images, traced from before the layers are made; equal from run to run."""
+    """Bytes of arrays in a training step of 64 images, from before the layers are made; equal from run to run."""
 
     params = (["numba", "numpy"], ["lenet", "vgg_small"])
     param_names = ("backend", "network")

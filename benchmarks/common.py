@@ -20,7 +20,9 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-THREADS = int(os.environ.setdefault("FASTCNN_NUM_THREADS", "2"))  # asv.conf.json says 2; `--python=same` does not read it
+THREADS = int(
+    os.environ.setdefault("FASTCNN_NUM_THREADS", "2")
+)  # asv.conf.json says 2; `--python=same` does not read it
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = str(THREADS)
 

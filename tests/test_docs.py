@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+import benchmarks.__main__ as benchmarks
 from conftest import ROOT
 from fastcnn import cli
 
@@ -38,6 +39,16 @@ def commands():
             match = re.search(r"(?:-m |^|\s)fastcnn ([a-z]+\b[^\n]*)", line.split("#")[0])
             if match:
                 yield document, match.group(1).strip()
+
+
+def test_commands_of_the_benchmarks_are_there():
+    text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8") + (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    text += (ROOT / ".github/workflows/benchmarks.yml").read_text("utf-8") + (ROOT / ".ci/run").read_text("utf-8")
+    lines = re.findall(r"-m benchmarks ([a-z]+[^\n`]*)", text)
+    assert {line.split()[0] for line in lines} == {"smoke", "run", "compare", "dashboard", "trial"}
+    for line in lines:
+        words = shlex.split(line)
+        assert benchmarks.parser().parse_args(words).command == words[0]
 
 
 @pytest.mark.parametrize(("document", "command"), sorted(set(commands())))

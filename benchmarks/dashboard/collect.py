@@ -62,17 +62,19 @@ def charts_of(results: list[Results], benchmarks: Any) -> Iterator[dict[str, Any
     order = {name: position for position, name in enumerate(TITLES)}
     for name in sorted(benchmarks, key=lambda name: (order.get(name, len(order)), name)):
         benchmark = benchmarks[name]
-        names, values = benchmark["param_names"], [[plain(v) for v in axis] for axis in benchmark["params"]]
+        names, values = benchmark["param_names"], benchmark["params"]
         measured = [(r, name in r.get_result_keys(benchmarks)) for r in results]
         columns = [
-            (r.get_result_value(name, benchmark["params"]), r.get_result_stats(name, benchmark["params"])) if has else None
+            (r.get_result_value(name, benchmark["params"]), r.get_result_stats(name, benchmark["params"]))
+            if has
+            else None
             for r, has in measured
         ]
         lines = next((key for key in LINES if key in names), None)
         charts: dict[tuple[str, ...], dict[str, Any]] = {}
         for index, combination in enumerate(itertools.product(*values)):
             parameters = dict(zip(names, combination, strict=True))
-            line = parameters.pop(lines) if lines else "value"
+            line = plain(parameters.pop(lines)) if lines else "value"
             if lines != "backend":
                 parameters.pop("backend", None)
             chart = charts.setdefault(tuple(parameters.values()), chart_of(name, benchmark, parameters))
@@ -82,10 +84,12 @@ def charts_of(results: list[Results], benchmarks: Any) -> Iterator[dict[str, Any
 
 
 def chart_of(name: str, benchmark: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
-    title = title_of(name, parameters)
+    words = {key: plain(value) for key, value in parameters.items()}
+    title = title_of(name, words)
     return {
         "benchmark": name,
-        "parameters": parameters,
+        "parameters": words,
+        "query": {f"p-{key}": value for key, value in parameters.items()},  # as asv's pages take them
         "group": title.group,
         "title": title.text,
         "pieces": title.pieces,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 
@@ -80,9 +81,9 @@ def plain(value: str) -> str:
 def title_of(name: str, parameters: dict[str, str]) -> Title:
     """The title of one chart: `parameters` are those of the benchmark that do not tell its lines apart."""
     words = {key: WORDS.get(value, value) for key, value in parameters.items()}
-    if name in TITLES:
-        title = TITLES[name]
-        text = title.text.format(**words)
-        return title._replace(text=text[:1].upper() + text[1:] if "col" not in text else text)
     suffix = ", ".join(f"{key} {value}" for key, value in words.items())
-    return Title(OTHER, f"{name}: {suffix}" if suffix else name)
+    title = TITLES.get(name, Title(OTHER, ""))
+    with contextlib.suppress(KeyError):  # its parameters are others than when its title was written
+        if title.text:
+            return title._replace(text=title.text.format(**words))
+    return title._replace(text=f"{name}: {suffix}" if suffix else name)

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What `compare` measures: the numba backend alone. A slower reference is no regression, and PyTorch is not ours.
 GATE = r"bench_(kernels\.(Convolution|Pooling|Columns)|layers|training\.(TrainingStep|Prediction))\..*\('numba'"
-# One sample of each of eight processes, base and head in turn: asv's test calls two commits different where the chance
-# of that is below 0.002, which fewer than seven samples on each side cannot show. A step of 15 % is the least that counts.
-ROUNDS, FACTOR = 8, 1.15
+# One sample of each of seven processes, base and head in turn: asv's test calls two commits different where the chance
+# of that is below 0.002, which fewer samples cannot show. A step of 15 % is the least that counts.
+ROUNDS, FACTOR = 7, 1.15
 
 
 class CommandError(Exception):
@@ -52,27 +52,54 @@ def register(name: str | None) -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30) if hasattr(os, "sysconf") else 0
     name = name or f"{platform.machine()}-{cores}-cores"
-    facts = {"os": platform.system(), "arch": platform.machine(), "cpu": processor, "num_cpu": cores, "ram": f"{memory} GiB"}
+    facts = {
+        "os": platform.system(),
+        "arch": platform.machine(),
+        "cpu": processor,
+        "num_cpu": cores,
+        "ram": f"{memory} GiB",
+    }
     options = [text for key, value in facts.items() for text in (f"--{key}", str(value))]
     if asv("machine", "--yes", "--machine", name, *options, capture=True).returncode:
         raise CommandError(f"asv did not take the machine {name!r}")
     return name
 
 
+def apart(name: str, repository: Path = ROOT) -> tuple[str, str]:
+    """Options of asv for results that are no history: they go to .asv/`name` and not among those that git keeps."""
+    settings = json.loads((ROOT / "asv.conf.json").read_text()) | {
+        "repo": str(repository),
+        "branches": ["HEAD"],
+        "benchmark_dir": str(ROOT / "benchmarks"),
+        "env_dir": str(ROOT / ".asv" / "env"),
+        "results_dir": str(ROOT / ".asv" / name),
+        "plugins": [],
+    }
+    config = ROOT / ".asv" / f"{name}.conf.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(json.dumps(settings, indent=4))
+    return "--config", str(config)
+
+
 def smoke(_: argparse.Namespace) -> int:
     """Each benchmark once, in this environment. What cannot be measured is skipped where another commit is installed,
     and would hide what broke: so it must be this one."""
-    check = "import sys\nfrom benchmarks import common\nsys.exit(not common.is_this_checkout())"
-    if subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode:
+    name, config = register("smoke"), apart("smoke")
+    # In the root folder, or with it on its path, Python would import this folder's fastcnn, installed or not.
+    script = "import runpy, sys\nsys.exit(not runpy.run_path(sys.argv[1])['is_this_checkout']())"
+    command = [sys.executable, "-c", script, str(ROOT / "benchmarks" / "common.py")]
+    if subprocess.run(command, cwd=ROOT / ".asv", check=False).returncode:
         raise CommandError('the fastcnn that is installed here is not that of this folder: pip install -e ".[bench]"')
-    name = register("smoke")
-    checked = asv("check", "--python=same").returncode
-    return checked or asv("run", "--python=same", "--quick", "--show-stderr", "--machine", name).returncode
+    checked = asv(*config, "check", "--python=same").returncode
+    return checked or asv(*config, "run", "--python=same", "--quick", "--show-stderr", "--machine", name).returncode
 
 
 def run(given: argparse.Namespace) -> int:
-    name = register(given.machine)
-    return asv("run", "--skip-existing-commits", "--show-stderr", "--machine", name, given.commits).returncode
+    """Commits that are measured already are left out; that none is left is no failure."""
+    options = ["--skip-existing-commits", "--show-stderr", "--machine", register(given.machine)]
+    options += ["--steps", str(given.steps)] if given.steps else []
+    done = asv("run", *options, given.commits, capture=True)
+    return 0 if "No commit hashes selected" in done.stdout else done.returncode
 
 
 def compare(given: argparse.Namespace) -> int:
@@ -80,23 +107,16 @@ def compare(given: argparse.Namespace) -> int:
 
 
 def gate(machine: str, base: str, head: str, repository: Path, report: str | None = None) -> tuple[int, str]:
-    """`asv continuous`, its exit status and what it printed. Its results are no history: they are kept apart."""
-    settings = json.loads((ROOT / "asv.conf.json").read_text())
-    settings |= {"repo": str(repository), "benchmark_dir": str(ROOT / "benchmarks"), "plugins": []}
-    settings |= {"env_dir": str(ROOT / ".asv" / "env"), "results_dir": str(ROOT / ".asv" / "compared")}
-    settings |= {"branches": ["HEAD"]}
-    config = ROOT / ".asv" / "compare.conf.json"
-    config.parent.mkdir(exist_ok=True)
-    config.write_text(json.dumps(settings, indent=4))
-    options = ["--split", "--interleave-rounds", "--factor", str(FACTOR), "--show-stderr"]
+    """`asv continuous` from `base` to `head`: its exit status and what it printed."""
+    options = ["--split", "--interleave-rounds", "--record-samples", "--factor", str(FACTOR), "--show-stderr"]
     options += ["-a", f"rounds={ROUNDS}", "-a", "repeat=1", "-b", GATE, "--machine", machine]
-    done = asv("--config", str(config), "continuous", *options, base, head, capture=True)
+    done = asv(*apart("compared", repository), "continuous", *options, base, head, capture=True)
     if report:
         start = done.stdout.find("\n\n| ")
         table = done.stdout[start:] if start >= 0 else done.stdout[-2000:]
         verdict = {0: "no benchmark is slower", 1: "some benchmarks are slower"}.get(done.returncode, "asv failed")
-        text = f"### Benchmarks: {verdict}\n\nBy {FACTOR - 1:.0%} or more, {base} to {head}, numba backend.\n\n{table.strip()}\n"
-        Path(report).write_text(text, "utf-8")
+        what = f"By {FACTOR - 1:.0%} or more, {base} to {head}, numba backend."
+        Path(report).write_text(f"### Benchmarks: {verdict}\n\n{what}\n\n{table.strip()}\n", "utf-8")
     return done.returncode, done.stdout
 
 

@@ -1,7 +1,7 @@
 """Does the gate do its work? Scratch commits in a clone are measured against the commit before them.
 
-A copy too many in one numba kernel must end `asv continuous` with exit status 1 and the name of that kernel's benchmark;
-commits that change nothing, and a NumPy backend that sleeps, must end it with 0.
+A copy too many in one numba kernel must end `asv continuous` with exit status 1 and the name of its benchmark; commits
+that change nothing, and a NumPy backend that sleeps, must end it with 0.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def run(machine: str, no_change: int) -> int:
         base = git(clone, "rev-parse", "HEAD")
         cases = [("a copy too many in max pooling", commit(clone, base, "planted", COPY_TOO_MANY), 1)]
         cases += [("a NumPy backend that sleeps", commit(clone, base, "slow reference", SLOW_REFERENCE), 0)]
-        cases += [(f"no change, {n + 1} of {no_change}", commit(clone, base, f"no change {n}"), 0) for n in range(no_change)]
+        cases += [
+            (f"no change, {n + 1} of {no_change}", commit(clone, base, f"no change {n}"), 0) for n in range(no_change)
+        ]
         outcomes = [judge(what, wanted, *gate(machine, base, made, clone)) for what, made, wanted in cases]
     print(f"\nThe trial on {base[:8]}:")
     for line, _ in outcomes:

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "workloads",
         nargs="*",
         metavar="WORKLOAD",
-        help="a workload (lenet, predict_lenet, ...; --list names them) or a group: training, prediction, epoch, layer, "
-        "convolution, pooling, columns, startup, memory; default: all",
+        help="a workload (lenet, predict_lenet, ...; --list names them) or a group: training, prediction, epoch, "
+        "layer, convolution, pooling, columns, startup, memory; default: all",
     )
     parser.add_argument("--list", action="store_true", help="name the workloads of each group and do nothing")
     parser.add_argument(

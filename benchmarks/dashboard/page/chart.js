@@ -77,10 +77,10 @@ function readOut(chart, columns, index) {
 function figure(chart, columns, heading = "h4") {
   const made = element("figure", { class: "chart" });
   const last = columns.length - 1;
-  const place = element("div", { class: "plot", tabindex: "0", role: "img" });
+  const place = element("div", { class: "plot", tabindex: "0", role: "group", "aria-roledescription": "line chart" });
   const said = element("p", { class: "said", "aria-live": "polite" }, readOut(chart, columns, last));
   const legend = element("div", { class: "legend", role: "group", "aria-label": `Lines of ${chart.title}` });
-  place.setAttribute("aria-label", `${chart.title}, a line chart over ${columns.length} columns. ${readOut(chart, columns, last)}`);
+  place.setAttribute("aria-label", `${chart.title}. ${readOut(chart, columns, last)}`);
   const title = chart.benchmark ? element("a", { href: stockAddress(chart) }, chart.title) : chart.title;
   made.append(element("figcaption", {}, element(heading, {}, title)), legend, place, said, tableOf(chart, columns));
 

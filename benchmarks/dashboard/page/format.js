@@ -43,6 +43,6 @@ function lineNamed(chart, name) {
 
 /** The address of asv's own graph of a chart. */
 function stockAddress(chart) {
-  const query = Object.entries(chart.parameters).map(([key, value]) => `p-${key}=${encodeURIComponent(`'${value}'`)}`);
-  return `${DATA.stock}#${chart.benchmark}${query.length ? `?${query.join("&")}` : ""}`;
+  const query = Object.entries(chart.query).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join("&");
+  return `${DATA.stock}#${chart.benchmark}${query && `?${query}`}`;
 }

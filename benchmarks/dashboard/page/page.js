@@ -52,7 +52,7 @@ function render(setup) {
   speedups(setup);
   regressions();
   document.getElementById("scaling").replaceChildren(...scaling(setup).map((chart) => figure(chart, chart.columns, "h3")));
-  history_(setup, columns);
+  curves(setup, columns);
   const rows = Object.entries({ ...setup.machine, ...setup.pins, asv: DATA.asv, commit: last.hash });
   document.querySelector("#pins tbody").replaceChildren(...rows.map(([key, value]) =>
     element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, value))));
@@ -62,18 +62,17 @@ function render(setup) {
 function tile(headline) {
   const { numba, ...others } = headline.newest;
   const figure = headline.pieces > 1 ? Math.round(headline.pieces / numba).toLocaleString("en") : formatValue(numba, headline.unit);
-  const rivals = Object.entries(others).map(([name, value]) => `${name}: ${digits(value / numba)} ×`).join(", ");
+  const rivals = Object.entries(others).map(([name, value]) => `${name} takes ${digits(value / numba)} ×`).join(", ");
   return element("li", {}, element("span", { class: "label" }, headline.label), element("strong", {}, figure),
-    element("span", { class: "rivals" }, rivals ? `time of ${rivals}` : ""));
+    element("span", { class: "rivals" }, rivals));
 }
 
 function speedups(setup) {
   const charts = setup.charts.filter((chart) => chart.unit === "seconds" && newest(lineNamed(chart, "numba")) !== null);
   const rivals = [...new Set(charts.flatMap((chart) => chart.series.map((line) => line.name)))].filter((name) => name !== "numba");
   const before = (chart) => lineNamed(chart, "numba").value.slice(0, -1).filter((value) => value !== null).pop();
-  const head = ["Work", "numba", ...rivals, "against the commit before"].map((text) => element("th", { scope: "col" }, text));
-  document.querySelector("#speedups thead").replaceChildren(element("tr", {}, ...head));
-  document.querySelector("#speedups tbody").replaceChildren(...charts.map((chart) => {
+  const head = ["Work", "numba", ...rivals, "before"].map((text) => element("th", { scope: "col" }, text));
+  const row = (chart) => {
     const numba = newest(lineNamed(chart, "numba"));
     const times = rivals.map((name) => {
       const value = newest(lineNamed(chart, name));
@@ -83,7 +82,11 @@ function speedups(setup) {
     const old = before(chart);
     return element("tr", {}, element("th", { scope: "row" }, chart.title), element("td", {}, formatValue(numba, chart.unit)),
       ...times, element("td", {}, old === undefined ? "–" : `${digits(numba / old)} ×`));
-  }));
+  };
+  const groups = [...new Set(charts.map((chart) => chart.group))].map((group) => element("tbody", {},
+    element("tr", {}, element("th", { scope: "rowgroup", colspan: String(head.length) }, group)),
+    ...charts.filter((chart) => chart.group === group).map(row)));
+  document.getElementById("speedups").replaceChildren(element("thead", {}, element("tr", {}, ...head)), ...groups);
 }
 
 function regressions() {
@@ -125,7 +128,8 @@ function scaling(setup) {
   });
 }
 
-function history_(setup, columns) {
+/** Every chart over the commits, in its group. */
+function curves(setup, columns) {
   const groups = [...new Set(setup.charts.map((chart) => chart.group))];
   const id = (group) => `group-${group.toLowerCase().replace(/[^a-z]+/g, "-")}`;
   document.getElementById("groups").replaceChildren(...groups.map((group) => element("a", { href: `#${id(group)}` }, group)));
