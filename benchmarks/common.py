@@ -12,7 +12,6 @@ import importlib.util
 import math
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,10 +45,10 @@ def digest(package: Path) -> str:
 
 PACKAGE = digest(package_folder())
 
-# Assigned, not defaulted: a cache that survives from commit to commit keeps the old result of an edit in a callee.
-os.environ["NUMBA_CACHE_DIR"] = str(
-    Path(os.environ.get("ASV_ENV_DIR") or tempfile.gettempdir()) / "fastcnn-kernels" / PACKAGE
-)
+# Assigned, not defaulted: a cache that survives from commit to commit keeps the old result of an edit in a callee. Where
+# asv made no environment (`--python=same`) the package's own cache serves, which is named by its kernels' sources.
+if "ASV_ENV_DIR" in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(os.environ["ASV_ENV_DIR"]) / "fastcnn-kernels" / PACKAGE)
 
 
 @functools.cache
