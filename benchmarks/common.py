@@ -45,8 +45,8 @@ def digest(package: Path) -> str:
 
 PACKAGE = digest(package_folder())
 
-# Assigned, not defaulted: a cache that survives from commit to commit keeps the old result of an edit in a callee. Where
-# asv made no environment (`--python=same`) the package's own cache serves, which is named by its kernels' sources.
+# Assigned, not defaulted: a cache that survives from commit to commit keeps the old result of an edit in a callee. With
+# `--python=same`, which has no environment of asv's, the package's own cache serves: its kernels' sources name it.
 if "ASV_ENV_DIR" in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = str(Path(os.environ["ASV_ENV_DIR"]) / "fastcnn-kernels" / PACKAGE)
 
