@@ -22,10 +22,11 @@ def collect(conf: Any, benchmarks: Any, revisions: dict[str, int]) -> dict[str, 
 
     `revisions` numbers the commits that the repository knows; results of others are left out, as asv's pages do.
     """
-    groups: dict[tuple[str, str], list[Results]] = {}
+    groups: dict[tuple, list[Results]] = {}
     for found in iter_results(conf.results_dir):
         if found.commit_hash in revisions:
-            groups.setdefault((found.params.get("machine", ""), found.env_name), []).append(found)
+            # The processor too: rented machines of one name have several.
+            groups.setdefault((found.params.get("machine"), found.params.get("cpu"), found.env_name), []).append(found)
     setups = [setup(sorted(results, key=lambda r: revisions[r.commit_hash]), benchmarks) for results in groups.values()]
     setups.sort(key=lambda made: made["measured"], reverse=True)
     hashes = sorted({c["hash"] for made in setups for c in made["commits"]}, key=revisions.__getitem__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -28,8 +29,7 @@ class CommandError(Exception):
 
 def asv(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
     """Run asv in the root folder, and show how."""
-    if importlib.util.find_spec("asv") is None:
-        raise CommandError('asv is not installed: pip install -e ".[bench]"')
+    require_asv()
     print("+ asv", *(f"'{a}'" if re.search(r"[\s'()|^]", a) else a for a in arguments), flush=True)
     command = [sys.executable, "-m", "asv", *arguments]
     if not capture:
@@ -43,26 +43,37 @@ def asv(*arguments: str, capture: bool = False) -> subprocess.CompletedProcess[s
 
 
 def register(name: str | None) -> str:
-    """Tell asv the machine's name and what it is, in words that do not change with a kernel's update."""
-    processor = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-        processor = models[0] if models else processor
+    """Tell asv the machine's name and what it is, in words that no update of its system changes; the name.
+
+    Not by `asv machine`: that leaves out whatever is as asv guesses it, and the results of two machines that differ in
+    what was left out would share a line.
+    """
+    require_asv()
+    from asv.machine import MachineCollection
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30) if hasattr(os, "sysconf") else 0
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     name = name or f"{platform.machine()}-{cores}-cores"
-    facts = {
-        "os": platform.system(),
-        "arch": platform.machine(),
-        "cpu": processor,
-        "num_cpu": cores,
-        "ram": f"{memory} GiB",
-    }
-    options = [text for key, value in facts.items() for text in (f"--{key}", str(value))]
-    if asv("machine", "--yes", "--machine", name, *options, capture=True).returncode:
-        raise CommandError(f"asv did not take the machine {name!r}")
+    facts = {"machine": name, "os": platform.system(), "arch": platform.machine(), "cpu": processor()}
+    MachineCollection.save(name, facts | {"num_cpu": str(cores), "ram": f"{round(memory / 2**30)} GiB"})
     return name
+
+
+def processor() -> str:
+    """The name of the processor's model, and that of its kind as LLVM has it."""
+    names = []
+    if Path("/proc/cpuinfo").exists():
+        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[:1]
+    with contextlib.suppress(ImportError):
+        from llvmlite.binding import get_host_cpu_name
+
+        names.append(f"({get_host_cpu_name()})")
+    return " ".join(names) or platform.machine()
+
+
+def require_asv() -> None:
+    if importlib.util.find_spec("asv") is None:
+        raise CommandError('asv is not installed: pip install -e ".[bench]"')
 
 
 def apart(name: str, repository: Path = ROOT) -> tuple[str, str]:

@@ -11,11 +11,16 @@ function start() {
   document.querySelectorAll("a.stock").forEach((link) => link.setAttribute("href", DATA.stock + link.dataset.route));
   theme();
   const select = document.getElementById("setup");
-  DATA.setups.forEach((setup, index) => select.append(new Option(`${setup.machine.machine}: ${setup.pins.python ? `Python ${setup.pins.python}` : ""}, numba ${setup.pins.numba || "?"}`, index)));
+  DATA.setups.forEach((setup, index) => select.append(new Option(nameOf(setup), index)));
   document.getElementById("choice").hidden = DATA.setups.length < 2;
   select.addEventListener("change", () => render(DATA.setups[select.value]));
   if (DATA.setups.length) render(DATA.setups[0]);
   else document.getElementById("about").textContent = "No results yet: asv run, and then asv publish.";
+}
+
+/** One machine and environment in a line: "x86_64-2-cores, AMD EPYC, Python 3.11, numba 0.68.1". */
+function nameOf({ machine, pins }) {
+  return [machine.machine, machine.cpu, pins.python && `Python ${pins.python}`, pins.numba && `numba ${pins.numba}`].filter(Boolean).join(", ");
 }
 
 /** Light or dark as the system has it, until the button says otherwise; kept where the browser keeps such things. */
