@@ -26,6 +26,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ[variable] = str(THREADS)
 
 BACKENDS = ["numba", "numpy", "torch"]
+SPINNING: str | None = None  # what the numba backend set GOMP_SPINCOUNT to where preload.py imported it
 WINDOW = 0.1  # seconds of which a sample is the quickest run
 
 
@@ -122,6 +123,8 @@ def settle(backend: str, threads: int = THREADS, dtype: str = "float32", algorit
     if algorithm != "auto":
         runtime.set_conv_algorithm(algorithm)
     set_backend("numba" if backend == "numba" else "numpy")
+    if backend == "numba" and SPINNING is not None:
+        os.environ["GOMP_SPINCOUNT"] = SPINNING  # read with the first kernel
     if backend == "torch":
         import torch
 
@@ -150,12 +153,12 @@ class Timed:
     repeat = 2  # samples in each
     warmup_time = 0
     timeout = 300
-    step: Callable[[], object] | None = None
+    steps: tuple[Callable[[], object], ...] = ()
     clock = 0.0
 
     def prepare(self, backend: str, workload: Callable[[ModuleType], Any], **settings: Any) -> None:
-        """Compile and warm up: `workload(definitions)` is a Workload; its fastest variant is what is timed."""
-        if self.step is not None:
+        """Compile and warm up: `workload(definitions)` is a Workload, of which the quicker variant counts."""
+        if self.steps:
             return
         need(backend)
         with skipped_where_older():
@@ -163,11 +166,10 @@ class Timed:
             makers = workload(definitions().workloads).make
             if backend == "torch" and "torch" not in makers:
                 raise NotImplementedError("PyTorch has no such thing")
-            steps = list(makers["torch" if backend == "torch" else "numba"]().values())
-            for step in steps:
+            self.steps = tuple(makers["torch" if backend == "torch" else "numba"]().values())
+            for step in self.steps:
                 step()
-            self.step = min(steps, key=lambda step: quickest(step, 0)) if len(steps) > 1 else steps[0]
             self.timer = lambda: self.clock
 
     def work(self) -> None:
-        self.clock += quickest(self.step, WINDOW)
+        self.clock += min(quickest(step, WINDOW) for step in self.steps)

@@ -64,7 +64,7 @@ def test_every_suite_has_the_backend_as_a_parameter_and_a_version():
     for name, (names, params, version, _) in found.items():
         assert names[0] == "backend" and len(names) == len(params), name
         assert set(params[0]) <= {"numba", "numpy", "torch"} and "numba" in params[0]
-        assert version == "1"
+        assert version.isdigit()
 
 
 def test_suites_measure_the_workloads_of_the_command_line():
@@ -128,7 +128,7 @@ import itertools, time
 lasts = itertools.cycle([0.02, 0.005, 0.02])
 step = lambda: time.sleep(next(lasts))
 timed = common.Timed()
-timed.step = step
+timed.steps = (lambda: time.sleep(0.03), step)
 timed.work()
 once = timed.clock
 timed.work()

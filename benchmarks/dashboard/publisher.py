@@ -36,6 +36,6 @@ class Landing(OutputPublisher):
         for source in PAGE.iterdir():
             shutil.copy(source, html / source.name)
         index = html / "index.html"
-        # "</" would end the script that holds the data, whatever it stands in.
-        text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+        # No "<" in a script element: "</script>" would end it, and after "<!--<script" its own end would not.
+        text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
         index.write_text(index.read_text("utf-8").replace(MARK, text), "utf-8")

@@ -122,6 +122,8 @@ def gate(machine: str, base: str, head: str, repository: Path, report: str | Non
     options = ["--split", "--interleave-rounds", "--record-samples", "--factor", str(FACTOR), "--show-stderr"]
     options += ["-a", f"rounds={ROUNDS}", "-a", "repeat=1", "-b", GATE, "--machine", machine]
     done = asv(*apart("compared", repository), "continuous", *options, base, head, capture=True)
+    if done.returncode == 1 and "PERFORMANCE DECREASED" not in done.stdout:
+        raise CommandError("asv could not compare the two commits: see above")  # it says 1 of whatever went wrong
     if report:
         start = done.stdout.find("\n\n| ")
         table = done.stdout[start:] if start >= 0 else done.stdout[-2000:]

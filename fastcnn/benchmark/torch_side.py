@@ -190,7 +190,7 @@ def layer(kind: str) -> Steps:
 def pooling(shape: Pooling, direction: str) -> Steps:
     import torch
 
-    images = np.random.default_rng(0).standard_normal((64, shape.side, shape.side, 64), np.float32)
+    images = shape.images()
     k, s, ceil = [shape.ksize] * 2, [shape.stride] * 2, shape.side % shape.stride != 0 or shape.ksize > shape.stride
 
     def make(layout: Any) -> Callable[[], object]:

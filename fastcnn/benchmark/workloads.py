@@ -145,7 +145,7 @@ CONVOLUTIONS = (
 def matrix_product(flops: int) -> Step:
     """NumPy's BLAS on square matrices: the machine's own rate, in as many operations as the workload has."""
     side = round((flops / 2) ** (1 / 3))
-    a = np.random.default_rng(0).standard_normal((side, side), np.float32)
+    a = np.random.default_rng(0).standard_normal((side, side), np.float32).astype(get_dtype())
     out = np.empty_like(a)
     return lambda: np.dot(a, a, out=out)
 
@@ -159,10 +159,14 @@ class Pooling:
     ksize: int
     stride: int
 
+    def images(self) -> np.ndarray:
+        x = np.random.default_rng(0).standard_normal((64, self.side, self.side, 64), np.float32)
+        return x.astype(get_dtype())
+
     def step(self, direction: str) -> Step:
         from fastcnn.backend import active
 
-        x = np.random.default_rng(0).standard_normal((64, self.side, self.side, 64), np.float32)
+        x = self.images()
         k, s = self.ksize, self.stride
         if self.kind == "avg":
             eta = active().avg_pool_forward(x, k, s)
@@ -203,7 +207,7 @@ def columns(kernel: str) -> Workload:
     size = math.prod(shape)
 
     def images() -> np.ndarray:
-        return np.random.default_rng(0).standard_normal(shape, np.float32)
+        return np.random.default_rng(0).standard_normal(shape, np.float32).astype(get_dtype())
 
     def step() -> Step:
         from fastcnn.backend import active
