@@ -1,6 +1,6 @@
 """The site that `asv publish` makes: what is collected, and what a browser shows of it with the network cut.
 
-FASTCNN_SCREENSHOTS=docs/images takes the pictures of docs/benchmarks.md, from the results in this repository.
+DASHBOARD_SCREENSHOTS=docs/images takes the pictures of docs/benchmarks.md, from the results in this repository.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import made_history
 from benchmarks.dashboard import stock, titles
 from conftest import ROOT
 
-SCREENSHOTS = os.environ.get("FASTCNN_SCREENSHOTS")
+SCREENSHOTS = os.environ.get("DASHBOARD_SCREENSHOTS")
 COLOURS = {"numba": "#0a66c2", "numpy": "#b35900", "torch": "#8a2be2"}  # of page.css, light
 needs_browser = pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="no chromium with chromedriver")
 
