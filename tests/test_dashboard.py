@@ -327,7 +327,9 @@ def take_screenshots(chromium, address, folder):
     }
     for name, (path, width, height, dark) in views.items():
         chromium.open(address + path, width, height, dark)
-        chromium.wait("return document.querySelector('canvas')")
+        chromium.wait("return document.querySelector('canvas, #headlines li')")
+        if path.startswith(stock.PAGE):
+            chromium.wait("return document.querySelector('#main-graph .legend')")
         if path.startswith("#"):
             chromium.run("document.querySelector(arguments[0]).scrollIntoView()", path)
             chromium.wait("return document.querySelectorAll('#history canvas').length > 2")
