@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         "commits",
         nargs="?",
         default="HEAD^!",
-        help="a range as git has it, NEW for those since the last measured one, or HASHFILE:path; default: HEAD^!",
+        help="a range as git has it, NEW for those since the newest with results, or HASHFILE:path; default: HEAD^!",
     )
     run.add_argument("--steps", type=int, metavar="N", help="no more than N commits of the range, evenly spread")
     compare = commands.add_parser(

@@ -83,7 +83,6 @@ class Epoch(Timed):
     params = (BACKENDS,)
     param_names = ("backend",)
     version = "1"
-    images = 4000
 
     def setup(self, backend):
         self.prepare(backend, lambda workloads: workloads.WORKLOADS["epoch_lenet"])

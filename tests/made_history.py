@@ -1,15 +1,16 @@
 """A repository with results of asv that were made up: the dashboard's tests know what they must find on its pages."""
 
 import datetime
+import itertools
 import json
 import shutil
 import subprocess
-from pathlib import Path
 
 from asv.results import Results
 from asv.runner import BenchmarkResult
 
-ROOT = Path(__file__).parent.parent
+from conftest import ROOT
+
 COMMITS = 12
 START = datetime.datetime(2026, 11, 20, tzinfo=datetime.timezone.utc)
 
@@ -54,12 +55,11 @@ def value(benchmark, combination, commit):
         return 0.25
     if backend == "torch" and commit < 2:
         return None
-    return {"numba": numba_seconds(commit), "torch": 6e-3}.get(backend, 40e-3)
+    slower = numba_seconds(commit) / numba_seconds(0)
+    return {"numba": numba_seconds(commit), "numpy": 20e-3 * slower, "torch": 6e-3 * slower}.get(backend, 40e-3)
 
 
 def combinations(benchmark):
-    import itertools
-
     return list(itertools.product(*benchmark["params"]))
 
 

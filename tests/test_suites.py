@@ -1,6 +1,5 @@
 """The asv suites and their commands: `python -m benchmarks`. What they measure: test_benchmark.py."""
 
-import inspect
 import itertools
 import json
 import math
@@ -16,7 +15,7 @@ from benchmarks.__main__ import main, parser
 from benchmarks.dashboard import titles
 from benchmarks.tools import commands, trial
 from conftest import ROOT
-from fastcnn.benchmark import single_layers, turns, workloads
+from fastcnn.benchmark import single_layers, workloads
 
 SCRIPT = "import json, sys\nsys.path.insert(0, {root!r})\nfrom benchmarks import common\n"
 
@@ -206,6 +205,53 @@ Benchmarks that have got worse:
 """
 
 
+def test_the_report_has_the_tables_and_says_when_there_are_none():
+    made = commands.report("aaaa", "bbbb", 1, "[ 0.00%] noise\n" + TABLE)
+    assert made.startswith("### Benchmarks: some benchmarks are slower\n") and "noise" not in made
+    assert "Benchmarks that have got worse:\n\n| Change" in made and made.count("\n| +  ") == 2
+    assert commands.report("aaaa", "bbbb", 0, "[ 0.00%] noise").endswith("aaaa to bbbb:\n\nnone.\n")
+    assert "some benchmarks failed" in commands.report("aaaa", "bbbb", 2, "")
+
+
+@pytest.fixture
+def repository(project, monkeypatch):
+    """The project as a clean git repository, in which asv is not really called."""
+    (project / ".gitignore").write_text(".asv/\n.asv-machine.json\n")
+    for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        trial.git(project, *arguments)
+    monkeypatch.setattr(commands, "ROOT", project)
+    monkeypatch.setattr(commands, "register", lambda name: "here")
+    answers = {"asv": (0, "")}
+
+    def asv(*arguments, capture=False):
+        answers["called"] = arguments
+        return subprocess.CompletedProcess(arguments, *answers["asv"])
+
+    monkeypatch.setattr(commands, "asv", asv)
+    return project, answers
+
+
+def test_an_edit_that_is_no_commit_is_refused(repository, capsys):
+    project, answers = repository
+    assert main(["run"]) == 0 and answers["called"][-1] == "HEAD^!"
+    (project / "benchmarks/bench_kernels.py").write_text("")
+    for command in (["run"], ["compare"]):
+        assert main(command) == 2
+        assert "error: commit first, or stash" in capsys.readouterr().err
+
+
+def test_what_asv_says_becomes_an_exit_status(repository, capsys, tmp_path):
+    project, answers = repository
+    answers["asv"] = (1, "Unknown commit typo")
+    assert main(["compare", "typo", "HEAD"]) == 2 and "could not compare" in capsys.readouterr().err
+    answers["asv"] = (1, TABLE + "PERFORMANCE DECREASED.\n")
+    written = project / "report.md"
+    assert main(["compare", "--report", str(written)]) == 1 and "some benchmarks are slower" in written.read_text()
+    answers["asv"] = (1, "No commit hashes selected")
+    assert main(["run", "NEW"]) == 0 and main(["run", "a..b"]) == 1
+    assert main(["run", "HASHFILE:nowhere"]) == 2 and "received 'HASHFILE:nowhere'" in capsys.readouterr().err
+
+
 def test_the_trial_judges_what_asv_printed():
     first, second = trial.slower(TABLE)
     assert first == "bench_kernels.Pooling.time_pooling('numba', 'max', 'forward')" and second.endswith(
@@ -245,18 +291,22 @@ def test_smoke_is_about_the_fastcnn_of_its_folder(project, monkeypatch, capsys):
 
 def test_without_asv_a_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
-    assert main(["run"]) == 2
+    assert main(["dashboard"]) == 2
     assert 'error: asv is not installed: pip install -e ".[bench]"' in capsys.readouterr().err
 
 
-def test_turns_are_served_with_the_definitions_of_the_suites():
-    assert inspect.signature(turns.Contest).parameters["serve"].default is turns.serve
-    found = in_a_process(
-        """
+def test_turns_are_served_with_the_definitions_of_the_suites(tmp_path):
+    """A workload that only the suites' folder has, and not the fastcnn that is imported."""
+    for name in ("benchmarks", "fastcnn/benchmark"):
+        ignored = shutil.ignore_patterns("results", "dashboard", "__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    definitions = tmp_path / "fastcnn/benchmark/workloads.py"
+    definitions.write_text(definitions.read_text() + '\nWORKLOADS["only_here"] = WORKLOADS["predict_lenet"]\n')
+    script = f"""
 if __name__ == "__main__":
+    sys.path.append({str(ROOT)!r})
     with common.contest(["numpy"]) as running:
-        seconds = running.measure("predict_lenet", rounds=1)
-    print(json.dumps([list(seconds), running.processes[0].name]))
+        print(json.dumps(list(running.measure("only_here", rounds=1))))
 """
-    )
-    assert found[0] == ["numpy"]
+    environment = {"PYTHONPATH": str(ROOT)}
+    assert in_a_process(script, tmp_path, **environment) == ["numpy"]

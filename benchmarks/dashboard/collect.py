@@ -12,22 +12,24 @@ from typing import Any
 
 from asv.results import Results, iter_results
 
-from benchmarks.dashboard.titles import HEADLINES, LINES, TITLES, plain, title_of
+from .titles import HEADLINES, LINES, TITLES, plain, title_of
 
-NOT_PINS = {"machine", "os", "arch", "cpu", "num_cpu", "ram"}
+MACHINE = {"machine", "os", "arch", "cpu", "num_cpu", "ram"}
 
 
 def collect(conf: Any, benchmarks: Any, revisions: dict[str, int]) -> dict[str, Any]:
     """One set of charts for each machine and environment, that with the newest results first.
 
-    `revisions` numbers the commits that the repository knows; results of others are left out, as asv's pages do.
+    `revisions` numbers the commits of the branches in asv.conf.json; results of others are left out, as asv's pages do.
     """
     groups: dict[tuple, list[Results]] = {}
     for found in iter_results(conf.results_dir):
         if found.commit_hash in revisions:
-            # The processor too: rented machines of one name have several.
-            groups.setdefault((found.params.get("machine"), found.params.get("cpu"), found.env_name), []).append(found)
-    setups = [setup(sorted(results, key=lambda r: revisions[r.commit_hash]), benchmarks) for results in groups.values()]
+            machine = tuple(str(found.params.get(key)) for key in sorted(MACHINE))  # of one name rented ones differ
+            groups.setdefault((*machine, found.env_name), []).append(found)
+    rises = regressions(Path(conf.html_dir))
+    ordered = [sorted(results, key=lambda r: revisions[r.commit_hash]) for results in groups.values()]
+    setups = [setup(results, benchmarks) | {"regressions": regressions_of(results[-1], rises)} for results in ordered]
     setups.sort(key=lambda made: made["measured"], reverse=True)
     hashes = sorted({c["hash"] for made in setups for c in made["commits"]}, key=revisions.__getitem__)
     subjects = subjects_of(conf.repo, hashes)
@@ -37,7 +39,6 @@ def collect(conf: Any, benchmarks: Any, revisions: dict[str, int]) -> dict[str, 
     return {
         "project": conf.project,
         "setups": setups,
-        "regressions": regressions(Path(conf.html_dir)),
         "revisions": {number: commit for commit, number in revisions.items() if commit in hashes},
     }
 
@@ -45,8 +46,8 @@ def collect(conf: Any, benchmarks: Any, revisions: dict[str, int]) -> dict[str, 
 def setup(results: list[Results], benchmarks: Any) -> dict[str, Any]:
     """The charts of one machine and environment, from its results in the order of their commits."""
     newest = results[-1]
-    machine = {key: str(newest.params[key]) for key in ("machine", *sorted(NOT_PINS)) if newest.params.get(key)}
-    pins = {key: str(value) for key, value in newest.params.items() if key not in NOT_PINS and value}
+    machine = {key: str(newest.params[key]) for key in ("machine", *sorted(MACHINE)) if newest.params.get(key)}
+    pins = {key: str(value) for key, value in newest.params.items() if key not in MACHINE and value}
     charts = list(charts_of(results, benchmarks))
     return {
         "machine": machine,
@@ -132,6 +133,12 @@ def regressions(html: Path) -> list[dict[str, Any]]:
     found = json.loads((html / "regressions.json").read_text("utf-8"))["regressions"]
     keys = ("name", "graph", "parameters", "index", "newest", "best", "jumps")
     return [dict(zip(keys, entry, strict=True)) for entry in found]
+
+
+def regressions_of(newest: Results, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of one machine and environment: asv names the parameters of a curve wherever there are several values."""
+    own = newest.params | {f"env-{key}": value for key, value in newest.env_vars.items()}
+    return [rise for rise in found if all(own.get(key, value) == value for key, value in rise["parameters"].items())]
 
 
 def subjects_of(repo: str, hashes: list[str]) -> dict[str, str]:

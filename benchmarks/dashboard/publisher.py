@@ -15,7 +15,7 @@ from typing import Any
 import asv
 from asv.publishing import OutputPublisher
 
-from benchmarks.dashboard import collect, stock
+from . import collect, stock  # relative: other projects' suites lie in folders of other names
 
 PAGE = Path(__file__).parent / "page"
 MARK = "/*data*/"
@@ -32,7 +32,9 @@ class Landing(OutputPublisher):
         """Write the page into ``conf.html_dir``."""
         html = Path(conf.html_dir)
         stock.publish(html)
-        data = collect.collect(conf, benchmarks, revisions) | {"asv": asv.__version__, "stock": stock.PAGE}
+        branches = [repo.get_branch_commits(branch) for branch in conf.branches]
+        known = {commit: number for commit, number in revisions.items() if any(commit in some for some in branches)}
+        data = collect.collect(conf, benchmarks, known) | {"asv": asv.__version__, "stock": stock.PAGE}
         for source in PAGE.iterdir():
             shutil.copy(source, html / source.name)
         index = html / "index.html"

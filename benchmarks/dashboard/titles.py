@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Title(NamedTuple):
-    """`text` is formatted with the benchmark's parameters; `per` says how many pieces of work one measurement is."""
+    """`text` is formatted with the benchmark's parameters; a measurement is of so many `pieces` of work."""
 
     group: str
     text: str
@@ -45,7 +45,6 @@ WORDS = {
     "lenet": "LeNet",
     "lenet5": "LeNet-5",
     "vgg_small": "VGG",
-    "predict_vgg_small": "VGG, one image",
     "max": "Max",
     "avg": "Average",
     "conv": "Convolution",
@@ -64,7 +63,7 @@ WORDS = {
     "n32_56x56_64to128_k3s2": "3 x 3 by 2, 64 to 128 channels, 32 images of 56 x 56",
 }
 
-# What the head of the page shows: benchmark, its parameters beside the backend, label, and whether as a rate.
+# What the head of the page shows: benchmark, its parameters beside the backend, and label.
 HEADLINES = (
     ("bench_training.TrainingStep.time_step", ("lenet",), "LeNet training step"),
     ("bench_training.TrainingStep.time_step", ("vgg_small",), "VGG training step"),

@@ -105,31 +105,58 @@ def smoke(_: argparse.Namespace) -> int:
     return checked or asv(*config, "run", "--python=same", "--quick", "--show-stderr", "--machine", name).returncode
 
 
+def require_clean_tree() -> None:
+    """asv measures commits, and by the suites and definitions of this folder: an edit would be measured as a commit."""
+    paths = ["fastcnn", "benchmarks", "asv.conf.json", "pyproject.toml", ":!benchmarks/results"]
+    command = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *paths]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise CommandError(f"{ROOT} is no git repository: {found.stderr.strip()}")
+    if found.stdout:
+        raise CommandError(f"commit first, or stash: what is measured is a commit. Changed: {found.stdout.strip()}")
+
+
 def run(given: argparse.Namespace) -> int:
-    """Commits that are measured already are left out; that none is left is no failure."""
-    options = ["--skip-existing-commits", "--show-stderr", "--machine", register(given.machine)]
+    """What is measured already is left out; that nothing is new is no failure."""
+    require_clean_tree()
+    commits = given.commits
+    if commits.startswith("HASHFILE:") and commits != "HASHFILE:-":
+        path = Path(commits.removeprefix("HASHFILE:")).absolute()  # asv would look for it in the root folder
+        if not path.is_file():
+            raise CommandError(
+                f"argument COMMITS: expected HASHFILE: and a file with a hash to a line, received {commits!r}"
+            )
+        commits = f"HASHFILE:{path}"
+    options = ["--skip-existing-successful", "--show-stderr", "--machine", register(given.machine)]
     options += ["--steps", str(given.steps)] if given.steps else []
-    done = asv("run", *options, given.commits, capture=True)
-    return 0 if "No commit hashes selected" in done.stdout else done.returncode
+    done = asv("run", *options, commits, capture=True)
+    return 0 if commits == "NEW" and "No commit hashes selected" in done.stdout else done.returncode
 
 
 def compare(given: argparse.Namespace) -> int:
-    return gate(register(given.machine), given.base, given.head, ROOT, given.report)[0]
+    status, printed = gate(register(given.machine), given.base, given.head)
+    if given.report:
+        Path(given.report).write_text(report(given.base, given.head, status, printed), "utf-8")
+    return status
 
 
-def gate(machine: str, base: str, head: str, repository: Path, report: str | None = None) -> tuple[int, str]:
+def report(base: str, head: str, status: int, printed: str) -> str:
+    """The tables of `asv continuous` as Markdown, each under its heading."""
+    lines = [line for line in printed.splitlines() if line.startswith(("|", "Benchmarks that "))]
+    tables = "\n".join(line if line.startswith("|") else f"\n{line}\n" for line in lines).strip()
+    verdict = {0: "no benchmark is slower", 1: "some benchmarks are slower"}.get(status, "some benchmarks failed")
+    what = f"Changes of {FACTOR - 1:.0%} or more in the numba backend, {base} to {head}:"
+    return f"### Benchmarks: {verdict}\n\n{what}\n\n{tables or 'none.'}\n"
+
+
+def gate(machine: str, base: str, head: str, repository: Path = ROOT) -> tuple[int, str]:
     """`asv continuous` from `base` to `head`: its exit status and what it printed."""
+    require_clean_tree()
     options = ["--split", "--interleave-rounds", "--record-samples", "--factor", str(FACTOR), "--show-stderr"]
     options += ["-a", f"rounds={ROUNDS}", "-a", "repeat=1", "-b", GATE, "--machine", machine]
     done = asv(*apart("compared", repository), "continuous", *options, base, head, capture=True)
     if done.returncode == 1 and "PERFORMANCE DECREASED" not in done.stdout:
         raise CommandError("asv could not compare the two commits: see above")  # it says 1 of whatever went wrong
-    if report:
-        start = done.stdout.find("\n\n| ")
-        table = done.stdout[start:] if start >= 0 else done.stdout[-2000:]
-        verdict = {0: "no benchmark is slower", 1: "some benchmarks are slower"}.get(done.returncode, "asv failed")
-        what = f"By {FACTOR - 1:.0%} or more, {base} to {head}, numba backend."
-        Path(report).write_text(f"### Benchmarks: {verdict}\n\n{what}\n\n{table.strip()}\n", "utf-8")
     return done.returncode, done.stdout
 
 

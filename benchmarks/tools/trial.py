@@ -1,7 +1,8 @@
 """Does the gate do its work? Scratch commits in a clone are measured against the commit before them.
 
 A copy too many in one numba kernel must end `asv continuous` with exit status 1 and the name of its benchmark; commits
-that change nothing, and a NumPy backend that sleeps, must end it with 0.
+that change nothing must end it with 0, and so must a NumPy backend that sleeps: it is the reference, and the day that
+the gate's choice of benchmarks takes it in, that is seen here.
 """
 
 from __future__ import annotations

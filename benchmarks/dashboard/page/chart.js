@@ -9,7 +9,7 @@ const STYLES = {
 };
 const SPARE = [["--numba", []], ["--numpy", [8, 4]], ["--torch", [2, 3]], ["--text", [12, 3, 2, 3]]];
 const HEIGHT = 220;
-const drawn = new Set(); // uPlot objects on the page, drawn anew when the theme changes
+const figures = new Set(); // {redraw, destroy} of each figure on the page
 
 function colour(variable) {
   return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
@@ -87,13 +87,12 @@ function figure(chart, columns, heading = "h4") {
   const hidden = new Set();
   let plot = null, at = last;
   const draw = () => {
-    if (plot) { plot.destroy(); drawn.delete(draw); }
+    if (plot) plot.destroy();
     place.replaceChildren();
     const [options, data] = plan(chart, columns.map((column) => column.short), Math.max(240, place.clientWidth));
     options.hooks = { setCursor: [(u) => { if (u.cursor.idx !== null && u.cursor.left >= 0) say(u.cursor.idx); }] };
     plot = new uPlot(options, data, place);
     chart.series.forEach((line) => { if (hidden.has(line.name)) show(line.name, false); });
-    drawn.add(draw);
   };
   const say = (index) => { at = index; said.textContent = readOut(chart, columns, index); };
   const show = (name, shown) => plot.series.forEach((series, index) => {
@@ -117,16 +116,18 @@ function figure(chart, columns, heading = "h4") {
     say(Math.min(last, Math.max(0, at + step)));
     plot.setCursor({ left: plot.valToPos(at, "x"), top: HEIGHT / 3 }, false);
   });
-  whenSeen(place, draw);
+  const forget = whenSeen(place, draw);
+  figures.add({ redraw: () => { if (plot) draw(); }, destroy: () => { forget(); if (plot) plot.destroy(); } });
   return made;
 }
 
-/** Calls `draw` when `place` is first near the window, and again when its width changes. */
+/** Calls `draw` when `place` is first near the window, and again when its width changes; what it returns ends that. */
 function whenSeen(place, draw) {
   let width = 0;
-  new ResizeObserver(() => {
+  const resized = new ResizeObserver(() => {
     if (width && place.clientWidth && Math.abs(place.clientWidth - width) > 8) { width = place.clientWidth; draw(); }
-  }).observe(place);
+  });
+  resized.observe(place);
   const watch = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     watch.disconnect();
@@ -134,6 +135,7 @@ function whenSeen(place, draw) {
     draw();
   }, { rootMargin: "400px" });
   watch.observe(place);
+  return () => { resized.disconnect(); watch.disconnect(); };
 }
 
 /** The figures of a chart for those who cannot see it, or want them exactly. */

@@ -25,25 +25,28 @@ function nameOf({ machine, pins }) {
 
 /** Light or dark as the system has it, until the button says otherwise; kept where the browser keeps such things. */
 function theme() {
-  const button = document.getElementById("theme"), root = document.documentElement;
+  const button = document.getElementById("theme"), root = document.documentElement, key = `${DATA.project}-theme`;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
+  let chosen = null;
+  try { chosen = localStorage.getItem(key); } catch { /* a browser that keeps nothing: the choice lasts as the page */ }
   const apply = () => {
-    root.dataset.theme = stored() || (system.matches ? "dark" : "light");
+    root.dataset.theme = chosen || (system.matches ? "dark" : "light");
     button.textContent = root.dataset.theme === "dark" ? "Light" : "Dark";
     button.setAttribute("aria-label", `Use ${button.textContent.toLowerCase()} colours`);
-    [...drawn].forEach((draw) => draw());
+    figures.forEach((figure) => figure.redraw());
   };
   button.addEventListener("click", () => {
-    const wanted = root.dataset.theme === "dark" ? "light" : "dark";
-    try { localStorage.setItem("theme", wanted); apply(); } catch { root.dataset.theme = wanted; [...drawn].forEach((draw) => draw()); }
+    chosen = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem(key, chosen); } catch { /* as above */ }
+    apply();
   });
   system.addEventListener("change", apply);
   apply();
 }
 
 function render(setup) {
-  drawn.clear();
+  figures.forEach((figure) => figure.destroy());
+  figures.clear();
   const columns = setup.commits.map((commit) => ({
     short: commit.hash.slice(0, 7),
     long: `${commit.hash.slice(0, 7)}, ${formatDate(commit.date)}${commit.subject ? `, ${commit.subject}` : ""}`,
@@ -52,11 +55,13 @@ function render(setup) {
   document.getElementById("about").textContent =
     `${setup.commits.length} commits on ${setup.machine.cpu || setup.machine.machine}, ${setup.machine.num_cpu || "?"} cores, ` +
     `last measured ${formatDate(setup.measured)} UTC. Newest commit: ${columns[columns.length - 1].long}. ` +
-    `${DATA.regressions.length ? `asv found ${DATA.regressions.length} regressions.` : "asv found no regression."}`;
+    `${setup.regressions.length ? `asv found ${setup.regressions.length} regressions.` : "asv found no regression."}`;
   document.getElementById("headlines").replaceChildren(...setup.headlines.map(tile));
   speedups(setup);
-  regressions();
-  document.getElementById("scaling").replaceChildren(...scaling(setup).map((chart) => figure(chart, chart.columns, "h3")));
+  regressions(setup);
+  const scales = scaling(setup);
+  document.getElementById("scaling").replaceChildren(...scales.map((chart) => figure(chart, chart.columns, "h3")));
+  document.getElementById("scaling").parentElement.hidden = !scales.length; // another project's suites have no such axes
   curves(setup, columns);
   const rows = Object.entries({ ...setup.machine, ...setup.pins, asv: DATA.asv, commit: last.hash });
   document.querySelector("#pins tbody").replaceChildren(...rows.map(([key, value]) =>
@@ -81,8 +86,8 @@ function speedups(setup) {
     const numba = newest(lineNamed(chart, "numba"));
     const times = rivals.map((name) => {
       const value = newest(lineNamed(chart, name));
-      return element("td", value === null || value === undefined ? {} : { class: value >= numba ? "faster" : "slower" },
-        value === null || value === undefined ? "–" : `${digits(value / numba)} ×`);
+      return element("td", value === null ? {} : { class: value >= numba ? "faster" : "slower" },
+        value === null ? "–" : `${digits(value / numba)} ×`);
     });
     const old = before(chart);
     return element("tr", {}, element("th", { scope: "row" }, chart.title), element("td", {}, formatValue(numba, chart.unit)),
@@ -94,13 +99,13 @@ function speedups(setup) {
   document.getElementById("speedups").replaceChildren(element("thead", {}, element("tr", {}, ...head)), ...groups);
 }
 
-function regressions() {
+function regressions(setup) {
   const place = document.getElementById("regressions");
-  if (!DATA.regressions.length) {
-    place.replaceChildren(element("p", { class: "good" }, "asv's search for steps in these curves found none."));
+  if (!setup.regressions.length) {
+    place.replaceChildren(element("p", { class: "good" }, "asv's search for steps in these curves found none above its thresholds."));
     return;
   }
-  const items = DATA.regressions.map((found) => element("li", {},
+  const items = setup.regressions.map((found) => element("li", {},
     element("a", { href: `${DATA.stock}#/regressions` }, found.name),
     ` now ${digits(found.newest / found.best)} × its best value, since ${found.jumps.map((jump) => hashOf(jump[1])).join(", ")}`));
   place.replaceChildren(element("ul", { class: "bad" }, ...items));
@@ -125,7 +130,7 @@ function scaling(setup) {
       name,
       value: charts.map((chart) => {
         const seconds = newest(lineNamed(chart, name));
-        return seconds === null || seconds === undefined ? null : rate(Number(chart.parameters[key]), seconds);
+        return seconds === null ? null : rate(Number(chart.parameters[key]), seconds);
       }),
     }));
     const columns = charts.map((chart) => ({ short: chart.parameters[key], long: `${key} ${chart.parameters[key]}` }));
