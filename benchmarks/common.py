@@ -163,10 +163,8 @@ class Timed:
         need(backend)
         with skipped_where_older():
             settle(backend, **settings)
-            makers = workload(definitions().workloads).make
-            if backend == "torch" and "torch" not in makers:
-                raise NotImplementedError("PyTorch has no such thing")
-            self.steps = tuple(makers["torch" if backend == "torch" else "numba"]().values())
+            make = workload(definitions().workloads).make["torch" if backend == "torch" else "numba"]
+            self.steps = tuple(make().values())
             for step in self.steps:
                 step()
             self.timer = lambda: self.clock
