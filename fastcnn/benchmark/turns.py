@@ -22,6 +22,7 @@ from fastcnn.benchmark.workloads import WORKLOADS
 from fastcnn.shapes import check_choice
 
 TURN = 0.2  # seconds of one turn, and one run at least; the first runs of one are slow
+ENDING = 2  # seconds that a contestant has to clean up; one that is in the middle of its work is terminated then
 PAUSE = 0.15  # seconds between turns, in which OpenBLAS's threads, that spin for 0.1 s after a product, go to sleep
 
 # What each contestant's process is set to, beyond dtype and threads.
@@ -102,7 +103,11 @@ class Contest:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for connection in self.connections.values():
+            with contextlib.suppress(OSError):  # it is gone already
+                connection.send(None)
         for process, connection in zip(self.processes, self.connections.values(), strict=True):
+            process.join(ENDING)
             process.terminate()
             process.join()
             connection.close()
