@@ -14,17 +14,19 @@ import numpy as np
 
 from fastcnn import storage
 from fastcnn.errors import FileFormatError
-from fastcnn.shapes import check_int, check_path, must_be
+from fastcnn.shapes import check_int, must_be, shortened
 
 if TYPE_CHECKING:
+    from fastcnn.distributed.group import Group
     from fastcnn.loop import Run
 
+BLOCK = 64 << 20  # bytes of data with a checksum of their own, so that several ranks can share the work
 
-def settings(run: Run) -> dict[str, str]:
-    """What decides the course of a run, as text: what differs when a run is resumed is an error that names it."""
+
+def course(run: Run) -> dict[str, str]:
+    """The arguments that decide the course of a run, as text."""
     config = run.optimizer.config()
     return {
-        "model": str(storage.describe(run.model.layers)),
         "optimizer": run.optimizer.name,
         **{f"optimizer's {name}": describe(value) for name, value in config.items()},
         "epochs": str(run.epochs),
@@ -33,22 +35,37 @@ def settings(run: Run) -> dict[str, str]:
         "augmentation": repr(run.augmentation),
         "label_smoothing": describe(run.loss_options.get("label_smoothing", 0.0)),
         "class_weight": describe(run.loss_options.get("class_weights")),
-        "x": fingerprint(run.x),
-        "y": fingerprint(run.y),
-        "validation_data": " and ".join(map(fingerprint, run.validation_data or ())) or "none",
         "metrics": ", ".join(run.metrics) or "none",
         "callbacks": ", ".join(filter(None, (callback.settings() for callback in run.callbacks))) or "none",
     }
+
+
+def settings(run: Run) -> dict[str, str]:
+    """What decides the course of a run, as text: what differs when a run is resumed is an error that names it."""
+    model = {"model": str(storage.describe(run.model.layers))}
+    validation = [fingerprint(array, run.group) for array in run.validation_data or ()]
+    data = {"x": fingerprint(run.x, run.group), "y": fingerprint(run.y, run.group)}
+    return model | course(run) | data | {"validation_data": " and ".join(validation) or "none"}
 
 
 def describe(value: Any) -> str:
     return repr(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
-def fingerprint(array: np.ndarray) -> str:
-    """Shape, dtype and checksum of data."""
-    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return f"{array.dtype} {array.shape}, CRC-32 {zlib.crc32(content):08x}"
+def fingerprint(array: np.ndarray, group: Group) -> str:
+    """Shape, dtype and checksum of data, of which each rank of `group` reads its part: that of the checksums of blocks
+    where there is more than one."""
+    rows = max(1, BLOCK // max(1, array[:1].nbytes))
+    blocks = range(0, max(1, len(array)), rows)
+    own = [zlib.crc32(as_bytes(array[first : first + rows])) for first in blocks[group.part(len(blocks))]]
+    sums = [checksum for part in group.gather(own) for checksum in part]
+    checksum = sums[0] if len(sums) == 1 else zlib.crc32(np.array(sums, ">u4").tobytes())
+    return f"{array.dtype} {array.shape}, CRC-32 {checksum:08x}"
+
+
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """The bytes of `array`, row by row; a view where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def write(run: Run, path: Any) -> None:
@@ -93,17 +110,16 @@ def divided(label: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarra
     return others, kept
 
 
-def resume(run: Run, path: Any, any_seed: bool) -> None:
-    """Set `run`, its model and its optimizer to where the run of the checkpoint stood.
+def resume(run: Run, file: storage.ModelFile, any_seed: bool) -> None:
+    """Set `run`, its model and its optimizer to where the run of the checkpoint stood, whose `file` has been read.
 
     Raises
     ------
-    OSError, FileFormatError
-        There is no such file, or it is no checkpoint.
+    FileFormatError
+        It is no checkpoint.
     ValueError
         The run of the checkpoint had other arguments, data or layers; nothing has been changed.
     """
-    file = storage.read(check_path("fit", "resume", path))
     training = file.section("training", "training to resume: it is no checkpoint")
     try:
         saved = dict(training["settings"])
@@ -163,10 +179,7 @@ def check_settings(where: str, saved: dict[str, str], own: dict[str, str]) -> No
 
 
 def mismatch(where: str, name: str, saved: Any, own: Any) -> str:
-    def short(value: Any) -> str:
-        return text if len(text := str(value)) <= 120 else f"{text[:117]}..."
-
     return (
-        f"fit: `resume` must be the checkpoint of a run with the same arguments: its {name} is {short(saved)} in "
-        f"{where}. Received {short(own)}"
+        f"fit: `resume` must be the checkpoint of a run with the same arguments: its {name} is "
+        f"{shortened(str(saved))} in {where}. Received {shortened(str(own))}"
     )

@@ -10,12 +10,14 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from fastcnn import __version__, interrupt
 from fastcnn.commands import COMMANDS, UsageError
+from fastcnn.distributed import failures
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +36,9 @@ class Parser(argparse.ArgumentParser):
         return known, others
 
     def error(self, message: str) -> NoReturn:
+        if failures.launched_rank():  # the same words come from rank 0
+            time.sleep(failures.GRACE)
+            self.exit(2)
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
@@ -90,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     """The exit status: most commands have none of their own."""
     from fastcnn import backend, runtime
 
+    most = join_ranks(arguments)
     try:
         if getattr(arguments, "dtype", None):
             runtime.set_dtype(arguments.dtype)
@@ -97,7 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
         runtime.get_conv_algorithm()
         # Before the backend: numba's pool is made as large as what is asked for when numba is imported.
         asked = getattr(arguments, "threads", None)
-        threads = asked or runtime.get_num_threads()
+        threads = asked or min(most, runtime.get_num_threads())
+        if threads > most:
+            raise UsageError(
+                f"argument --threads: expected at most {most}, as ranks share the cores of a node, received {threads}"
+            )
         runtime.check_pool("argument --threads" if asked else "FASTCNN_NUM_THREADS", threads)
         runtime.set_num_threads(threads)
         backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
@@ -106,6 +116,22 @@ def run(arguments: argparse.Namespace) -> int:
     with backend.compilation_announced():
         interrupt.raise_again()
         return arguments.run(arguments) or 0
+
+
+def join_ranks(arguments: argparse.Namespace) -> int:
+    """Meet the other ranks of the job, where the command is one that they do together; the most threads to use."""
+    from fastcnn import runtime
+
+    arguments.comm = None
+    if not getattr(arguments, "on_ranks", False):
+        return runtime.MAX_THREADS
+    from fastcnn.distributed import world
+    from fastcnn.distributed.group import threads_per_rank
+
+    comm = world()
+    arguments.ending = failures.Ending(comm)
+    arguments.comm = comm if comm.Get_size() > 1 else None
+    return threads_per_rank(comm) if arguments.comm else runtime.MAX_THREADS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,13 +143,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except KeyboardInterrupt as error:
-        print(f"{arguments.prog}: {str(error) or 'interrupted'}", file=sys.stderr)
+        if not getattr(error, "remote", False):
+            print(f"{arguments.prog}: {str(error) or 'interrupted'}", file=sys.stderr, flush=True)
         return 130
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"{arguments.prog}: error: {one_line(error)}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        message, status = f"{arguments.prog}: error: {one_line(error)}", 2 if isinstance(error, UsageError) else 1
+        if hasattr(arguments, "ending"):
+            return arguments.ending.fail(message, status, getattr(error, "remote", False))
+        print(message, file=sys.stderr)
+        return status
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from fastcnn.shapes import (
 )
 
 if TYPE_CHECKING:
+    from fastcnn.distributed.group import Group
     from fastcnn.model import Sequential
 
 
@@ -58,20 +59,24 @@ def check_augmentation(owner: str, model: Sequential, augmentation: Any) -> None
         raise ValueError(must_be(owner, "augmentation", f"a crop of {wanted}", augmentation))
 
 
-def take_images(model: Sequential, owner: str, x: Any, y: Any, augmentation: Any) -> tuple[np.ndarray, np.ndarray]:
+def take_images(
+    model: Sequential, owner: str, x: Any, y: Any, augmentation: Any, group: Group
+) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels, checked whole; larger images than the model takes where they are cropped."""
     if augmentation is None or augmentation.crop is None:
-        return model.take_data(owner, x, y)
+        return model.take_data(owner, x, y, group)
     x = real_array(owner, "x", x)
     _, height, width, channels = model.input_shape
     if x.ndim != 4 or x.shape[1] < height or x.shape[2] < width or x.shape[3] != channels or not len(x):
         wanted = shape_text("images", f"{height} or more", f"{width} or more", channels)
         raise ValueError(f"{owner}: `x` must have the shape {wanted}. Received the shape {x.shape}")
-    check_finite(owner, "x", x)
+    check_finite(owner, "x", x, group.part(len(x)))
     return x, check_labels(owner, "y", y, len(x), model.loss_layer.input_shape[1])
 
 
-def take_validation(model: Sequential, data: Any, augmentation: Any) -> tuple[np.ndarray, np.ndarray]:
+def take_validation(
+    model: Sequential, data: Any, augmentation: Any, group: Group
+) -> tuple[np.ndarray, np.ndarray]:
     """Validation images and labels; of larger images than the model takes the middle, where training crops them."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", data))
@@ -80,7 +85,7 @@ def take_validation(model: Sequential, data: Any, augmentation: Any) -> tuple[np
         x = real_array("fit, validation_data", "x", x)
         if x.ndim == 4 and x.shape[1] >= augmentation.crop[0] and x.shape[2] >= augmentation.crop[1]:
             x = center_crop(x, augmentation.crop)
-    return model.take_data("fit, validation_data", x, y)
+    return model.take_data("fit, validation_data", x, y, group)
 
 
 def check_loss_options(model: Sequential, y: np.ndarray, class_weight: Any, label_smoothing: Any) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn import diagnosis, interrupt
-from fastcnn.augmentation import Augmentation
+from fastcnn import diagnosis, inference, interrupt
+from fastcnn.augmentation import Augmentation, Moves
+from fastcnn.distributed.group import Group
 from fastcnn.metrics import measure
 from fastcnn.optimizers import Optimizer
 
@@ -42,7 +43,8 @@ class Run:
 
     `epoch` is the number of the present epoch, from 1, and `batch` how many of its batches are done; `loss` and `hits`
     are sums over them and `seconds` what they took. `settings` are, as text, what must be equal for a run to be
-    resumed. The other attributes are the arguments of :func:`fit`, checked.
+    resumed. `group` are the ranks that train together: one, unless `distributed` says otherwise. The other attributes
+    are the arguments of :func:`fit`, checked.
     """
 
     model: Sequential
@@ -60,6 +62,8 @@ class Run:
     callbacks: list[Callback]
     failure_file: str | None
     verbose: bool
+    sync_batch_norm: bool = False
+    group: Group = field(default_factory=Group)
     epoch: int = 1
     batch: int = 0
     loss: float = 0.0
@@ -67,6 +71,12 @@ class Run:
     seconds: float = 0.0
     history: History = field(default_factory=History)
     settings: dict[str, str] = field(default_factory=dict)
+
+    def meet(self, any_seed: bool) -> None:
+        """Before the training begins: there is nobody else who would have to know."""
+
+    def prepare(self) -> None:
+        """Before the first step."""
 
     def stop(self, reason: str) -> None:
         """End the training after the present step, or epoch where this is called at its end.
@@ -109,24 +119,31 @@ class Run:
         generator = np.random.default_rng((self.seed, self.epoch))
         order = generator.permutation(count) if self.shuffle else np.arange(count)
         moves = self.augmentation.draw(generator, count, image_shape) if self.augmentation else None
-        first = self.batch * self.batch_size
         title = f"epoch {self.epoch:>{len(str(self.epochs))}}/{self.epochs}"
         hidden = None if self.verbose else True
-        with tqdm(total=count, initial=first, desc=title, unit="img", leave=False, disable=hidden) as bar:
-            while first < count and self.history.stopped is None:
-                index = order[first : first + self.batch_size]
-                x = self.x[index] if moves is None else self.augmentation.apply(self.x, index, moves)
-                self.train_batch(x, self.y[index])
-                first += len(index)
+        done = self.batch * self.batch_size
+        with tqdm(total=count, initial=done, desc=title, unit="img", leave=False, disable=hidden) as bar:
+            while done < count and self.history.stopped is None:
+                index = order[done : done + self.batch_size]
+                if not self.train_batch(index, moves):
+                    break
+                done += len(index)
                 self.seconds = time.perf_counter() - start
                 if not bar.disable:
-                    accuracy = self.hits / first
-                    bar.set_postfix(loss=f"{self.loss / first:.4f}", accuracy=f"{accuracy:.2%}", refresh=False)
+                    accuracy = self.hits / done
+                    bar.set_postfix(loss=f"{self.loss / done:.4f}", accuracy=f"{accuracy:.2%}", refresh=False)
                     bar.update(len(index))
                 self.call("on_batch_end")
 
-    def train_batch(self, x: np.ndarray, y: np.ndarray) -> None:
-        """One step; FloatingPointError where the loss is NaN or infinite."""
+    def take(self, index: np.ndarray, moves: Moves | None) -> tuple[np.ndarray, np.ndarray]:
+        """The images of these numbers, each changed as augmentation's `moves` say, and their labels."""
+        x = self.x[index] if moves is None else self.augmentation.apply(self.x, index, moves)
+        return x, self.y[index]
+
+    def train_batch(self, index: np.ndarray, moves: Moves | None) -> bool:
+        """One step on the images of these numbers; whether it was made. FloatingPointError where the loss is NaN or
+        infinite."""
+        x, y = self.take(index, moves)
         before = diagnosis.before_forward(self.model.layers)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells, and numba's kernels do not warn either
             loss, hits = self.model.accumulate(x, y, **self.loss_options)
@@ -134,6 +151,10 @@ class Run:
                 self.optimizer.clear_gradients()
                 raise diagnosis.failure(self, x, y, before)
             self.optimizer.step(len(x), self.done)
+        self.count_step(loss, hits)
+        return True
+
+    def count_step(self, loss: float, hits: int) -> None:
         self.loss, self.hits, self.batch = self.loss + loss, self.hits + hits, self.batch + 1
 
     def finish_epoch(self) -> None:
@@ -143,8 +164,9 @@ class Run:
         record = {"loss": self.loss / count, "accuracy": self.hits / count}
         if self.validation_data is not None:
             x, labels = self.validation_data
-            evaluation, probabilities = self.model.measure(x, labels, 256)
+            evaluation, probabilities = inference.measure(self.model, x, labels, 256, self.group)
             record |= {"val_loss": evaluation.loss, "val_accuracy": evaluation.accuracy}
+            probabilities = self.group.gather_rows(probabilities) if self.metrics else probabilities
             record |= {
                 f"val_{name}": measure(name, metric, labels, probabilities) for name, metric in self.metrics.items()
             }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastcnn import metrics, storage, training
+from fastcnn import inference, metrics, storage, training
 from fastcnn.backend import compilation_announced
+from fastcnn.distributed.group import Group, check_comm
 from fastcnn.errors import FileFormatError
+from fastcnn.inference import Evaluation
 from fastcnn.layers import Softmax
 from fastcnn.layers.bn import PHASES
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through, update, walk
@@ -28,13 +30,6 @@ from fastcnn.shapes import (
     real_array,
     shape_text,
 )
-
-
-class Evaluation(NamedTuple):
-    """The mean cross-entropy of one image, and the share of images whose likeliest class is right."""
-
-    loss: float
-    accuracy: float
 
 
 class Sequential:
@@ -100,9 +95,12 @@ class Sequential:
         """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
         return gradient_through(self.body, eta)
 
-    def parameter_gradient(self, eta: Any) -> None:
-        """Accumulate parameter gradients alone: nothing is computed below the first layer that learns."""
-        parameter_gradient_through(self.body, eta)
+    def parameter_gradient(self, eta: Any, after: Callable[[int], Any] | None = None) -> None:
+        """Accumulate parameter gradients alone: nothing is computed below the first layer that learns.
+
+        `after` is called with the position of each layer above that one whose gradients are there, from the last one.
+        """
+        parameter_gradient_through(self.body, eta, after)
 
     def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
         """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
@@ -131,11 +129,15 @@ class Sequential:
 
     def accumulate(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
         """Add the parameter gradients of a batch; its summed loss, and the number of hits. `fit` has checked both."""
+        found = self.batch_loss(x, y, **loss_options)
+        self.parameter_gradient(self.loss_layer.gradient())
+        return found
+
+    def batch_loss(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
+        """The forward pass of a training step: the summed loss of a batch, and the number of hits."""
         logits = forward_through(self.body, x, "train")
         loss = self.loss_layer.cal_loss(logits, y, **loss_options)
-        hits = np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label)
-        self.parameter_gradient(self.loss_layer.gradient())
-        return loss, int(hits)
+        return loss, int(np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label))
 
     def fit(
         self,
@@ -147,16 +149,19 @@ class Sequential:
         **options: Any,
     ) -> training.History:
         """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
-        with compilation_announced() if options.get("verbose", True) else contextlib.nullcontext():
+        comm = options.get("distributed")
+        check_comm("fit", comm)
+        shown = options.get("verbose", True) and (comm is None or comm.Get_rank() == 0)
+        with compilation_announced() if shown else contextlib.nullcontext():
             return training.fit(self, x, y, epochs, batch_size, validation_data, **options)
 
-    def take_data(self, owner: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels, checked whole before the first of them is used."""
-        x = self.take_images(owner, x)
+    def take_data(self, owner: str, x: Any, y: Any, group: Group | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels, checked whole before the first of them is used; by each rank of `group`, its part."""
+        x = self.take_images(owner, x, group)
         classes = self.loss_layer.input_shape[1]
         return x, check_labels(owner, "y", y, len(x), classes)
 
-    def take_images(self, owner: str, x: Any) -> np.ndarray:
+    def take_images(self, owner: str, x: Any, group: Group | None = None) -> np.ndarray:
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
         if not x.ndim or x.shape[1:] != wanted or not x.size:
@@ -164,43 +169,42 @@ class Sequential:
                 f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
                 f"Received the shape {x.shape}"
             )
-        check_finite(owner, "x", x)
+        check_finite(owner, "x", x, slice(None) if group is None else group.part(len(x)))
         return x
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> Evaluation:
-        """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full."""
-        x, y = self.take_data("evaluate", x, y)
-        batch_size = check_int("evaluate", "batch_size", batch_size)
-        return self.measure(x, y, batch_size)[0]
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:
+        """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full.
 
-    def measure(self, x: np.ndarray, y: np.ndarray, batch_size: int) -> tuple[Evaluation, np.ndarray]:
-        """`evaluate` without its checks; and the probabilities of all images, (images, classes)."""
-        loss, hits, probabilities = 0.0, 0, []
-        for start in range(0, len(x), batch_size):
-            labels = y[start : start + batch_size]
-            logits = self.logits(x[start : start + batch_size])
-            loss += self.loss_layer.cal_loss(logits, labels)
-            hits += int(np.count_nonzero(logits.argmax(axis=1) == labels))
-            probabilities.append(self.loss_layer.softmax)
-        return Evaluation(loss / len(x), hits / len(x)), np.concatenate(probabilities)
+        With `distributed`, an mpi4py communicator whose ranks all call this with the same model and data, each rank
+        computes its part, and all return the same.
+        """
+        with Group.of("evaluate", distributed) as group:
+            x, y = group.together(lambda: self.take_data("evaluate", x, y, group))
+            batch_size = group.together(lambda: check_int("evaluate", "batch_size", batch_size))
+            return inference.measure(self, x, y, batch_size, group)[0]
 
-    def report(self, x: Any, y: Any, batch_size: int = 256) -> metrics.Report:
+    def report(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> metrics.Report:
         """The confusion matrix on images `x` with labels `y`, and precision, recall and F1 of each class.
 
-        The classes are named as ``metadata["class_names"]`` says, if it does.
+        The classes are named as ``metadata["class_names"]`` says, if it does. `distributed` as in `evaluate`.
         """
-        x, y = self.take_data("report", x, y)
-        batch_size = check_int("report", "batch_size", batch_size)
-        predicted = np.concatenate([self.logits(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
-        matrix = metrics.confusion_matrix(y, predicted.argmax(axis=1), self.loss_layer.input_shape[1])
+        with Group.of("report", distributed) as group:
+            x, y = group.together(lambda: self.take_data("report", x, y, group))
+            batch_size = group.together(lambda: check_int("report", "batch_size", batch_size))
+            predicted = inference.outputs(lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
+        matrix = metrics.confusion_matrix(y, predicted, self.loss_layer.input_shape[1])
         names = self.metadata.get("class_names")
         return metrics.Report(matrix, names if isinstance(names, list | tuple) else ())
 
-    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax."""
-        x = self.take_images("predict", x)
-        batch_size = check_int("predict", "batch_size", batch_size)
-        return np.concatenate([self.forward(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
+    def predict(self, x: Any, batch_size: int = 256, distributed: Any = None) -> np.ndarray:
+        """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax.
+
+        `distributed` as in `evaluate`: the ranks share the work, and all return the whole.
+        """
+        with Group.of("predict", distributed) as group:
+            x = group.together(lambda: self.take_images("predict", x, group))
+            batch_size = group.together(lambda: check_int("predict", "batch_size", batch_size))
+            return inference.outputs(self.forward, x, batch_size, group)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table: layer, output shape, parameters, multiply-adds of one image's forward."""

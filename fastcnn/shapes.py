@@ -18,13 +18,18 @@ import numpy as np
 PADDING_METHODS = ("VALID", "SAME")
 
 
+def shortened(text: str, most: int = 120) -> str:
+    """`text` with at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def received(name: str, value: Any) -> str:
     """The closing words of a message: the received value, shortened to one readable line."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # an object that is half made must not hide what is wrong with it
         text = f"<{type(value).__name__} object>"
-    return f"Received {name}={text if len(text) <= 80 else text[:77] + '...'}"
+    return f"Received {name}={shortened(text, 80)}"
 
 
 def must_be(owner: str, name: str, expected: str, value: Any) -> str:
@@ -185,17 +190,19 @@ def check_labels(owner: str, name: str, label: Any, count: int, classes: int) ->
     return array.astype(np.int64)
 
 
-def check_finite(owner: str, name: str, array: np.ndarray) -> None:
-    """Raise where data holds NaN or an infinity; the message says where the first one is."""
+def check_finite(owner: str, name: str, array: np.ndarray, part: slice = slice(None)) -> None:
+    """Raise where data, or a part of it, holds NaN or an infinity; the message says where the first one is."""
     if array.dtype.kind != "f":
         return
+    offset, array = part.start or 0, array[part] if array.ndim else array
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):
             return  # a sum of finite numbers may overflow, but one with NaN or an infinity is never finite
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
-        at = f"[{', '.join(map(str, where))}]" if where else ""
+        place = (where[0] + offset, *where[1:]) if where else ()
+        at = f"[{', '.join(map(str, place))}]" if where else ""
         count = int(array.size - np.count_nonzero(finite))
         raise ValueError(
             f"{owner}: `{name}` must be finite. Received {name}{at}={array[where]} "

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastcnn import checkpoint
+from fastcnn import checkpoint, storage
 from fastcnn import fit_arguments as arguments
 from fastcnn.augmentation import Augmentation, ready
+from fastcnn.distributed.group import Group
+from fastcnn.distributed.run import DistributedRun
 from fastcnn.loop import History, Run
 from fastcnn.metrics import check_metrics
 from fastcnn.optimizers import Optimizer
 from fastcnn.schedules import constant, cosine
-from fastcnn.shapes import check_flag, check_int, must_be
+from fastcnn.shapes import check_flag, check_int, check_path, must_be
 
 if TYPE_CHECKING:
     from fastcnn.callbacks import Callback
@@ -42,6 +44,8 @@ def fit(
     resume: Any = None,
     failure_file: Any = "fastcnn-failure.npz",
     verbose: bool = True,
+    distributed: Any = None,
+    sync_batch_norm: bool = False,
 ) -> History:
     """Train on labelled images.
 
@@ -82,6 +86,11 @@ def fit(
         Written where the loss becomes NaN or infinite: what reproduces it, see :mod:`fastcnn.diagnosis`. None for none.
     verbose : bool
         A progress bar with loss, accuracy and images/s where stderr is a terminal, and a line for each epoch.
+    distributed : communicator of mpi4py, optional
+        Its ranks, which all call this with the same arguments, train one model together; see
+        :mod:`fastcnn.distributed`. `batch_size` is that of all ranks together.
+    sync_batch_norm : bool
+        Whether BatchNorm has the statistics of the whole batch, as without `distributed`, and not of each rank's part.
 
     Ctrl-C ends the training after the present step: checkpoints are written, and the history so far is returned. A
     second one raises KeyboardInterrupt at once.
@@ -99,33 +108,43 @@ def fit(
     FloatingPointError
         The loss or a parameter became NaN or infinite; the message names the first layer and array.
     """
-    arguments.check_augmentation("fit", model, augmentation)
-    x, y = arguments.take_images(model, "fit", x, y, augmentation)
-    if validation_data is not None:
-        validation_data = arguments.take_validation(model, validation_data, augmentation)
-    elif metrics:
-        raise ValueError(must_be("fit", "metrics", "empty without validation_data, of which they are", metrics))
-    run = Run(
-        model=model,
-        optimizer=arguments.check_optimizer(model, optimizer, learning_rate, weight_decay),
-        x=x if augmentation is None else ready(x, model.loss_layer.dtype),
-        y=y,
-        epochs=check_int("fit", "epochs", epochs),
-        batch_size=check_int("fit", "batch_size", batch_size),
-        validation_data=validation_data,
-        shuffle=check_flag("fit", "shuffle", shuffle),
-        seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0),
-        augmentation=augmentation,
-        loss_options=arguments.check_loss_options(model, y, class_weight, label_smoothing),
-        metrics=check_metrics("fit", metrics),
-        callbacks=arguments.check_callbacks(callbacks),
-        failure_file=arguments.check_failure_file(failure_file),
-        verbose=check_flag("fit", "verbose", verbose),
-    )
-    if resume is not None or any(callback.saves for callback in run.callbacks):
-        run.settings = checkpoint.settings(run)
-    if resume is not None:
-        checkpoint.resume(run, resume, any_seed=seed is None)
-    run.optimizer.clear_gradients()
-    run.train()
+
+    def checked() -> Run:
+        arguments.check_augmentation("fit", model, augmentation)
+        images, labels = arguments.take_images(model, "fit", x, y, augmentation, group)
+        validation = None
+        if validation_data is not None:
+            validation = arguments.take_validation(model, validation_data, augmentation, group)
+        elif metrics:
+            raise ValueError(must_be("fit", "metrics", "empty without validation_data, of which they are", metrics))
+        return (Run if group.size == 1 else DistributedRun)(
+            model=model,
+            optimizer=arguments.check_optimizer(model, optimizer, learning_rate, weight_decay),
+            x=images if augmentation is None else ready(images, model.loss_layer.dtype),
+            y=labels,
+            epochs=check_int("fit", "epochs", epochs),
+            batch_size=check_int("fit", "batch_size", batch_size),
+            validation_data=validation,
+            shuffle=check_flag("fit", "shuffle", shuffle),
+            seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0),
+            augmentation=augmentation,
+            loss_options=arguments.check_loss_options(model, labels, class_weight, label_smoothing),
+            metrics=check_metrics("fit", metrics),
+            callbacks=arguments.check_callbacks(callbacks),
+            failure_file=arguments.check_failure_file(failure_file),
+            verbose=check_flag("fit", "verbose", verbose),
+            sync_batch_norm=check_flag("fit", "sync_batch_norm", sync_batch_norm),
+            group=group,
+        )
+
+    with Group.of("fit", distributed) as group, group.threads_limited():
+        run = group.together(checked)
+        run.meet(any_seed=seed is None)
+        if group.broadcast(resume is not None or any(callback.saves for callback in run.callbacks)):
+            run.settings = checkpoint.settings(run)
+        if group.broadcast(resume is not None):
+            file = group.on_lead(lambda: storage.read(check_path("fit", "resume", resume)))
+            group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
+        run.optimizer.clear_gradients()
+        run.train()
     return run.history

@@ -16,6 +16,7 @@ class Callback:
     """
 
     saves: ClassVar[bool] = False  # whether it writes checkpoints
+    rank_0_only: ClassVar[bool] = False  # whether, where several ranks train, one of them calls it: what writes files
     comes_last: ClassVar[bool] = False  # whether what others decide must be known first
 
     def on_fit_begin(self, run: Run) -> None:

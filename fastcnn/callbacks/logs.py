@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class CSVLogger(Callback):
     """Writes the history to a CSV file, a line for each epoch; replaced whole after each, so that it is never torn."""
 
+    rank_0_only = True
+
     def __init__(self, path: str | os.PathLike):
         self.path = check_path("CSVLogger", "path", path)
         check_writable(path)
@@ -35,6 +37,8 @@ class CSVLogger(Callback):
 
 class TensorBoard(Callback):
     """Writes the history as scalars that TensorBoard shows. Requires tensorboardX: the extra `tensorboard`."""
+
+    rank_0_only = True
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = check_path("TensorBoard", "folder", folder)
@@ -63,6 +67,8 @@ class TensorBoard(Callback):
 
 class LearningCurves(Callback):
     """Draws loss and accuracy after each epoch. Requires matplotlib: the extra `plot`."""
+
+    rank_0_only = True
 
     def __init__(self, path: str | os.PathLike):
         from fastcnn import plotting

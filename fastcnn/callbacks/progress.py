@@ -86,7 +86,7 @@ class Checkpoint(Callback):
         and more of anything else.
     """
 
-    saves = comes_last = True
+    saves = comes_last = rank_0_only = True
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import argparse
 
 from fastcnn.commands.options import (
     DATA_HELP,
+    add_distributed_option,
     add_runtime_options,
     cropped,
     load_data,
@@ -23,14 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=number(int, 1), default=256, metavar="N", help="default: 256")
     parser.add_argument("--report", action="store_true", help="the confusion matrix, and how well each class is known")
     add_runtime_options(parser, dtype=False)
+    add_distributed_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.file)
     data = load_data(arguments.data)
     images, labels = cropped(model, data.test_images), data.test_labels
-    result = model.evaluate(images, labels, arguments.batch_size)
-    report = model.report(images, labels, arguments.batch_size) if arguments.report else None
+    comm = arguments.comm
+    result = model.evaluate(images, labels, arguments.batch_size, comm)
+    report = model.report(images, labels, arguments.batch_size, comm) if arguments.report else None
+    if comm is not None and comm.Get_rank():
+        return
     print(
         f"{arguments.file} on the {len(data.test_images):,} test images of {data.name}: "
         f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}"

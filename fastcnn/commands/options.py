@@ -60,6 +60,16 @@ def add_runtime_options(parser: argparse.ArgumentParser, dtype: bool = True) -> 
     )
 
 
+def add_distributed_option(parser: argparse.ArgumentParser) -> None:
+    """--distributed, for commands that the ranks of an MPI job do together; `arguments.comm` is their communicator."""
+    parser.add_argument(
+        "--distributed",
+        dest="on_ranks",
+        action="store_true",
+        help="share the work: this is one of the ranks that mpiexec has started; needs the extra `mpi`",
+    )
+
+
 DATA_HELP = "digits (default), mnist, fashion-mnist, cifar10, a folder, or an .npz file"
 
 

@@ -8,12 +8,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastcnn.commands.options import Interrupted, UsageError, add_runtime_options, load_data, print_json
+from fastcnn.commands.options import (
+    Interrupted,
+    UsageError,
+    add_distributed_option,
+    add_runtime_options,
+    load_data,
+    print_json,
+)
 from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
 
 if TYPE_CHECKING:
     from fastcnn.callbacks import Callback
     from fastcnn.datasets import Dataset
+    from fastcnn.distributed.group import Group
     from fastcnn.model import Sequential
     from fastcnn.training import History
 
@@ -25,6 +33,7 @@ FILES = ("out", "best", "csv", "tensorboard", "plot")  # options that a resumed 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_options(parser)
     add_runtime_options(parser)
+    add_distributed_option(parser)
     parser.add_argument("--out", metavar="FILE", help="the model file; default: MODEL-DATA.npz in this folder")
     parser.add_argument("--best", metavar="FILE", help="keep the model of the epoch with the least test loss too")
     parser.add_argument(
@@ -42,46 +51,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import containers, runtime, zoo
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_dtype, get_num_threads
+    from fastcnn import runtime, zoo
+    from fastcnn.distributed.group import Group
+    from fastcnn.runtime import get_dtype
 
-    saved = saved_options(arguments) if arguments.resume else None
+    group = Group(arguments.comm)
+    saved = group.on_lead(lambda: saved_options(arguments)) if arguments.resume else None
     options = options_of(arguments, saved)
     if options["model"] not in zoo.MODELS:
         choices = ", ".join(zoo.MODELS)
         raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
     options["dtype"] = options["dtype"] or get_dtype().name
     runtime.set_dtype(options["dtype"])
-    data = load_data(options["data"])
+    data = group.together(lambda: load_data(options["data"]))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
-    check_files(arguments, out)
-    containers.check_destination(out)
+    group.on_lead(lambda: check_files(arguments, out))
     model = make_model(options, data)
     model.metadata["files"] = {name: getattr(arguments, name) for name in FILES}
-    if not arguments.quiet:
-        print(
-            f"{options['model']} on {data.name}: {len(data.train_images):,} training and {len(data.test_images):,} "
-            f"test images, backend {get_backend()}, {get_dtype()}, threads {get_num_threads()}",
-            flush=True,
-        )
+    if group.lead and not arguments.quiet:
+        introduce(options, data, group.size)
         model.summary()
     start = time.perf_counter()
-    history = fit(arguments, options, model, data, out)
+    history = fit(arguments, options, model, data, out, group)
     seconds = time.perf_counter() - start
     del model.metadata["files"]  # of the run, and not of the model
-    save(model, out)
+    group.on_lead(lambda: save(model, out))
     if history.stopped == "interrupted":
-        raise Interrupted(
+        error = Interrupted(
             f"the training was interrupted after {len(history.get('loss', ()))} of {options['epochs']} epochs; model "
             f"saved to {out}{how_to_go_on(arguments)}"
         )
-    report(arguments, options, history, seconds, out, data)
+        error.remote = not group.lead
+        raise error
+    if group.lead:
+        report(arguments, options, history, seconds, out, data, group.size)
+    group.meet()  # mpiexec may end all ranks when the first one leaves
 
 
-def fit(arguments: argparse.Namespace, options: dict[str, Any], model: Sequential, data: Dataset, out: Path) -> History:
+def introduce(options: dict[str, Any], data: Dataset, ranks: int) -> None:
+    from fastcnn.backend import get_backend
+    from fastcnn.runtime import get_dtype, get_num_threads
+
+    threads = f"threads {get_num_threads()}" if ranks == 1 else f"ranks {ranks}, threads of each {get_num_threads()}"
+    print(
+        f"{options['model']} on {data.name}: {len(data.train_images):,} training and {len(data.test_images):,} "
+        f"test images, backend {get_backend()}, {get_dtype()}, {threads}",
+        flush=True,
+    )
+
+
+def fit(
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
+    model: Sequential,
+    data: Dataset,
+    out: Path,
+    group: Group,
+) -> History:
     """Train; where a file cannot be written any more, the model so far is saved, and the OSError says so."""
     optimizer = make_optimizer(options, model)
+    callbacks = group.together(lambda: make_callbacks(arguments, options, group.lead))
     try:
         return model.fit(
             data.train_images,
@@ -95,21 +124,28 @@ def fit(arguments: argparse.Namespace, options: dict[str, Any], model: Sequentia
             class_weight=options["class_weight"],
             label_smoothing=options["label_smoothing"],
             metrics=options["metric"] or (),
-            callbacks=make_callbacks(arguments, options),
+            callbacks=callbacks,
             resume=arguments.resume,
             failure_file=out.with_name(f"{out.stem}-failure.npz"),
             verbose=not arguments.quiet,
+            distributed=arguments.comm,
+            sync_batch_norm=options["sync_batch_norm"],
         )
     except OSError as error:
         if not optimizer.steps:
             raise
-        save(model, out)
+        group.on_lead(lambda: save(model, out))
+        if not group.lead:
+            raise
         what = error.strerror or error
         raise OSError(f"the training ended early ({what}); the model so far was saved to {str(out)!r}") from error
 
 
 def check_files(arguments: argparse.Namespace, out: Path) -> None:
-    """UsageError where two options name one file: the later one would write over what the other keeps."""
+    """UsageError where two options name one file: the later one would write over what the other keeps. OSError where
+    the model could not be saved."""
+    from fastcnn import containers
+
     kept = "--resume" if arguments.checkpoint is None else "--checkpoint"
     named = {"--out": out, kept: arguments.checkpoint or arguments.resume}
     named |= {"--best": arguments.best, "--csv": arguments.csv, "--plot": arguments.plot}
@@ -118,6 +154,7 @@ def check_files(arguments: argparse.Namespace, out: Path) -> None:
         first = seen.setdefault(os.path.realpath(path), option) if path is not None else option
         if first != option:
             raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
+    containers.check_destination(out)
 
 
 def saved_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -153,12 +190,15 @@ def make_model(options: dict[str, Any], data: Dataset) -> Sequential:
     return model
 
 
-def make_callbacks(arguments: argparse.Namespace, options: dict[str, Any]) -> list[Callback]:
+def make_callbacks(arguments: argparse.Namespace, options: dict[str, Any], lead: bool) -> list[Callback]:
+    """The callbacks that the options ask for; those that write, on the rank alone that leads."""
     from fastcnn import callbacks
 
     made: list[Callback] = []
     if options["patience"]:
         made.append(callbacks.EarlyStopping(patience=options["patience"], restore_best=True))
+    if not lead:
+        return made
     if arguments.csv is not None:
         made.append(callbacks.CSVLogger(arguments.csv))
     if arguments.tensorboard is not None:
@@ -183,6 +223,7 @@ def report(
     seconds: float,
     out: Path,
     data: Dataset,
+    ranks: int,
 ) -> None:
     """Print the result."""
     from fastcnn.backend import get_backend
@@ -206,6 +247,7 @@ def report(
                 "backend": get_backend(),
                 "dtype": options["dtype"],
                 "threads": get_num_threads(),
+                "ranks": ranks,
                 "seed": options["seed"],
                 "stopped": history.stopped,
                 "history": history,

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "patience": None,
     "metric": None,
     "seed": 0,
+    "sync_batch_norm": False,
     "dtype": None,
 }
 SGD_RATE, SGD_DECAY = 0.1, 1e-3
@@ -70,6 +71,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--patience", "stop after N epochs without a smaller test loss", type=number(int, 1), metavar="N")
     add("--metric", "of the test images after each epoch; may be given several times", choices=METRICS, action="append")
     add("--seed", "of weights, order and augmentation", type=number(int, 0), metavar="N")
+    synced = "with --distributed: batch normalisation over the whole batch, not each rank's part"
+    add("--sync-batch-norm", synced, action="store_const", const=True)
 
 
 def options_of(arguments: argparse.Namespace, saved: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +40,8 @@ class BatchNorm(LearningLayer):
     a_gradient, b_gradient : arrays like these, the gradients accumulated since the last `backward`
     moving_mean, moving_var : (channels,) arrays; the variance is that of the population, ``sum / (n - 1)``, while a
         batch is normalised by its own, ``sum / n``
+    total : None, or a function that adds up a float64 array over the parts of a batch that others hold, in place, and
+        returns it: statistics and gradients are then those of the whole batch (see :mod:`fastcnn.distributed`)
     """
 
     gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient", "beta": "b_gradient"}
@@ -55,6 +57,7 @@ class BatchNorm(LearningLayer):
     epsilon = Setting(functools.partial(check_number, minimum=1e-12))
     moving_decay = Setting(check_share)
     output_shape = Fixed(lambda layer: layer.input_shape)
+    total: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __init__(self, shape: Sequence[int], *, epsilon: float = 1e-5, moving_decay: float = 0.997, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -76,11 +79,28 @@ class BatchNorm(LearningLayer):
         x = self.keep_x(x)
         if self._of_batch:
             self._mean, self._var = active().batch_statistics(self.rows(x))
-            self.follow(self._mean, self._var, x.size // self.input_shape[-1])
+            self._count = x.size // self.input_shape[-1]
+            if self.total is not None:
+                self.join_parts(self.total)
+            self.follow(self._mean, self._var, self._count)
         else:  # copies: a script may write into the running statistics before `gradient`
             self._mean, self._var = self.moving_mean.copy(), self.moving_var.copy()
         out = active().batch_norm_forward(self.rows(x), self._mean, self._var, self.alpha, self.beta, self.epsilon)
         return out.reshape(x.shape)
+
+    def join_parts(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Make the statistics of a part of the batch those of the whole, by one sum over the parts.
+
+        Mean and mean square are taken from the running mean, which all parts know: the difference of large numbers
+        that would cost the variance its digits is then one of small ones.
+        """
+        shift = self.moving_mean.astype(np.float64)
+        mean = self._mean - shift
+        sums = total(np.concatenate([[1.0], mean, self._var + mean**2]) * self._count)
+        mean, square = np.split(sums[1:] / sums[0], 2)
+        self._count = round(sums[0])
+        self._mean = (mean + shift).astype(self.dtype)
+        self._var = np.maximum(square - mean**2, 0).astype(self.dtype)
 
     def follow(self, mean: np.ndarray, var: np.ndarray, count: int) -> None:
         """Move the running statistics towards those of a batch of `count` values for each channel."""
@@ -104,6 +124,10 @@ class BatchNorm(LearningLayer):
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         """Through the batch's statistics in the phase 'train'; in 'test' they are constants."""
         dgain, dbias = self._batch_gradients if self._of_batch else (np.zeros_like(self._mean),) * 2
+        if self._of_batch and self.total is not None:  # the kernel divides by the rows of this part
+            sums = self.total(np.concatenate([dgain, dbias]).astype(np.float64))
+            rows = eta.size // self.input_shape[-1]
+            dgain, dbias = np.split((sums * (rows / self._count)).astype(self.dtype), 2)
         result = active().batch_norm_input_gradient(
             self.rows(self.x), self.rows(eta), self._mean, self._var, self.alpha, dgain, dbias, self.epsilon
         )

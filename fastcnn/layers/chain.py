@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -76,13 +76,16 @@ def forward_through(layers: list[Any], x: Any, phase: str) -> Any:
     return x
 
 
-def gradient_through(layers: list[Any], eta: Any) -> np.ndarray:
-    """The gradient with respect to the input of the first of `layers`."""
-    for position in reversed(range(len(layers))):
+def gradient_through(layers: list[Any], eta: Any, after: Callable[[int], Any] | None = None, first: int = 0) -> Any:
+    """The gradient with respect to the input of the layer at `first`; `after` is called with each position that is
+    done, the last one first."""
+    for position in reversed(range(first, len(layers))):
         if fuses(layers, position) and layers[position + 1].rectified:
             layers[position].eta = eta  # the next layer has let pass what the Relu would
         else:
             eta = layers[position].gradient(eta)
+        if after is not None:
+            after(position)
     return eta
 
 
@@ -91,10 +94,10 @@ def learns(layer: Any) -> bool:
     return hasattr(layer, "backward") or bool(hasattr(layer, "gradients") and layer.gradients())
 
 
-def parameter_gradient_through(layers: list[Any], eta: Any) -> None:
+def parameter_gradient_through(layers: list[Any], eta: Any, after: Callable[[int], Any] | None = None) -> None:
     """Accumulate parameter gradients alone: nothing is computed below the first layer that learns."""
     first = next((i for i, layer in enumerate(layers) if learns(layer)), len(layers))
-    eta = gradient_through(layers[first + 1 :], eta)
+    eta = gradient_through(layers, eta, after, first + 1)
     for layer in layers[first : first + 1]:
         if getattr(type(layer), "gradient", None) is Layer.gradient:
             layer.parameter_gradient(layer.take_eta(eta))

@@ -72,13 +72,17 @@ class Dropout(Layer):
 
     def draw(self) -> tuple[int, int]:
         """The seed of this call, and the number of its first element."""
+        self.draw_seed()
+        seed = mix(self.seed, self.calls)
+        self.__dict__["calls"] += 1  # past the attribute's check, which would forget this `forward`
+        return seed, self.first_image * math.prod(self.input_shape[1:])
+
+    def draw_seed(self) -> None:
+        """Draw `seed` now, where it is not there yet."""
         if self.seed is None:
             source = np.random if self._rng is None else self._rng
             integers = source.integers if isinstance(source, np.random.Generator) else source.randint
             self.__dict__["seed"] = int(integers(2**63 - 1, dtype=np.int64))
-        seed = mix(self.seed, self.calls)
-        self.__dict__["calls"] += 1  # past the attribute's check, which would forget this `forward`
-        return seed, self.first_image * math.prod(self.input_shape[1:])
 
     def drop(self, values: np.ndarray) -> np.ndarray:
         """What is kept of an input or its gradient; all of it after a `forward` of the phase 'test'."""

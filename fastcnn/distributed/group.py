@@ -1,0 +1,243 @@
+"""The ranks that work on one training, and what they tell each other: thin words for what an mpi4py communicator does.
+
+Requires mpi4py where there is more than one rank. Whoever waits does so in :meth:`Group.wait`, which sleeps after a
+moment, so that a rank that computes has the core, and which notices when nobody will answer any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fastcnn.distributed.failures import remote_error
+from fastcnn.runtime import available_cores, get_num_threads, set_num_threads
+from fastcnn.shapes import must_be, shortened
+
+SPIN = 1e-4  # seconds in which a wait asks again at once; most answers come within
+NAP = 0.05  # what it sleeps after that, as a share of the time that it has waited: the most it adds to it
+LONGEST_NAP = 2e-3
+PATIENCE = 1800.0  # seconds without an answer after which a rank gives up; FASTCNN_DISTRIBUTED_TIMEOUT
+PARENT = os.getppid()  # the launcher's process on this node: where it is gone, the job is
+
+
+def patience() -> float:
+    """What `FASTCNN_DISTRIBUTED_TIMEOUT` asks for, in seconds."""
+    text = os.environ.get("FASTCNN_DISTRIBUTED_TIMEOUT", "").strip()
+    try:
+        seconds = float(text or PATIENCE)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        name = "FASTCNN_DISTRIBUTED_TIMEOUT"
+        raise ValueError(must_be("environment variable", name, "a number of seconds above 0", text))
+    return seconds
+
+
+def check_comm(owner: str, comm: Any) -> None:
+    """Raise TypeError where `comm` is no communicator of mpi4py with ranks to talk to, nor None."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if comm is not None and not (mpi and isinstance(comm, mpi.Intracomm) and comm != mpi.COMM_NULL):
+        wanted = "an intracommunicator of mpi4py, such as MPI.COMM_WORLD, or None"
+        raise TypeError(must_be(owner, "distributed", wanted, comm))
+
+
+class Group:
+    """The ranks of a communicator, or, with None, this process alone, to which every method answers at once.
+
+    A method is called by all ranks in the same order, but for `part`, `abort` and `lead`.
+    """
+
+    def __init__(self, comm: Any = None):
+        self.patience = patience()
+        self.rank, self.size = (0, 1) if comm is None else (comm.Get_rank(), comm.Get_size())
+        self.comm = comm.Dup() if self.size > 1 else None  # what others say on theirs is never taken for ours
+
+    @classmethod
+    def of(cls, owner: str, comm: Any) -> Group:
+        """The group of the argument `distributed` of `owner`."""
+        check_comm(owner, comm)
+        return cls(comm)
+
+    def __enter__(self) -> Group:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        """After an error that the others do not know of, which would wait for this rank forever, end them too."""
+        if self.comm is None:
+            return
+        if error is None or getattr(error, "agreed", False):
+            self.comm.Free()
+        elif isinstance(error, KeyboardInterrupt):
+            self.abort("interrupted")
+        else:
+            traceback.print_exception(error)
+            self.abort(f"{type(error).__name__}: {error}")
+
+    @property
+    def lead(self) -> bool:
+        """Whether this is rank 0, which writes and prints for all."""
+        return self.rank == 0
+
+    def part(self, count: int) -> slice:
+        """This rank's part of `count` things in a row; parts differ by one at most, and may be empty."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def wait(self, *requests: Any) -> None:
+        """Until all `requests` are done."""
+        from mpi4py import MPI
+
+        begin, pending = time.monotonic(), list(requests)
+        while not MPI.Request.Testall(pending):
+            waited = time.monotonic() - begin
+            if waited < SPIN:
+                continue
+            if os.getppid() != PARENT:
+                self.abort("the launcher of the ranks is gone")
+            if waited > self.patience:
+                self.abort(
+                    f"no answer from the other ranks for {self.patience:g} s (FASTCNN_DISTRIBUTED_TIMEOUT): one of "
+                    "them hangs, or has left"
+                )
+            time.sleep(min(LONGEST_NAP, NAP * waited))
+
+    def poke(self, requests: Sequence[Any]) -> None:
+        """Let what is on its way go on: MPI works while it is called."""
+        from mpi4py import MPI
+
+        MPI.Request.Testall(list(requests))
+
+    def abort(self, message: str) -> NoReturn:
+        """End all ranks with this one's message."""
+        print(f"fastcnn: rank {self.rank}: {message}", file=sys.stderr, flush=True)
+        if self.comm is not None:
+            self.comm.Abort(1)
+        os._exit(1)
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        """Add up the arrays of all ranks, in place."""
+        if self.comm is not None:
+            self.wait(self.start_sum(array))
+        return array
+
+    def start_sum(self, array: np.ndarray) -> Any:
+        """Begin to add up the arrays of all ranks, in place; what it returns is for `wait`."""
+        from mpi4py import MPI
+
+        return self.comm.Iallreduce(MPI.IN_PLACE, array)
+
+    def meet(self) -> None:
+        """Until all are here. mpi4py's calls for objects spin: before them one waits here."""
+        if self.comm is not None:
+            self.wait(self.comm.Ibarrier())
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each rank has, in the order of the ranks, on all of them."""
+        if self.comm is None:
+            return [value]
+        self.meet()
+        return self.comm.allgather(value)
+
+    def broadcast(self, value: Any) -> Any:
+        """What rank 0 has."""
+        if self.comm is None:
+            return value
+        self.meet()
+        return self.comm.bcast(value)
+
+    def gather_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of all ranks, one rank's after the other's."""
+        return np.concatenate(self.gather(rows))
+
+    def overwrite(self, arrays: Sequence[np.ndarray]) -> None:
+        """Give `arrays` the numbers that those of rank 0 hold."""
+        if self.comm is None:
+            return
+        self.meet()
+        for array in arrays:
+            buffer = np.ascontiguousarray(array)
+            self.comm.Bcast(buffer)
+            if buffer is not array:
+                array[...] = buffer
+
+    def together(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns; where it raises an Exception on some ranks, all ranks raise one."""
+        if self.comm is None:
+            return function()
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as raised:
+            error = raised
+        self.raise_any(error)
+        return result
+
+    def raise_any(self, error: Exception | None) -> None:
+        """Raise `error`, and where it is None but not so on other ranks, that of the first of these."""
+        found = self.gather(None if error is None else (type(error).__mro__, str(error)))
+        first = next((rank for rank, other in enumerate(found) if other is not None), None)
+        if first is not None:
+            error = error or remote_error(first, *found[first])
+            error.agreed = True  # all ranks raise one: none waits for another
+            raise error
+
+    def on_lead(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns on rank 0, where alone it is called; where it raises, all ranks do."""
+        return self.broadcast(self.together(function if self.lead else lambda: None))
+
+    def check_same(self, owner: str, facts: dict[str, Any]) -> None:
+        """ValueError on all ranks where `facts`, arguments by name, are not the same on all of them."""
+        found = self.gather({name: str(value) for name, value in facts.items()})
+        for rank, other in enumerate(found):
+            for name in found[0]:
+                if other.get(name) != found[0][name]:
+                    texts = [shortened(str(facts.get(name))) for facts in (found[0], other)]
+                    both = f"{texts[0]} on rank 0 and {texts[1]} on rank {rank}"
+                    error = ValueError(f"{owner}: `{name}` must be the same on all ranks. Received {both}")
+                    error.agreed = True
+                    raise error
+
+    @functools.cached_property
+    def threads(self) -> int:
+        """See `threads_per_rank`."""
+        if self.comm is None:
+            return available_cores()
+        return threads_per_rank(self.comm)
+
+
+    @contextlib.contextmanager
+    def threads_limited(self) -> Iterator[None]:
+        """Inside a ``with`` block this process uses `threads` threads at most."""
+        before = get_num_threads()
+        limited = self.comm is not None and before > self.threads
+        if limited:
+            set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            if limited:
+                set_num_threads(before)
+
+
+def threads_per_rank(comm: Any) -> int:
+    """The most threads that this rank of `comm` may use, so that those of a node have a core each; 1 at least."""
+    from mpi4py import MPI
+
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = [set(found) for found in node.allgather(affinity())]
+    own, sharers = cores[node.rank], [other for other in cores if other & cores[node.rank]]
+    node.Free()
+    return max(1, len(own) // len(sharers))
+
+
+def affinity() -> list[int]:
+    """The cores that this process may run on."""
+    return list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(available_cores()))
