@@ -7,6 +7,7 @@ as the batch is put together.
 
 from __future__ import annotations
 
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,12 +60,25 @@ class Augmentation:
         flip = rng.random(count) < 0.5 if self.flip else np.zeros(count, bool)
         return Moves(*starts, flip)
 
-    def apply(self, images: np.ndarray, index: np.ndarray, moves: Moves) -> np.ndarray:
-        """The images of the numbers `index`, each changed as `moves` says: (len(index), height, width, C)."""
-        return active().gather_images(images, index, *(part[index] for part in moves), *self.size(images.shape[1:]))
+    def apply(self, images: np.ndarray, index: np.ndarray, moves: Moves, dtype: Any = np.float32) -> np.ndarray:
+        """The images of the numbers `index`, each changed as `moves` says: (len(index), height, width, C).
+
+        Of images that are not `ready` those of the batch alone are made so, of `dtype` as there.
+        """
+        moved = [part[index] for part in moves]
+        if not (images.dtype.name in DTYPES and images.dtype.isnative and images.flags.carray):
+            images, index = ready(images[index], dtype), np.arange(len(index))
+        return active().gather_images(images, index, *moved, *self.size(images.shape[1:]))
 
 
-def ready(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def is_mapped(array: Any) -> bool:
+    """Whether an array lies in a file that is mapped into memory."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
+
+
+def ready(images: np.ndarray, dtype: Any) -> np.ndarray:
     """`images` as the kernel takes them, C-contiguous and of one of `DTYPES`: of `dtype` where theirs is another."""
     wanted = images.dtype.newbyteorder("=") if images.dtype.name in DTYPES else dtype
     return np.require(images, wanted, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))

@@ -72,6 +72,11 @@ class Run:
     history: History = field(default_factory=History)
     settings: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the layers."""
+        return self.model.loss_layer.dtype
+
     def meet(self, any_seed: bool) -> None:
         """Before the training begins: there is nobody else who would have to know."""
 
@@ -137,7 +142,7 @@ class Run:
 
     def take(self, index: np.ndarray, moves: Moves | None) -> tuple[np.ndarray, np.ndarray]:
         """The images of these numbers, each changed as augmentation's `moves` say, and their labels."""
-        x = self.x[index] if moves is None else self.augmentation.apply(self.x, index, moves)
+        x = self.x[index] if moves is None else self.augmentation.apply(self.x, index, moves, self.dtype)
         return x, self.y[index]
 
     def train_batch(self, index: np.ndarray, moves: Moves | None) -> bool:

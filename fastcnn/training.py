@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastcnn import checkpoint, storage
 from fastcnn import fit_arguments as arguments
-from fastcnn.augmentation import Augmentation, ready
+from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.distributed.group import Group
 from fastcnn.distributed.run import DistributedRun
 from fastcnn.loop import History, Run
@@ -120,7 +120,7 @@ def fit(
         return (Run if group.size == 1 else DistributedRun)(
             model=model,
             optimizer=arguments.check_optimizer(model, optimizer, learning_rate, weight_decay),
-            x=images if augmentation is None else ready(images, model.loss_layer.dtype),
+            x=images if augmentation is None or is_mapped(images) else ready(images, model.loss_layer.dtype),
             y=labels,
             epochs=check_int("fit", "epochs", epochs),
             batch_size=check_int("fit", "batch_size", batch_size),

@@ -11,6 +11,7 @@ from pathlib import Path
 from fastcnn.datasets.base import Dataset
 from fastcnn.datasets.cifar import cifar_suffix, read_cifar10
 from fastcnn.datasets.idx import is_idx_folder, read_idx_folder
+from fastcnn.datasets.npy import is_npy_folder, read_npy_folder
 from fastcnn.datasets.npz import read_npz_dataset
 from fastcnn.errors import DatasetNotFoundError, FileFormatError
 from fastcnn.shapes import check_path, received
@@ -120,12 +121,14 @@ def load_digits() -> Dataset:
 
 
 def read_folder(folder: str) -> Dataset:
-    """The data set in a folder: four IDX files, or the batches of CIFAR-10 in either version."""
+    """The data set in a folder: four IDX files, four `.npy` files, or the batches of CIFAR-10 in either version."""
     if is_idx_folder(folder):
         return read_idx_folder(folder, Path(folder).resolve().name)
+    if is_npy_folder(folder):
+        return read_npy_folder(folder, Path(folder).resolve().name)
     if cifar_suffix(folder) is not None:
         return read_cifar10(folder)
     raise FileNotFoundError(
         f"{folder}: no data set in this folder: expected train-images-idx3-ubyte[.gz] and the three files beside it, "
-        "or data_batch_1[.bin] to data_batch_5[.bin] and test_batch[.bin]"
+        "x_train.npy, y_train.npy, x_test.npy and y_test.npy, or data_batch_1[.bin] to data_batch_5[.bin] and test_batch[.bin]"
     )

@@ -1,4 +1,5 @@
-"""IDX files, the format of MNIST and Fashion-MNIST: plain or gzip-compressed.
+"""IDX files, the format of MNIST and Fashion-MNIST: plain or gzip-compressed. Plain files of bytes are mapped into
+memory: what is read of them is what is used.
 
 A file is two zero bytes, a type code, the number of axes, each size as a big-endian 32-bit integer, and the data
 (http://yann.lecun.com/exdb/mnist/, "The IDX file format").
@@ -31,14 +32,16 @@ FILES = {
 }
 
 
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """The content of a file, decompressed where its first two bytes are those of gzip."""
-    with open(path, "rb") as file:
-        content = file.read()
-    if content[:2] != b"\x1f\x8b":
+def read_bytes(path: str | os.PathLike) -> np.ndarray:
+    """The content of a file, decompressed where its first two bytes are those of gzip, mapped into memory otherwise:
+    what is written into the array stays in this process."""
+    if os.path.getsize(path) < 2:  # an empty file cannot be mapped
+        return np.fromfile(path, np.uint8)
+    content = np.asarray(np.memmap(path, np.uint8, "c"))
+    if content[:2].tobytes() != b"\x1f\x8b":
         return content
     try:
-        return gzip.decompress(content)
+        return np.frombuffer(gzip.decompress(content), np.uint8)
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{os.fspath(path)}: truncated or corrupt gzip file ({error})") from error
 
@@ -46,19 +49,20 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 def read_idx(path: str | os.PathLike) -> np.ndarray:
     """The array in an IDX file, in native byte order."""
     content = read_bytes(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES or content[3] > MAX_AXES:
-        raise FileFormatError(f"{os.fspath(path)}: not an IDX file: it starts with the bytes {content[:4].hex(' ')!r}")
-    dtype, axes = np.dtype(TYPES[content[2]]), content[3]
+    head = content[: 4 + 4 * MAX_AXES].tobytes()
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or head[3] > MAX_AXES:
+        raise FileFormatError(f"{os.fspath(path)}: not an IDX file: it starts with the bytes {head[:4].hex(' ')!r}")
+    dtype, axes = np.dtype(TYPES[head[2]]), head[3]
     start = 4 + 4 * axes
-    sizes = struct.unpack_from(f">{axes}I", content, 4) if len(content) >= start else ()
+    sizes = struct.unpack_from(f">{axes}I", head, 4) if len(head) >= start else ()
     expected = start + math.prod(sizes) * dtype.itemsize
     if len(content) != expected or len(sizes) != axes:
         raise FileFormatError(
             f"{os.fspath(path)}: truncated or corrupt IDX file: {len(content)} bytes where its header, sizes {sizes}, "
             f"asks for {expected}"
         )
-    array = np.frombuffer(content, dtype, offset=start).reshape(sizes)
-    return array.astype(dtype.newbyteorder("="))
+    array = content[start:].view(dtype).reshape(sizes)
+    return array.astype(dtype.newbyteorder("="), copy=not content.flags.writeable)
 
 
 def is_idx_folder(folder: str | os.PathLike) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from fastcnn.containers import read_npz
 from fastcnn.datasets.base import Dataset
 from fastcnn.errors import FileFormatError
@@ -21,6 +23,11 @@ def read_npz_dataset(path: str | os.PathLike, name: str | None = None) -> Datase
             f"{os.fspath(path)}: a data set needs the arrays {', '.join(KEYS)}; this file holds "
             f"{', '.join(sorted(arrays)) or 'none'}"
         )
+    return Dataset(name or Path(path).stem, *as_parts(path, arrays))
+
+
+def as_parts(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The arrays of `KEYS`, images with an axis of channels and labels with one axis."""
     parts = []
     for key in KEYS:
         array = arrays[key]
@@ -31,4 +38,4 @@ def read_npz_dataset(path: str | os.PathLike, name: str | None = None) -> Datase
         elif key.startswith("y") and array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         parts.append(array)
-    return Dataset(name or Path(path).stem, *parts)
+    return parts

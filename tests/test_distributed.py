@@ -1,0 +1,448 @@
+"""Ranks that train together get what one process gets, and none outlives the others."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ranks
+
+import fastcnn
+from conftest import ROOT
+from fastcnn import runtime
+from fastcnn.distributed import launcher
+from fastcnn.distributed.failures import remote_error
+from fastcnn.distributed.group import Group
+from fastcnn.errors import FileFormatError
+
+RANKS = Path(__file__).with_name("ranks.py")
+KILLS = 20
+PROMPTLY = 10  # seconds in which all ranks of a job are gone
+
+
+def command(count, *words, program=(sys.executable,)):
+    return [launcher(), "-n", str(count), *map(str, (*program, *words))]
+
+
+def start(count, *words, program=(sys.executable,), **variables):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PYTHONWARNINGS": "error"}
+    environment |= variables
+    return subprocess.Popen(
+        command(count, *words, program=program),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(count, result, options=None, timeout=300, **variables):
+    """Train on `count` ranks; the exit status and stderr."""
+    process = start(count, RANKS, result, json.dumps(options or {}), **variables)
+    _, error = process.communicate(timeout=timeout)
+    return process.returncode, error
+
+
+def trained(count, result, options=None, **variables):
+    """What each rank wrote."""
+    status, error = run(count, result, options, **variables)
+    assert status == 0, error
+    return [dict(np.load(f"{result}{rank}.npz")) for rank in range(count)]
+
+
+@pytest.fixture
+def alone(tmp_path, float64):
+    """What one process without MPI gets, by options; it compiles the kernels too."""
+
+    def train(**options):
+        before = runtime._threads
+        ranks.train(f"{tmp_path}/alone", options)
+        runtime._threads = before
+        return dict(np.load(tmp_path / "alone0.npz"))
+
+    return train
+
+
+def assert_close(found, wanted, bound):
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        if array.dtype.kind == "U":
+            assert found[name].tolist() == array.tolist(), name
+        else:
+            np.testing.assert_allclose(found[name], array, rtol=bound, atol=bound, err_msg=name)
+
+
+def assert_equal(found, wanted):
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_any_number_of_ranks_gets_the_same_weights(count, tmp_path, alone):
+    """Parts that differ by an image, a last batch of 26; each rank has the same, from run to run to the last bit."""
+    each = trained(count, f"{tmp_path}/a")
+    for rank in each:
+        assert_equal(rank, each[0])
+    assert_close(each[0], alone(), 1e-10)
+    if count > 1:
+        assert_equal(trained(count, f"{tmp_path}/b")[0], each[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"images": 63},  # a last batch of one image: other ranks have none
+        {"images": 5, "batch_size": 2, "epochs": 3},
+        {"momentum": True},
+    ],
+)
+def test_ranks_without_images_and_biases_without_gradient(options, tmp_path, alone):
+    each = trained(3, f"{tmp_path}/a", options)
+    assert_equal(each[2], each[0])
+    assert_close(each[0], alone(**options), 1e-10)
+
+
+# Sums of 31 images in another order, 10 steps of Adam: 2e-5 at most were seen.
+FLOAT32_BOUND = 2e-4
+
+
+def test_float32_stays_within_its_bound(tmp_path, alone):
+    each = trained(3, f"{tmp_path}/a", {"dtype": "float32"})
+    assert_equal(each[1], each[0])
+    assert_close(each[0], alone(dtype="float32"), FLOAT32_BOUND)
+    assert each[0]["0.weights"].dtype == np.float32
+
+
+def test_numpy_backend_and_a_seed_that_rank_0_draws(tmp_path):
+    each = trained(2, f"{tmp_path}/a", {"draw": True}, FASTCNN_BACKEND="numpy")
+    assert_equal(each[1], each[0])
+
+
+def test_batch_norm_of_each_part_by_default(tmp_path, alone):
+    """Other numbers than those of the whole batch, running statistics included, but the same on all ranks."""
+    each = trained(2, f"{tmp_path}/a", {"sync": False})
+    assert_equal(each[1], each[0])
+    whole = alone()
+    assert not np.allclose(each[0]["0.weights"], whole["0.weights"], atol=1e-6)
+    np.testing.assert_allclose(each[0]["2.moving_mean"], whole["2.moving_mean"], rtol=0.1, atol=0.05)
+    assert each[0]["2.moving_var"].min() > 0
+
+
+def descendants(pid):
+    """The processes below `pid` that run ranks.py, from /proc."""
+    parents, found = {}, []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                parents[int(entry)] = int(stat[1])
+            except OSError:  # it has just ended
+                continue
+    for process in parents:
+        above = process
+        while above in parents and above != pid:
+            above = parents[above]
+        if above == pid and process != pid and is_rank(process):
+            found.append(process)
+    return sorted(found)
+
+
+def is_rank(pid):
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return sys.executable in words[:1] and str(RANKS) in words
+    except OSError:
+        return False
+
+
+def seconds_until_gone(pids):
+    start = time.monotonic()
+    while any(is_rank(pid) for pid in pids):  # a zombie has no command line
+        assert time.monotonic() - start < 60, "ranks were left behind"
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="processes are found in /proc")
+LONG = {"epochs": 40}  # 200 steps
+
+
+@needs_proc
+def test_ranks_that_are_killed_again_and_again(tmp_path):
+    """kill -9 of one rank at random moments, start-up included: the other is gone soon, and the resumed run ends with
+    the bits of one that was never disturbed."""
+    whole = trained(2, f"{tmp_path}/whole", LONG)[0]
+    moment, kills, slowest = random.Random(3), 0, 0.0
+    options = LONG | {"checkpoint": f"{tmp_path}/run.npz"}
+    result = tmp_path / "result0.npz"
+    while kills < KILLS or not result.exists():
+        if result.exists():  # a machine so fast that it was done before: once more from the start
+            assert_equal(dict(np.load(result)), whole)
+            result.unlink()
+            (tmp_path / "run.npz").unlink()
+        process = start(2, RANKS, f"{tmp_path}/result", json.dumps(options))
+        if kills < KILLS:
+            time.sleep(moment.uniform(0.1, 2.5))
+            pids = descendants(process.pid)
+            if pids:
+                os.kill(moment.choice(pids), 9)
+                kills += 1
+                slowest = max(slowest, seconds_until_gone(pids))
+        error = process.communicate(timeout=60)[1]
+        assert process.returncode in (0, 9), error
+    assert slowest < PROMPTLY
+    assert_equal(dict(np.load(result)), whole)
+
+
+def test_another_number_of_ranks_goes_on(tmp_path, alone):
+    """Begun by 2 ranks, stopped, gone on with by 3, and ended by a process without MPI."""
+    whole, checkpoint = alone(epochs=4), f"{tmp_path}/run.npz"
+    options = {"epochs": 4, "checkpoint": checkpoint, "every": 1}
+    process = start(2, RANKS, f"{tmp_path}/a", json.dumps(options | {"fault": [1, "leave"]}))
+    process.communicate(timeout=60)
+    status, _ = run(3, f"{tmp_path}/b", options | {"fault": [2, "hang"], "every": 7}, FASTCNN_DISTRIBUTED_TIMEOUT="1")
+    assert status != 0 and not os.path.exists(tmp_path / "b0.npz")
+    found = alone(**options)
+    assert_close(found, whole, 1e-10)
+
+
+@needs_proc
+@pytest.mark.parametrize("victim", ["rank", "proxy", "mpiexec"])
+def test_nobody_is_left_behind(victim, tmp_path):
+    """A rank that leaves or hangs, and a launcher that dies: all are gone within seconds."""
+    process = start(3, RANKS, f"{tmp_path}/a", json.dumps({"epochs": 10000}))
+    time.sleep(4)
+    pids = descendants(process.pid)
+    assert len(pids) == 3
+    proxy = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+    assert proxy != process.pid
+    os.kill({"rank": pids[1], "proxy": proxy, "mpiexec": process.pid}[victim], 9)
+    assert seconds_until_gone(pids) < PROMPTLY
+    process.communicate(timeout=60)
+
+
+def test_an_error_of_one_rank_ends_all_with_its_message(tmp_path):
+    begin = time.monotonic()
+    status, error = run(3, f"{tmp_path}/a", {"broken": True})
+    assert status == 1 and time.monotonic() - begin < 60
+    assert "fastcnn: rank 1: MemoryError: no room for this layer" in error
+    assert 'raise MemoryError("no room for this layer")' in error, "the traceback says where"
+
+
+def test_a_rank_that_hangs(tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"fault": [1, "hang"]}, FASTCNN_DISTRIBUTED_TIMEOUT="2")
+    assert status == 1 and "rank 0: no answer from the other ranks for 2 s (FASTCNN_DISTRIBUTED_TIMEOUT)" in error
+
+
+@pytest.mark.parametrize(("what", "reason"), [("stop", "enough"), ("interrupt", "interrupted")])
+def test_all_stop_after_the_step_in_which_one_wants_to(what, reason, tmp_path):
+    """Rank 1 alone: all have made 3 steps, and a checkpoint from which the whole training follows."""
+    options = {"checkpoint": f"{tmp_path}/run.npz", "every": 100}
+    each = trained(2, f"{tmp_path}/a", options | {"fault": [1, what]})
+    assert_equal(each[1], each[0])
+    assert each[0]["stopped"].tolist() == [reason, "3"] and "loss" not in each[0]
+    if what == "interrupt":
+        whole = trained(2, f"{tmp_path}/whole")[0]
+        assert_equal(trained(2, f"{tmp_path}/b", options)[0], whole)
+
+
+def test_a_callback_that_fails_on_one_rank_raises_on_all(tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"fault": [1, "fail"]})
+    assert status != 0
+    lines = [line for line in error.splitlines() if line.startswith("OSError")]
+    assert sorted(lines) == ["OSError: no space left on device", "OSError: rank 1: no space left on device"]
+
+
+def test_models_that_come_apart(tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"fault": [1, "spoil"]})
+    assert status != 0
+    assert "the models of the ranks have come apart: that of rank 1 is not that of rank 0 any more" in error
+
+
+def test_a_loss_that_is_not_finite_on_one_rank(tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"fault": [1, "burst"]})
+    assert status != 0
+    assert "FloatingPointError: fit: the loss is nan in batch 4 of epoch 1" in error
+    assert "FloatingPointError: rank 1: fit: the loss is nan" in error
+    done = subprocess.run(
+        [sys.executable, "-m", "fastcnn.diagnosis", f"{tmp_path}/afailure.npz"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "`weights`" in done.stdout
+
+
+def test_arguments_that_are_not_the_same_on_all_ranks(tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"disagree": True})
+    assert status != 0
+    assert error.count("`epochs` must be the same on all ranks. Received 2 on rank 0 and 3 on rank 1") == 2
+
+
+def train(count, folder, *words):
+    """``fastcnn train --distributed`` in `folder`."""
+    process = subprocess.Popen(
+        command(count, "-m", "mpi4py", "-m", "fastcnn", *words),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    out, error = process.communicate(timeout=300)
+    return process.returncode, out, error
+
+
+def test_command_line(tmp_path):
+    """Rank 0 prints and writes; what it writes goes on with any number of ranks, and is evaluated by any."""
+    words = "--epochs 2 --patience 2 --csv log.csv --checkpoint run.npz --best best.npz --seed 3".split()
+    status, out, error = train(2, tmp_path, "train", "--distributed", "--sync-batch-norm", *words, "--json")
+    assert status == 0, error
+    lines = out.splitlines()
+    assert "ranks 2, threads of each" in lines[0] and len(lines) == len(set(lines)) == error.count("epoch ") + 16
+    result = json.loads(lines[-1])
+    assert result["ranks"] == 2 and result["test_accuracy"] > 0.9
+    assert sorted(os.listdir(tmp_path)) == ["best.npz", "lenet-digits.npz", "log.csv", "run.npz"]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    status, out, error = train(3, tmp_path, "evaluate", "lenet-digits.npz", "--distributed", "--report", "--json")
+    assert status == 0 and out.count("accuracy") == 2, error
+    assert json.loads(out.splitlines()[-1])["accuracy"] == pytest.approx(result["test_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("--data nowhere", 2, "argument --data: unknown data set"),
+        ("--epochs 0", 2, "argument --epochs: expected an integer of at least 1"),
+        ("--threads 64", 2, "argument --threads: expected at most"),
+        ("--lr 1e9", 1, "fit: the loss is"),
+        ("--resume nothing.npz", 1, "No such file or directory: 'nothing.npz'"),
+        ("--csv nowhere/log.csv", 1, "cannot write 'nowhere/log.csv'"),
+        ("--out nowhere/model.npz", 1, "cannot write 'nowhere/model.npz'"),
+    ],
+)
+def test_command_line_says_once_what_is_wrong(words, status, message, tmp_path):
+    got, _, error = train(2, tmp_path, "train", "--distributed", *words.split())
+    errors = [line for line in error.splitlines() if "error:" in line]
+    assert got == status and len(errors) == 1 and message in errors[0], error
+
+
+SHARD = """
+import sys, os
+import numpy as np
+from mpi4py import MPI
+from fastcnn import Sequential, datasets
+from fastcnn.layers import AvgPooling, FullyConnect, Softmax
+from fastcnn.loop import Run
+
+def anonymous():
+    status = open("/proc/self/status").read()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+comm, seen, take = MPI.COMM_WORLD, [], Run.take
+def watched(self, index, moves):
+    seen.append(index)
+    return take(self, index, moves)
+Run.take = watched
+data = datasets.load(sys.argv[1])
+pool = AvgPooling((64, 32, 32, 3), 8, 8)
+fc = FullyConnect(pool.output_shape, 10)
+model = Sequential([pool, fc, Softmax(fc.output_shape)])
+model.fit(data.train_images[:512], data.train_labels[:512], distributed=comm, verbose=False)
+seen.clear()
+before = anonymous()
+model.fit(data.train_images, data.train_labels, validation_data=(data.test_images, data.test_labels), distributed=comm,
+          verbose=False)
+model.evaluate(data.train_images, data.train_labels, distributed=comm)
+np.savez(f"{sys.argv[2]}{comm.rank}.npz", seen=np.concatenate(seen), grown=anonymous() - before)
+"""
+
+
+@needs_proc
+def test_each_rank_reads_its_part_of_the_images_alone(tmp_path):
+    """A set of 60 MiB in files that are mapped: in an epoch each image is read by one rank, and none is kept."""
+    rng, count = np.random.default_rng(0), 20_000
+    for split, number in (("train", count), ("test", 1_001)):
+        np.save(tmp_path / f"x_{split}.npy", rng.integers(0, 256, (number, 32, 32, 3), np.uint8))
+        np.save(tmp_path / f"y_{split}.npy", np.arange(number) % 10)
+    process = start(3, "-c", SHARD, tmp_path, f"{tmp_path}/r", FASTCNN_BACKEND="numpy")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    each = [np.load(f"{tmp_path}/r{rank}.npz") for rank in range(3)]
+    parts = [rank["seen"] for rank in each]
+    assert max(map(len, parts)) - min(map(len, parts)) <= count / 64
+    assert sorted(np.concatenate(parts)) == list(range(count))
+    assert max(float(rank["grown"]) for rank in each) < 20, "MiB"
+
+
+def test_what_is_no_communicator(data):
+    model = ranks.make_model(0, 31, False)
+    for call in (model.fit, model.evaluate, model.report):
+        with pytest.raises(TypeError, match=r"`distributed` must be an intracommunicator of mpi4py, such as MPI.COMM_W"):
+            call(*data, distributed=2)
+
+
+def test_a_layer_whose_gradients_nobody_can_see(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(
+        "from mpi4py import MPI\nimport numpy as np\nfrom fastcnn import Sequential, layers\n"
+        "class Own(layers.Relu):\n    def backward(self, alpha, weight_decay=0.0):\n        pass\n"
+        "fc = layers.FullyConnect((4, 3), 2)\n"
+        "model = Sequential([Own((4, 3)), fc, layers.Softmax((4, 2))])\n"
+        "model.fit(np.zeros((4, 3)), [0, 1, 0, 1], distributed=MPI.COMM_WORLD)\n"
+    )
+    _, error = start(2, script).communicate(timeout=60)
+    assert error.count("TypeError: fit: `distributed` needs the gradients of all layers that learn, and the layer 0") == 2
+
+
+def test_a_group_of_one_answers_at_once():
+    group = Group.of("fit", None)
+    with group:
+        assert group.lead and group.part(7) == slice(0, 7) and group.gather(3) == [3] and group.broadcast(4) == 4
+        assert group.sum(np.ones(2)).tolist() == [1, 1] and group.threads == runtime.available_cores()
+        group.meet()
+        group.overwrite([np.ones(1)])
+        with pytest.raises(KeyError):
+            group.together(lambda: {}[0])
+        group.check_same("fit", {"epochs": 3})
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 6, 31])
+def test_parts_are_the_whole_and_differ_by_one_at_most(size, count):
+    group, parts = Group(), []
+    group.size = size
+    for group.rank in range(size):
+        parts.append(range(count)[group.part(count)])
+    assert [number for part in parts for number in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("no"), ValueError),
+        (FileNotFoundError(2, "No such file", "a.npz"), FileNotFoundError),
+        (FileFormatError("no"), FileFormatError),
+        (fastcnn.DatasetNotFoundError("no"), FileNotFoundError),
+        (np.linalg.LinAlgError("no"), ValueError),
+        (UnicodeDecodeError("utf-8", b"a", 0, 1, "no"), ValueError),
+    ],
+)
+def test_errors_of_other_ranks(error, kind):
+    found = remote_error(2, type(error).__mro__, str(error))
+    assert type(found) is kind and str(found).startswith("rank 2: ") and found.remote
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
+def test_bad_timeout(text, monkeypatch):
+    monkeypatch.setenv("FASTCNN_DISTRIBUTED_TIMEOUT", text)
+    with pytest.raises(ValueError, match="FASTCNN_DISTRIBUTED_TIMEOUT` must be a number of seconds above 0"):
+        Group()
