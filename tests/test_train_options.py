@@ -230,7 +230,7 @@ def test_json(train):
     history = result.pop("history")
     assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second"}
     assert {len(values) for values in history.values()} == {2}
-    assert result.pop("seconds") > 0 and result.pop("threads") >= 1
+    assert result.pop("seconds") > 0 and result.pop("threads") >= 1 and result.pop("ranks") == 1
     assert result == {
         "model": "lenet",
         "data": "own",

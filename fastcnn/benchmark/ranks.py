@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 
 from fastcnn import Sequential, layers, runtime
 from fastcnn.benchmark import networks
+from fastcnn.distributed import launcher, world
 from fastcnn.distributed.group import Group
 from fastcnn.loop import Run
 from fastcnn.optimizers import SGD
@@ -91,8 +91,6 @@ def work(address: str, threads: int) -> None:
     """A rank: does what rank 0 is asked for until it is asked for nothing."""
     comm = None
     if os.environ.get("FASTCNN_BENCH_RANKS") != "1":
-        from fastcnn.distributed import world
-
         comm = world()
     runtime.set_num_threads(threads)
     with Group(comm) as group:
@@ -106,15 +104,6 @@ def work(address: str, threads: int) -> None:
             found = timed(runs[key], steps)
             if connection:
                 connection.send(found)
-
-
-def launcher() -> str:
-    """The mpiexec of this Python's environment, which need not be activated, or else that of the system."""
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    found = shutil.which("mpiexec", path=path)
-    if found is None:
-        raise ImportError("the ranks are started by mpiexec, which is not there: `pip install fastcnn[mpi]`")
-    return found
 
 
 class Job:

@@ -6,6 +6,9 @@ train --distributed``. Requires mpi4py and an MPI library: the extra `mpi` insta
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from typing import Any
 
 
@@ -19,3 +22,12 @@ def world() -> Any:
             f"distributed training needs mpi4py and an MPI library: `pip install fastcnn[mpi]` ({error})"
         ) from error
     return MPI.COMM_WORLD
+
+
+def launcher() -> str:
+    """The mpiexec of this Python's environment, which need not be activated, or else that of the system."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    found = shutil.which("mpiexec", path=path)
+    if found is None:
+        raise ImportError("ranks are started by mpiexec, which is not there: `pip install fastcnn[mpi]`")
+    return found
