@@ -108,8 +108,8 @@ def test_ranks_without_images_and_biases_without_gradient(options, tmp_path, alo
     assert_close(each[0], alone(**options), 1e-10)
 
 
-# Sums of 31 images in another order, 10 steps of Adam: 2e-5 at most were seen.
-FLOAT32_BOUND = 2e-4
+# Relative above 1, absolute below. Sums in another order: 1.2e-6 at most was seen after 10 steps of Adam, 1.5e-6 after 100.
+FLOAT32_BOUND = 2e-5
 
 
 def test_float32_stays_within_its_bound(tmp_path, alone):
@@ -306,7 +306,9 @@ def test_command_line(tmp_path):
     status, out, error = train(2, tmp_path, "train", "--distributed", "--sync-batch-norm", *words, "--json")
     assert status == 0, error
     lines = out.splitlines()
-    assert "ranks 2, threads of each" in lines[0] and len(lines) == len(set(lines)) == error.count("epoch ") + 16
+    assert "ranks 2, threads of each" in lines[0] and sum(line.startswith("epoch ") for line in lines) == 2
+    rule = {"-" * len(lines[2])}
+    assert len(lines) == len(set(lines) - rule) + 2, "what rank 0 printed, and nobody else"
     result = json.loads(lines[-1])
     assert result["ranks"] == 2 and result["test_accuracy"] > 0.9
     assert sorted(os.listdir(tmp_path)) == ["best.npz", "lenet-digits.npz", "log.csv", "run.npz"]
@@ -377,7 +379,7 @@ def test_each_rank_reads_its_part_of_the_images_alone(tmp_path):
     assert process.returncode == 0, error
     each = [np.load(f"{tmp_path}/r{rank}.npz") for rank in range(3)]
     parts = [rank["seen"] for rank in each]
-    assert max(map(len, parts)) - min(map(len, parts)) <= count / 64
+    assert max(map(len, parts)) - min(map(len, parts)) <= -(-count // 64), "an image in each batch"
     assert sorted(np.concatenate(parts)) == list(range(count))
     assert max(float(rank["grown"]) for rank in each) < 20, "MiB"
 
@@ -433,7 +435,7 @@ def test_parts_are_the_whole_and_differ_by_one_at_most(size, count):
         (FileFormatError("no"), FileFormatError),
         (fastcnn.DatasetNotFoundError("no"), FileNotFoundError),
         (np.linalg.LinAlgError("no"), ValueError),
-        (UnicodeDecodeError("utf-8", b"a", 0, 1, "no"), ValueError),
+        (UnicodeDecodeError("utf-8", b"a", 0, 1, "no"), UnicodeError),
     ],
 )
 def test_errors_of_other_ranks(error, kind):
