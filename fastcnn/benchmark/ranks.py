@@ -6,13 +6,16 @@ Each job, one process or several under mpiexec, is started once and takes its tu
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import secrets
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
@@ -21,6 +24,7 @@ import numpy as np
 
 from fastcnn import Sequential, layers, runtime
 from fastcnn.benchmark import networks
+from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
 from fastcnn.distributed.group import Group
 from fastcnn.loop import Run
@@ -28,8 +32,7 @@ from fastcnn.optimizers import SGD
 from fastcnn.training import DistributedRun
 
 SCRIPT = "import sys\nfrom fastcnn.benchmark.ranks import work\nwork(sys.argv[1], int(sys.argv[2]))"
-KEY = "FASTCNN_BENCH_KEY"  # the variable with the password of the connection
-TIMEOUT = 120  # seconds in which a job must have begun
+KEY, RANKS = "FASTCNN_BENCH_KEY", "FASTCNN_BENCH_RANKS"  # variables: the connection's password, how many there are
 
 
 @dataclass
@@ -90,7 +93,7 @@ def sum_alone(group: Group, array: np.ndarray) -> float:
 def work(address: str, threads: int) -> None:
     """A rank: does what rank 0 is asked for until it is asked for nothing."""
     comm = None
-    if os.environ.get("FASTCNN_BENCH_RANKS") != "1":
+    if os.environ[RANKS] != "1":
         comm = world()
     runtime.set_num_threads(threads)
     with Group(comm) as group:
@@ -107,25 +110,99 @@ def work(address: str, threads: int) -> None:
 
 
 class Job:
-    """Processes that train together; a context manager that ends them."""
+    """Processes that train together, started by `command`; a context manager that ends them."""
 
     def __init__(self, ranks: int, threads: int, command: Sequence[str] | None = None):
-        self.ranks, self.threads = ranks, threads
-        launch = list(command if command is not None else () if ranks == 1 else (launcher(), "-n", str(ranks)))
-        key, folder = secrets.token_bytes(16), None
-        self.listener = Listener(family="AF_UNIX" if os.name == "posix" else "AF_PIPE", authkey=key)
-        python = [sys.executable, "-c", SCRIPT, str(self.listener.address), str(threads)]
-        environment = os.environ | {KEY: key.hex(), "FASTCNN_BENCH_RANKS": str(ranks)}
-        self.process = subprocess.Popen([*launch, *python], env=environment, stderr=subprocess.PIPE, text=True)
-        self.connection: Connection = self.listener.accept()
+        self.name = f"{ranks} x {threads}"
+        launch = command or ([] if ranks == 1 else [launcher(), "-n", str(ranks)])
+        key = secrets.token_bytes(16)
+        with Listener(family="AF_UNIX" if os.name == "posix" else "AF_PIPE", authkey=key) as listener:
+            python = [sys.executable, "-c", SCRIPT, str(listener.address), str(threads)]
+            environment = os.environ | {KEY: key.hex(), RANKS: str(ranks)}
+            self.process = subprocess.Popen([*launch, *python], env=environment)
+            self.connection: Connection = self.accept(listener)
+
+    def accept(self, listener: Listener) -> Connection:
+        """The connection to rank 0; RuntimeError where the job ends before it comes."""
+        found: queue.Queue[Connection] = queue.Queue()
+        threading.Thread(target=lambda: found.put(listener.accept()), daemon=True).start()
+        while True:
+            try:
+                return found.get(timeout=0.1)
+            except queue.Empty:
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"the {self.name} ranks of the benchmark did not start") from None
 
     def __enter__(self) -> Job:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.connection.send(None)
+        with contextlib.suppress(OSError):  # they are gone already
+            self.connection.send(None)
         self.process.wait()
 
     def measure(self, name: str, batch: int, steps: int, **options: Any) -> Timing:
         self.connection.send((name, batch, steps, options))
-        return self.connection.recv()
+        try:
+            return self.connection.recv()
+        except EOFError:
+            raise RuntimeError(f"the {self.name} ranks of the benchmark have died") from None
+
+
+class Jobs:
+    """Jobs that take turns; a context manager."""
+
+    def __init__(self, sizes: Iterable[tuple[int, int]]):
+        self.sizes = tuple(dict.fromkeys(sizes))
+
+    def __enter__(self) -> Jobs:
+        self.stack = contextlib.ExitStack()
+        with self.stack:
+            self.jobs = [self.stack.enter_context(Job(*size)) for size in self.sizes]
+            self.stack = self.stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stack.close()
+
+    def compare(self, name: str, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
+        """For each job the median milliseconds of a step, how many times longer than the first job's it is, of these
+        the milliseconds in which rank 0 waited for sums, the bytes of these, and the milliseconds that they take alone.
+        """
+        turns: dict[str, list[Timing]] = {job.name: [] for job in self.jobs}
+        steps = [max(3, round(TURN / job.measure(name, batch, 3).median)) for job in self.jobs]
+        for _ in range(rounds):
+            for job, count in zip(self.jobs, steps, strict=True):
+                turns[job.name].append(job.measure(name, batch, count))
+        first, found = [turn.median for turn in turns[self.jobs[0].name]], {}
+        for job, timings in turns.items():
+            facts = {
+                "median_ms": middle(timing.steps for timing in timings),
+                "ratio": times_slower([timing.median for timing in timings], first),
+            }
+            if timings[0].bytes:
+                facts |= {"waited_ms": middle(timing.waits for timing in timings), "bytes": timings[0].bytes}
+                facts["sum_alone_ms"] = middle(timing.sums for timing in timings)
+            found[job] = facts
+        return found
+
+
+def middle(seconds: Iterable[Sequence[float]]) -> float:
+    """The median of all, in milliseconds."""
+    return statistics.median(second for part in seconds for second in part) * 1e3
+
+
+HEADER = (
+    f"{'workload':<14} {'ranks x threads':<16} {'median ms':>10} {'ratio':>7} {'waited ms':>10} {'summed bytes':>13} "
+    f"{'their sum alone ms':>19}"
+)
+
+
+def lines(name: str, found: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for job, facts in found.items():
+        row = f"{name:<14} {job:<16} {facts['median_ms']:>10.3f} {facts['ratio']:>7.2f}"
+        if "bytes" in facts:
+            row += f" {facts['waited_ms']:>10.3f} {facts['bytes']:>13,} {facts['sum_alone_ms']:>19.3f}"
+        rows.append(row)
+    return "\n".join(rows)

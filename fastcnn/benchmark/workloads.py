@@ -37,12 +37,16 @@ def ours(function: Callable, *args: object) -> Callable[[], Steps]:
     return lambda: {"": function(*args)}
 
 
-def training(name: str, batch: int) -> Workload:
+# Network and batch size of each training step.
+TRAININGS = {name: (name, 64) for name in NETWORKS} | {"vgg_small_b8": ("vgg_small", 8)}
+
+
+def training(label: str) -> Workload:
     """A step on a batch: forward, both gradients, update; the first layer's input gradient is not computed."""
-    label = name if batch == 64 else f"{name}_b{batch}"
+    name, batch = TRAININGS[label]
     fast = ours(training_step, name, batch)
     make = {"numba": fast, "torch": partial(torch_side.training_step, name, batch), "numpy": fast}
-    if name == "lenet":
+    if label == "lenet":
         make["original"] = ours(partial(training_step, kit="original"), name, batch)
     if label == "vgg_small":
         make["numba-1"] = fast
@@ -228,7 +232,7 @@ def columns(kernel: str) -> Workload:
 
 
 def _all() -> list[Workload]:
-    found = [training(name, 64) for name in NETWORKS] + [training("vgg_small", 8)]
+    found = [training(label) for label in TRAININGS]
     found += [predicting(name) for name in ("lenet", "vgg_small")]
     found += [epoch_of("lenet"), *(layer(kind) for kind in single_layers.KINDS)]
     found += [shape.workload(way) for shape in CONVOLUTIONS for way in ("forward", "input", "weights")]

@@ -29,10 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="the first is what the others are compared with; default: all that are installed, numba first",
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="training steps by ranks of MPI with one core each, beside one rank with the threads of all; needs the "
+        "extra `mpi`",
+    )
+    parser.add_argument(
+        "--ranks", type=number(int, 2), default=2, metavar="N", help="with --distributed: how many; default: 2"
+    )
     add_runtime_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.distributed:
+        run_distributed(arguments)
+        return
     from fastcnn.benchmark import report, turns, whole
     from fastcnn.benchmark.workloads import WORKLOADS
     from fastcnn.runtime import get_num_threads
@@ -80,6 +92,28 @@ def run(arguments: argparse.Namespace) -> None:
         print_json(facts | {"workloads": results, "summary": summary})
 
 
+def run_distributed(arguments: argparse.Namespace) -> None:
+    from fastcnn.benchmark import ranks
+    from fastcnn.benchmark.workloads import TRAININGS
+    from fastcnn.runtime import get_num_threads
+
+    names = arguments.workloads or list(TRAININGS)
+    for name in names:
+        if name not in TRAININGS:
+            raise UsageError(
+                f"argument WORKLOAD: expected any of {', '.join(TRAININGS)} with --distributed, received {name!r}"
+            )
+    threads = max(1, get_num_threads() // arguments.ranks)
+    found = {}
+    with ranks.Jobs(((1, arguments.ranks * threads), (arguments.ranks, threads), (1, threads))) as jobs:
+        print(ranks.HEADER, flush=True)
+        for name in names:
+            found[name] = jobs.compare(*TRAININGS[name], arguments.rounds)
+            print(ranks.lines(name, found[name]), flush=True)
+    if arguments.json:
+        print_json({"machine": machine(), "versions": versions(), "workloads": found})
+
+
 def chosen(text: str | None, turns: Any) -> list[str]:
     """The contestants of --contestants; by default all that are installed."""
     if text is None:
@@ -109,5 +143,5 @@ def versions() -> dict[str, str]:
     from fastcnn.commands.info import version
 
     return {"fastcnn": __version__, "python": platform.python_version()} | {
-        package: version(package) for package in ("numpy", "numba", "llvmlite", "torch")
+        package: version(package) for package in ("numpy", "numba", "llvmlite", "torch", "mpi4py")
     }
