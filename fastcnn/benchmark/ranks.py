@@ -64,30 +64,63 @@ def make_run(group: Group, name: str, batch: int, **options: Any) -> Run:
     return run
 
 
-def timed(run: Run, steps: int) -> Timing:
-    """Some steps on the same batch, after one that does not count."""
+def timed(run: Run, steps: int, times: Sequence[float] | None = None) -> Timing:
+    """Some steps on the same batch, after one that does not count; see `sleep_through` for `times`."""
     index, found = np.arange(run.batch_size), Timing([], [])
     sums = getattr(run, "sums", None)
     for _ in range(steps + 1):
         run.group.meet()
         waited, start = sums.waited if sums else 0.0, time.perf_counter()
-        run.train_batch(index, None)
+        if times is None:
+            run.train_batch(index, None)
+        else:
+            sleep_through(run, times)
         found.steps.append(time.perf_counter() - start)
         found.waits.append(sums.waited - waited if sums else 0.0)
     if sums:
-        array = np.ones(sums.bytes // 4, np.float32)
-        found.bytes, found.sums = sums.bytes, tuple(sum_alone(run.group, array) for _ in range(steps))
+        found.bytes, found.sums = sums.bytes, tuple(sums_alone(run.group, sums.bytes, steps))
     del found.steps[0], found.waits[0]
     return found
 
 
-def sum_alone(group: Group, array: np.ndarray) -> float:
-    """Seconds to add up an array in one piece."""
-    array[...] = 1
-    group.meet()
-    start = time.perf_counter()
-    group.sum(array)
-    return time.perf_counter() - start
+def sleep_through(run: Run, times: Sequence[float]) -> None:
+    """A step that computes nothing: it sleeps as long as the forward pass and then each layer's gradients, from the
+    last layer, would take, and adds up what it would. So more ranks than cores show what their network does."""
+    time.sleep(times[0])
+    run.sums.begin(np.zeros(4), 1 / run.group.size)
+    for position, seconds in zip(range(len(times) - 2, -1, -1), times[1:], strict=True):
+        time.sleep(seconds)
+        run.sums.add(position)
+    run.sums.finish()
+
+
+def backward_times(name: str, batch: int, repeats: int = 20) -> list[float]:
+    """Seconds of the forward pass and of each layer's gradients, from the last layer: the medians in this process. What
+    lies below the first layer that learns takes nothing."""
+    run, found = make_run(Group(), name, batch), []
+    for _ in range(repeats):
+        clock = [time.perf_counter()]
+        run.model.batch_loss(run.x, run.y)
+        clock.append(time.perf_counter())
+        run.model.parameter_gradient(
+            run.model.loss_layer.gradient(), lambda _, clock=clock: clock.append(time.perf_counter())
+        )
+        clock.append(time.perf_counter())
+        run.optimizer.step(batch)
+        found.append(np.diff(clock))
+    return np.median(found, axis=0).tolist()
+
+
+def sums_alone(group: Group, size: int, repeats: int) -> list[float]:
+    """Seconds to add up an array of `size` bytes in one piece, after a time that does not count."""
+    array, found = np.empty(size // 4, np.float32), []
+    for _ in range(repeats + 1):
+        array[...] = 1
+        group.meet()
+        start = time.perf_counter()
+        group.sum(array)
+        found.append(time.perf_counter() - start)
+    return found[1:]
 
 
 def work(address: str, threads: int) -> None:
@@ -100,11 +133,14 @@ def work(address: str, threads: int) -> None:
         connection = Client(address, authkey=bytes.fromhex(os.environ[KEY])) if group.lead else None
         runs: dict[Any, Run] = {}
         while (request := group.broadcast(connection.recv() if connection else None)) is not None:
-            name, batch, steps, options = request
+            name, batch, steps, times, options = request
             key = (name, batch, *options.items())
-            if key not in runs:
-                runs = {key: make_run(group, name, batch, **options)}
-            found = timed(runs[key], steps)
+            if not name:
+                found: Any = sums_alone(group, batch, steps)
+            else:
+                if key not in runs:
+                    runs = {key: make_run(group, name, batch, **options)}
+                found = timed(runs[key], steps, times)
             if connection:
                 connection.send(found)
 
@@ -112,13 +148,13 @@ def work(address: str, threads: int) -> None:
 class Job:
     """Processes that train together, started by `command`; a context manager that ends them."""
 
-    def __init__(self, ranks: int, threads: int, command: Sequence[str] | None = None):
+    def __init__(self, ranks: int, threads: int, command: Sequence[str] | None = None, **variables: str):
         self.name = f"{ranks} x {threads}"
         launch = command or ([] if ranks == 1 else [launcher(), "-n", str(ranks)])
         key = secrets.token_bytes(16)
         with Listener(family="AF_UNIX" if os.name == "posix" else "AF_PIPE", authkey=key) as listener:
             python = [sys.executable, "-c", SCRIPT, str(listener.address), str(threads)]
-            environment = os.environ | {KEY: key.hex(), RANKS: str(ranks)}
+            environment = os.environ | variables | {KEY: key.hex(), RANKS: str(ranks)}
             self.process = subprocess.Popen([*launch, *python], env=environment)
             self.connection: Connection = self.accept(listener)
 
@@ -141,8 +177,17 @@ class Job:
             self.connection.send(None)
         self.process.wait()
 
-    def measure(self, name: str, batch: int, steps: int, **options: Any) -> Timing:
-        self.connection.send((name, batch, steps, options))
+    def measure(
+        self, name: str, batch: int, steps: int, times: Sequence[float] | None = None, **options: Any
+    ) -> Timing:
+        return self.ask(name, batch, steps, times, options)
+
+    def sum_alone(self, size: int, repeats: int) -> list[float]:
+        """Seconds of each of some sums of `size` bytes."""
+        return self.ask("", size, repeats, None, {})
+
+    def ask(self, *request: Any) -> Any:
+        self.connection.send(request)
         try:
             return self.connection.recv()
         except EOFError:
