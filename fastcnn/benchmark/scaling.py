@@ -23,7 +23,7 @@ NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SMALL, LARGE = 4, 32 << 20  # bytes of the sums by which latency and bandwidth are measured
 TCP = {"UCX_TLS": "tcp,self"}  # MPICH's transport: sockets, as between machines, and not shared memory
 HEADERS = 0.95  # of a link's bytes are those of messages; TCP's, IP's and Ethernet's headers take the others
-QUIET = 0.01  # jitter of nodes that nobody else uses: an assumption, as WIRE is
+JITTERS = 0.01, 0.1  # of nodes that nobody else uses, and of shared ones: assumptions, as WIRE is
 
 # Seconds that cards and a switch add to a message: with sockets, and where cards read memory themselves (RDMA).
 WIRE = {"10 Gb/s": 5e-6, "100 Gb/s": 2e-6}
@@ -109,23 +109,25 @@ def measure_training(name: str, batches: Sequence[int] = (4, 16, 64), rounds: in
 def measure_network(command: Sequence[str] | None = None, **variables: str) -> Network:
     """Latency and bandwidth of sums of two processes, on this machine or as `command` starts them."""
     with ranks.Job(2, 1, command, **variables) as job:
-        small, large = (statistics.median(job.sum_alone(size, 20)) for size in (SMALL, LARGE))
+        found = [job.sum_alone(size, repeats) for size, repeats in ((SMALL, 300), (LARGE, 30))]
+    small, large = np.quantile(found[0], 0.1), np.quantile(found[1], 0.1)  # what others disturb is `jitter`
     return Network(small, LARGE / (large - 2 * small))  # a small sum of two is one message each way
 
 
 def table(training: Training, images: float, shared: bool, networks: dict[str, Network]) -> list[str]:
-    """For each number of nodes the step, and the efficiency: the share of the speed that as many nodes would have that
-    never wait; the same with quiet nodes. With `shared`, `images` is the batch of all nodes, else that of each."""
-    head = "".join(f" {name + ' ms':>12} {'efficiency':>11} {'if quiet':>9}" for name in networks)
-    rows = [f"{'nodes':>6} {'images each':>12}{head}"]
-    alone, quiet = training.compute(images), replace(training, jitter=QUIET)
+    """For each number of nodes the step, with the first of `JITTERS`, and the efficiency with each of them: the share of
+    the speed that as many nodes would have that never wait. With `shared`, `images` is the batch of all nodes, else
+    that of each."""
+    shares = "".join(f" {f'{jitter:.0%} jitter':>11}" for jitter in JITTERS)
+    rows = [f"{'nodes':>6} {'images each':>12}" + "".join(f" {name + ' ms':>12}{shares}" for name in networks)]
+    alone = training.compute(images)
     for nodes in NODES:
         each = images / nodes if shared else images
         row = f"{nodes:>6} {each:>12g}"
         for network in networks.values():
-            steps = [kind.step(each, nodes, network) for kind in (training, quiet)]
-            shares = [alone / (nodes if shared else 1) / step for step in steps]
-            row += f" {steps[0] * 1e3:>12.2f} {shares[0]:>11.1%} {shares[1]:>9.1%}"
+            steps = [replace(training, jitter=jitter).step(each, nodes, network) for jitter in JITTERS]
+            row += f" {steps[0] * 1e3:>12.2f}"
+            row += "".join(f" {alone / (nodes if shared else 1) / step:>11.1%}" for step in steps)
         rows.append(row)
     return rows
 
