@@ -74,9 +74,7 @@ def take_images(
     return x, check_labels(owner, "y", y, len(x), model.loss_layer.input_shape[1])
 
 
-def take_validation(
-    model: Sequential, data: Any, augmentation: Any, group: Group
-) -> tuple[np.ndarray, np.ndarray]:
+def take_validation(model: Sequential, data: Any, augmentation: Any, group: Group) -> tuple[np.ndarray, np.ndarray]:
     """Validation images and labels; of larger images than the model takes the middle, where training crops them."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", data))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ranks
 
 import fastcnn
+import ranks
 from conftest import ROOT
 from fastcnn import runtime
 from fastcnn.distributed import launcher
@@ -109,7 +109,7 @@ def test_ranks_without_images_and_biases_without_gradient(options, tmp_path, alo
     assert_close(each[0], alone(**options), 1e-10)
 
 
-# Relative above 1, absolute below. Sums in another order: 1.2e-6 at most was seen after 10 steps of Adam, 1.5e-6 after 100.
+# Relative above 1, absolute below. Sums in another order: 1.2e-6 was seen after 10 steps of Adam, 1.5e-6 after 100.
 FLOAT32_BOUND = 2e-5
 
 
@@ -303,8 +303,9 @@ def train(count, folder, *words):
 
 def test_command_line(tmp_path):
     """Rank 0 prints and writes; what it writes goes on with any number of ranks, and is evaluated by any."""
-    words = "--epochs 2 --patience 2 --csv log.csv --checkpoint run.npz --best best.npz --seed 3".split()
-    status, out, error = train(2, tmp_path, "train", "--distributed", "--sync-batch-norm", *words, "--json")
+    files = ["--csv", "log.csv", "--checkpoint", "run.npz", "--best", "best.npz"]
+    words = ["--sync-batch-norm", "--epochs", "2", "--patience", "2", "--seed", "3", "--json", *files]
+    status, out, error = train(2, tmp_path, "train", "--distributed", *words)
     assert status == 0, error
     lines = out.splitlines()
     assert "ranks 2, threads of each" in lines[0] and sum(line.startswith("epoch ") for line in lines) == 2
@@ -388,7 +389,7 @@ def test_each_rank_reads_its_part_of_the_images_alone(tmp_path):
 def test_what_is_no_communicator(data):
     model = ranks.make_model(0, 31, False)
     for call in (model.fit, model.evaluate, model.report):
-        with pytest.raises(TypeError, match=r"`distributed` must be an intracommunicator of mpi4py, such as MPI.COMM_W"):
+        with pytest.raises(TypeError, match="`distributed` must be an intracommunicator of mpi4py, such as MPI"):
             call(*data, distributed=2)
 
 
@@ -402,7 +403,7 @@ def test_a_layer_whose_gradients_nobody_can_see(tmp_path):
         "model.fit(np.zeros((4, 3)), [0, 1, 0, 1], distributed=MPI.COMM_WORLD)\n"
     )
     _, error = start(2, script).communicate(timeout=60)
-    assert error.count("TypeError: fit: `distributed` needs the gradients of all layers that learn, and the layer 0") == 2
+    assert error.count("fit: `distributed` needs the gradients of all layers that learn, and the layer 0, a Own,") == 2
 
 
 def test_a_group_of_one_answers_at_once():

@@ -37,8 +37,8 @@ class Network:
     bandwidth: float
 
     def sum_time(self, size: int, nodes: int) -> float:
-        """Seconds to add up `size` bytes over `nodes` by recursive halving and doubling: Thakur, Rabenseifner and Gropp,
-        "Optimization of Collective Communication Operations in MPICH" (2005), section 4.5."""
+        """Seconds to add up `size` bytes over `nodes` by recursive halving and doubling: Thakur, Rabenseifner and
+        Gropp, "Optimization of Collective Communication Operations in MPICH" (2005), section 4.5."""
         if nodes == 1:
             return 0.0
         rounds, share = 2 * math.ceil(math.log2(nodes)), (nodes - 1) / nodes
@@ -115,8 +115,8 @@ def measure_network(command: Sequence[str] | None = None, **variables: str) -> N
 
 
 def table(training: Training, images: float, shared: bool, networks: dict[str, Network]) -> list[str]:
-    """For each number of nodes the step, with the first of `JITTERS`, and the efficiency with each of them: the share of
-    the speed that as many nodes would have that never wait. With `shared`, `images` is the batch of all nodes, else
+    """For each number of nodes the step, with the first of `JITTERS`, and the efficiency with each of them: the share
+    of the speed that as many nodes would have that never wait. With `shared`, `images` is the batch of all nodes, else
     that of each."""
     shares = "".join(f" {f'{jitter:.0%} jitter':>11}" for jitter in JITTERS)
     rows = [f"{'nodes':>6} {'images each':>12}" + "".join(f" {name + ' ms':>12}{shares}" for name in networks)]
@@ -149,8 +149,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in list(arguments) or ["lenet", "vgg_small"]:
         training = measure_training(name)
         sums = ", ".join(f"{size:,} bytes after {share:.0%}" for size, share in training.buckets)
-        print(f"\n{name}: {training.fixed * 1e3:.2f} ms + {training.per_image * 1e3:.3f} ms an image, the backward pass")
-        print(f"{training.backward:.0%} of it; sums of {sums} of that; jitter {training.jitter:.1%}")
+        print(f"\n{name}: {training.fixed * 1e3:.2f} ms + {training.per_image * 1e3:.3f} ms an image,")
+        print(f"the backward pass {training.backward:.0%} of it; sums of {sums} of that; jitter {training.jitter:.1%}")
         for images, shared in ((64, False), (1024, True)):
             print(f"\n{name}, a batch of {f'{images} on all nodes together' if shared else f'{images} on each node'}")
             print("\n".join(table(training, images, shared, made)))

@@ -19,8 +19,8 @@ from fastcnn.benchmark import ranks, scaling
 from fastcnn.distributed import launcher
 
 NET, BRIDGE, NAME = "10.219.0", "fcnn0", "fcnn"
-BURST = 64 << 10, 4e-3  # bytes that may leave at once: one packet of the largest size, or what the link has in a tick
-# Network, batch, hosts, whether they sleep, links. Two cores carry what eight hosts send at 100 Mb/s, and not much more.
+BURST = 64 << 10, 4e-3  # what may leave at once: bytes of one packet of the largest size, or seconds of the link
+# Network, batch, hosts, whether they sleep, links. Two cores carry what eight hosts send at 100 Mb/s, and little more.
 CASES = (
     ("vgg_small", 64, 2, False, (25e6, 100e6, 200e6, 500e6)),
     ("vgg_small", 16, 2, False, (25e6, 100e6, 200e6, 500e6)),
@@ -77,7 +77,8 @@ class Hosts:
             ip("ip", "netns", "exec", space, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *shape)
 
     def __exit__(self, *exception: object) -> None:
-        for words in [("netns", "del", f"{NAME}{host}") for host in range(1, self.count + 1)] + [("link", "del", BRIDGE)]:
+        spaces = [("netns", "del", f"{NAME}{host}") for host in range(1, self.count + 1)]
+        for words in [*spaces, ("link", "del", BRIDGE)]:
             subprocess.run(["ip", *words], check=False, capture_output=True)
         self.folder.cleanup()
 

@@ -130,5 +130,6 @@ def read_folder(folder: str) -> Dataset:
         return read_cifar10(folder)
     raise FileNotFoundError(
         f"{folder}: no data set in this folder: expected train-images-idx3-ubyte[.gz] and the three files beside it, "
-        "x_train.npy, y_train.npy, x_test.npy and y_test.npy, or data_batch_1[.bin] to data_batch_5[.bin] and test_batch[.bin]"
+        "x_train.npy, y_train.npy, x_test.npy and y_test.npy, or data_batch_1[.bin] to data_batch_5[.bin] and "
+        "test_batch[.bin]"
     )

@@ -25,7 +25,8 @@ def read_npy(path: str | os.PathLike) -> np.ndarray:
     try:
         return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
     except (ValueError, EOFError) as error:
-        raise FileFormatError(f"{os.fspath(path)}: not an .npy file, or a truncated or corrupt one ({error})") from error
+        what = "not an .npy file, or a truncated or corrupt one"
+        raise FileFormatError(f"{os.fspath(path)}: {what} ({error})") from error
 
 
 def read_npy_folder(folder: str | os.PathLike, name: str) -> Dataset:

@@ -22,8 +22,8 @@ from fastcnn.distributed.failures import remote_error
 from fastcnn.runtime import available_cores, get_num_threads, set_num_threads
 from fastcnn.shapes import must_be, shortened
 
-# Seconds in which a wait asks again at once; most answers come within. On two cores a LeNet step of two ranks took 4.0 to
-# 5.7 ms with a tenth of it, as a core that slept takes its time to wake up, and 3.1 to 4.9 so.
+# Seconds in which a wait asks again at once; most answers come within. On two cores a LeNet step of two ranks took 4.0
+# to 5.7 ms with a tenth of it, as a core that slept takes its time to wake up, and 3.1 to 4.9 so.
 SPIN = 1e-3
 YIELD = getattr(os, "sched_yield", lambda: None)  # to a rank that has work, where there are more ranks than cores
 NAP = 0.05  # what it sleeps after that, as a share of the time that it has waited: the most it adds to it
@@ -215,7 +215,6 @@ class Group:
         if self.comm is None:
             return available_cores()
         return threads_per_rank(self.comm)
-
 
     @contextlib.contextmanager
     def threads_limited(self) -> Iterator[None]:

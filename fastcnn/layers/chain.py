@@ -10,8 +10,6 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from fastcnn.layers.base import Layer
 from fastcnn.layers.base_conv import Conv2D
 from fastcnn.layers.pooling import MaxPooling
