@@ -220,12 +220,15 @@ def test_nobody_is_left_behind(victim, tmp_path):
     process = start(3, RANKS, f"{tmp_path}/a", json.dumps({"epochs": 10000}))
     time.sleep(4)
     pids = descendants(process.pid)
-    assert len(pids) == 3
-    proxy = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
-    assert proxy != process.pid
-    os.kill({"rank": pids[1], "proxy": proxy, "mpiexec": process.pid}[victim], 9)
-    assert seconds_until_gone(pids) < PROMPTLY
-    process.communicate(timeout=60)
+    try:
+        assert len(pids) == 3
+        proxy = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill({"rank": pids[1], "proxy": proxy, "mpiexec": process.pid}[victim], 9)
+        assert seconds_until_gone(pids) < PROMPTLY
+    finally:
+        for pid in filter(is_rank, [process.pid, *pids]):
+            os.kill(pid, 9)
+        process.communicate(timeout=60)
 
 
 def test_an_error_of_one_rank_ends_all_with_its_message(tmp_path):

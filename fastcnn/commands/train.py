@@ -56,7 +56,10 @@ def run(arguments: argparse.Namespace) -> None:
     from fastcnn.runtime import get_dtype
 
     group = Group(arguments.comm)
-    saved = group.on_lead(lambda: saved_options(arguments)) if arguments.resume else None
+    saved = None
+    if arguments.resume:
+        saved, files = group.on_lead(lambda: saved_options(arguments))
+        vars(arguments).update(files)
     options = options_of(arguments, saved)
     if options["model"] not in zoo.MODELS:
         choices = ", ".join(zoo.MODELS)
@@ -157,8 +160,8 @@ def check_files(arguments: argparse.Namespace, out: Path) -> None:
     containers.check_destination(out)
 
 
-def saved_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The training options that a checkpoint keeps; `arguments` get the files that it names and they do not."""
+def saved_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The training options that a checkpoint keeps, and the files: those that `arguments` name, or else it."""
     from fastcnn import storage
     from fastcnn.errors import FileFormatError
 
@@ -166,10 +169,8 @@ def saved_options(arguments: argparse.Namespace) -> dict[str, Any]:
     saved, files = (file.header["metadata"].get(name) for name in ("options", "files"))
     if not isinstance(saved, dict) or not isinstance(files, dict) or "training" not in file.header:
         raise FileFormatError(f"{arguments.resume}: no checkpoint that `fastcnn train --checkpoint` wrote")
-    for name in FILES:
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, files.get(name))
-    return saved
+    given = {name: getattr(arguments, name) for name in FILES}
+    return saved, {name: files.get(name) if path is None else path for name, path in given.items()}
 
 
 def make_model(options: dict[str, Any], data: Dataset) -> Sequential:

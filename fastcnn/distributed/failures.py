@@ -32,6 +32,17 @@ def remote_error(rank: int, ancestors: tuple[type, ...], text: str) -> Exception
     return error
 
 
+def all_fail(comm: Any) -> bool:
+    """Whether all ranks of `comm`, which is for this alone, come here within `GRACE`: ranks that fail for one reason do
+    so at once, and may then go on on their own. Otherwise some wait elsewhere, and must be ended."""
+    met, patience = comm.Ibarrier(), time.monotonic() + GRACE
+    while not met.Test():
+        if time.monotonic() > patience:
+            return False
+        time.sleep(1e-3)
+    return True
+
+
 class Ending:
     """Who says what when ranks of a command fail: made by all ranks at its start, used by those that fail."""
 
@@ -44,12 +55,9 @@ class Ending:
         A `remote` error is that of another rank, which says it itself. The exit status, where all ranks have come to
         this point; otherwise this does not return.
         """
-        met, patience = self.comm.Ibarrier(), time.monotonic() + GRACE
-        while not met.Test():
-            if time.monotonic() > patience:
-                print(f"{message} [rank {self.comm.rank}]", file=sys.stderr, flush=True)
-                self.comm.Abort(status)
-            time.sleep(1e-3)
+        if not all_fail(self.comm):
+            print(f"{message} [rank {self.comm.rank}]", file=sys.stderr, flush=True)
+            self.comm.Abort(status)
         messages = self.comm.allgather(None if remote else message)
         if self.comm.rank == 0:
             for line in dict.fromkeys(filter(None, messages)):

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastcnn.distributed.failures import remote_error
+from fastcnn.distributed.failures import all_fail, remote_error
 from fastcnn.runtime import available_cores, get_num_threads, set_num_threads
 from fastcnn.shapes import must_be, shortened
 
@@ -63,6 +63,7 @@ class Group:
         self.patience = patience()
         self.rank, self.size = (0, 1) if comm is None else (comm.Get_rank(), comm.Get_size())
         self.comm = comm.Dup() if self.size > 1 else None  # what others say on theirs is never taken for ours
+        self.failing = comm.Dup() if self.size > 1 else None  # where ranks meet that cannot go on
 
     @classmethod
     def of(cls, owner: str, comm: Any) -> Group:
@@ -79,11 +80,11 @@ class Group:
             return
         if error is None or getattr(error, "agreed", False):
             self.comm.Free()
-        elif isinstance(error, KeyboardInterrupt):
-            self.abort("interrupted")
-        else:
-            traceback.print_exception(error)
-            self.abort(f"{type(error).__name__}: {error}")
+            self.failing.Free()
+        elif not all_fail(self.failing):
+            if not isinstance(error, KeyboardInterrupt):
+                traceback.print_exception(error)
+            self.abort(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     @property
     def lead(self) -> bool:
