@@ -226,7 +226,8 @@ def test_nobody_is_left_behind(victim, tmp_path):
         os.kill({"rank": pids[1], "proxy": proxy, "mpiexec": process.pid}[victim], 9)
         assert seconds_until_gone(pids) < PROMPTLY
     finally:
-        for pid in filter(is_rank, [process.pid, *pids]):
+        process.kill()
+        for pid in filter(is_rank, pids):
             os.kill(pid, 9)
         process.communicate(timeout=60)
 
