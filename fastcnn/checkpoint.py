@@ -7,20 +7,17 @@ the numbers of the epoch and the batch; that is what is kept, with the history a
 from __future__ import annotations
 
 import json
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn import storage
+from fastcnn import checksum, storage
 from fastcnn.errors import FileFormatError
 from fastcnn.shapes import check_int, must_be, shortened
 
 if TYPE_CHECKING:
     from fastcnn.distributed.group import Group
     from fastcnn.loop import Run
-
-BLOCK = 64 << 20  # bytes of data with a checksum of their own, so that several ranks can share the work
 
 
 def course(run: Run) -> dict[str, str]:
@@ -53,19 +50,12 @@ def describe(value: Any) -> str:
 
 
 def fingerprint(array: np.ndarray, group: Group) -> str:
-    """Shape, dtype and checksum of data, of which each rank of `group` reads its part: that of the checksums of blocks
-    where there is more than one."""
-    rows = max(1, BLOCK // max(1, array[:1].nbytes))
-    blocks = range(0, max(1, len(array)), rows)
-    own = [zlib.crc32(as_bytes(array[first : first + rows])) for first in blocks[group.part(len(blocks))]]
-    sums = [checksum for part in group.gather(own) for checksum in part]
-    checksum = sums[0] if len(sums) == 1 else zlib.crc32(np.array(sums, ">u4").tobytes())
-    return f"{array.dtype} {array.shape}, CRC-32 {checksum:08x}"
-
-
-def as_bytes(array: np.ndarray) -> np.ndarray:
-    """The bytes of `array`, row by row; a view where it is contiguous."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    """Shape, dtype and checksum of data, of which each rank of `group` reads its part."""
+    part = array[group.part(len(array))]
+    whole = 0
+    for crc, size in group.gather((checksum.crc32(part), part.nbytes)):
+        whole = checksum.joined(whole, crc, size)
+    return f"{array.dtype} {array.shape}, CRC-32 {whole:08x}"
 
 
 def write(run: Run, path: Any) -> None:
@@ -74,7 +64,7 @@ def write(run: Run, path: Any) -> None:
     for label, callback in labelled(run.callbacks):
         states[label], kept = divided(label, callback.state())
         arrays |= {f"training.{label}.{key}": value for key, value in kept.items()}
-    stopped = run.history.stopped
+    stopped = run.stopping
     training = {
         "settings": run.settings,
         "seed": run.seed,
@@ -83,6 +73,7 @@ def write(run: Run, path: Any) -> None:
         "loss": run.loss,
         "hits": run.hits,
         "seconds": run.seconds,
+        "sync_batch_norm": run.sync_batch_norm if run.group.size > 1 else None,
         "history": {key: [plain(value) for value in values] for key, values in run.history.items()},
         "stopped": None if stopped == "interrupted" else stopped,
         "callbacks": states,
@@ -126,6 +117,9 @@ def resume(run: Run, file: storage.ModelFile, any_seed: bool) -> None:
         check_settings(file.where, saved, run.settings)
         if not any_seed and run.seed != training["seed"]:
             raise ValueError(mismatch(file.where, "seed", training["seed"], run.seed))
+        synced = training.get("sync_batch_norm")
+        if run.group.size > 1 and synced is not None and synced != run.sync_batch_norm:
+            raise ValueError(mismatch(file.where, "sync_batch_norm", synced, run.sync_batch_norm))
         states = {
             label: dict(state) | file.part(f"training.{label}.") for label, state in training["callbacks"].items()
         }

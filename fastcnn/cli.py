@@ -23,10 +23,12 @@ from fastcnn.distributed import failures
 class Parser(argparse.ArgumentParser):
     """A usage error is one line, and not the whole usage above it; it names the command whose help says more."""
 
+    shared = False  # whether this is one of several ranks that are given the same arguments
     divide: Any = None  # cuts off words that are not this command's own, where it runs something that has arguments
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """argparse hands what a command does not know to the parser above, which would point to its own help."""
+        Parser.shared = "--distributed" in (sys.argv[1:] if args is None else args) or Parser.shared
         args, foreign = self.divide(args) if self.divide else (args, None)
         known, others = super().parse_known_args(args, namespace)
         if others:
@@ -36,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         return known, others
 
     def error(self, message: str) -> NoReturn:
-        if failures.launched_rank():  # the same words come from rank 0
+        if self.shared and failures.launched_rank():  # the same words come from rank 0
             time.sleep(failures.GRACE)
             self.exit(2)
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -113,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
         backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
-    with backend.compilation_announced():
+    told_by_another = arguments.comm is not None and arguments.comm.Get_rank() > 0
+    with contextlib.nullcontext() if told_by_another else backend.compilation_announced():
         interrupt.raise_again()
         return arguments.run(arguments) or 0
 
@@ -143,17 +146,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except KeyboardInterrupt as error:
-        if not getattr(error, "remote", False):
-            print(f"{arguments.prog}: {str(error) or 'interrupted'}", file=sys.stderr, flush=True)
-        return 130
+        return end(arguments, error, f"{arguments.prog}: {str(error) or 'interrupted'}", 130)
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()
-        message, status = f"{arguments.prog}: error: {one_line(error)}", 2 if isinstance(error, UsageError) else 1
-        if hasattr(arguments, "ending"):
-            return arguments.ending.fail(message, status, getattr(error, "remote", False))
-        print(message, file=sys.stderr)
-        return status
+        status = 2 if isinstance(error, UsageError) else 1
+        return end(arguments, error, f"{arguments.prog}: error: {one_line(error)}", status)
+
+
+def end(arguments: argparse.Namespace, error: BaseException, message: str, status: int) -> int:
+    """Print the one line about an error, with other ranks once for all; the exit status."""
+    if hasattr(arguments, "ending"):
+        return arguments.ending.fail(message, status, getattr(error, "remote", False))
+    print(message, file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ def raise_again() -> None:
 
 
 @contextlib.contextmanager
-def deferred(stop: Callable[[], None]) -> Iterator[None]:
-    """Inside a ``with`` block the first Ctrl-C calls `stop`, and says so; the next one raises KeyboardInterrupt.
+def deferred(stop: Callable[[], None], tell: bool = True) -> Iterator[None]:
+    """Inside a ``with`` block the first Ctrl-C calls `stop`, and with `tell` says so; the next one raises
+    KeyboardInterrupt.
 
     Not outside the main thread, which alone gets signals, nor where Ctrl-C is somebody else's.
     """
@@ -45,7 +46,8 @@ def deferred(stop: Callable[[], None]) -> Iterator[None]:
 
     def once(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")  # print might be what it interrupts
+        if tell:  # print might be what it interrupts
+            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
         stop()
 
     signal.signal(signal.SIGINT, once)

@@ -80,6 +80,11 @@ class Run:
     def meet(self, any_seed: bool) -> None:
         """Before the training begins: there is nobody else who would have to know."""
 
+    @property
+    def stopping(self) -> str | None:
+        """Why the training is to end, as far as is known here."""
+        return self.history.stopped
+
     def prepare(self) -> None:
         """Before the first step."""
 
@@ -102,12 +107,17 @@ class Run:
         return (epoch - 1 + min(batch * self.batch_size, count) / count) / self.epochs
 
     def call(self, hook: str) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook)(self)
+        """Call a method of all callbacks."""
+        self.call_each(hook, self.callbacks)
+
+    def call_each(self, hook: str, callbacks: list[Callback]) -> None:
+        for callback in callbacks:
+            if self.group.lead or not callback.rank_0_only:
+                getattr(callback, hook)(self)
 
     def train(self) -> None:
         """Run to the end, or until something stops it."""
-        with interrupt.deferred(lambda: self.stop("interrupted")):
+        with interrupt.deferred(lambda: self.stop("interrupted"), tell=self.group.lead):
             self.call("on_fit_begin")
             while self.epoch <= self.epochs and self.history.stopped is None:
                 self.call("on_epoch_begin")

@@ -180,6 +180,7 @@ class Sequential:
         """
         with Group.of("evaluate", distributed) as group:
             x, y = group.together(lambda: self.take_data("evaluate", x, y, group))
+            group.check_data("evaluate", x, y)
             batch_size = group.together(lambda: check_int("evaluate", "batch_size", batch_size))
             return inference.measure(self, x, y, batch_size, group)[0]
 
@@ -190,6 +191,7 @@ class Sequential:
         """
         with Group.of("report", distributed) as group:
             x, y = group.together(lambda: self.take_data("report", x, y, group))
+            group.check_data("report", x, y)
             batch_size = group.together(lambda: check_int("report", "batch_size", batch_size))
             predicted = inference.outputs(lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
         matrix = metrics.confusion_matrix(y, predicted, self.loss_layer.input_shape[1])
@@ -203,6 +205,7 @@ class Sequential:
         """
         with Group.of("predict", distributed) as group:
             x = group.together(lambda: self.take_images("predict", x, group))
+            group.check_data("predict", x)
             batch_size = group.together(lambda: check_int("predict", "batch_size", batch_size))
             return inference.outputs(self.forward, x, batch_size, group)
 

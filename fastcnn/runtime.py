@@ -5,9 +5,11 @@ Each has an environment variable, read when first needed, and a function that ov
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -134,6 +136,21 @@ def set_num_threads(threads: int) -> None:
     check_pool("set_num_threads: `threads`", threads)
     _threads = threads
     limit_blas(threads)
+
+
+@contextlib.contextmanager
+def at_most_threads(most: int) -> Iterator[None]:
+    """Use no more than `most` threads inside a ``with`` block."""
+    global _threads  # noqa: PLW0603 - as in `set_num_threads`
+    before = _threads
+    if get_num_threads() > most:
+        set_num_threads(most)
+    try:
+        yield
+    finally:
+        if _threads != before:
+            _threads = before
+            limit_blas(get_num_threads())
 
 
 def limit_blas(threads: int) -> None:

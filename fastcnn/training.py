@@ -137,7 +137,7 @@ def fit(
             group=group,
         )
 
-    with Group.of("fit", distributed) as group, group.threads_limited():
+    with Group.of("fit", distributed) as group:
         run = group.together(checked)
         run.meet(any_seed=seed is None)
         if group.broadcast(resume is not None or any(callback.saves for callback in run.callbacks)):

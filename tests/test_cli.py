@@ -42,7 +42,7 @@ def test_train_without_arguments_reaches_97_percent(tmp_path):
     assert lines[-1].endswith("model saved to lenet-digits.npz")
     assert os.listdir(tmp_path) == ["lenet-digits.npz"]
     again = run_fastcnn("evaluate", "lenet-digits.npz", "--json", cwd=tmp_path)
-    assert json.loads(again.stdout.splitlines()[-1])["accuracy"] == accuracy / 100
+    assert json.loads(again.stdout.splitlines()[-1])["accuracy"] == pytest.approx(accuracy / 100)
 
 
 def test_train_with_every_option(tmp_path, rng):

@@ -16,7 +16,7 @@ import ranks
 from conftest import ROOT
 from fastcnn import runtime
 from fastcnn.distributed import launcher
-from fastcnn.distributed.failures import remote_error
+from fastcnn.distributed.failures import remote_error, told
 from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
 
@@ -414,7 +414,7 @@ def test_a_group_of_one_answers_at_once():
     group = Group.of("fit", None)
     with group:
         assert group.lead and group.part(7) == slice(0, 7) and group.gather(3) == [3] and group.broadcast(4) == 4
-        assert group.sum(np.ones(2)).tolist() == [1, 1] and group.threads == runtime.available_cores()
+        assert group.sum(np.ones(2)).tolist() == [1, 1]
         group.meet()
         group.overwrite([np.ones(1)])
         with pytest.raises(KeyError):
@@ -442,11 +442,14 @@ def test_parts_are_the_whole_and_differ_by_one_at_most(size, count):
         (fastcnn.DatasetNotFoundError("no"), FileNotFoundError),
         (np.linalg.LinAlgError("no"), ValueError),
         (UnicodeDecodeError("utf-8", b"a", 0, 1, "no"), UnicodeError),
+        (type("Own", (RuntimeError,), {})("no"), RuntimeError),
+        (KeyError(), KeyError),
     ],
 )
 def test_errors_of_other_ranks(error, kind):
-    found = remote_error(2, type(error).__mro__, str(error))
-    assert type(found) is kind and str(found).startswith("rank 2: ") and found.remote
+    found = remote_error(2, *told(error))
+    assert type(found) is kind and str(found).strip("'").startswith("rank 2: ") and found.remote
+    assert ("no" in str(found)) == ("no" in str(error).lower())
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])

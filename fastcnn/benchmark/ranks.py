@@ -187,10 +187,10 @@ class Job:
         return self.ask("", size, repeats, None, {})
 
     def ask(self, *request: Any) -> Any:
-        self.connection.send(request)
         try:
+            self.connection.send(request)
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             raise RuntimeError(f"the {self.name} ranks of the benchmark have died") from None
 
 

@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.distributed:
+        if arguments.contestants is not None:
+            raise UsageError("argument --contestants: expected nothing with --distributed, whose contestants are ranks")
         run_distributed(arguments)
         return
     from fastcnn.benchmark import report, turns, whole
@@ -103,6 +105,9 @@ def run_distributed(arguments: argparse.Namespace) -> None:
             raise UsageError(
                 f"argument WORKLOAD: expected any of {', '.join(TRAININGS)} with --distributed, received {name!r}"
             )
+    if arguments.list:
+        print(f"distributed: {' '.join(TRAININGS)}")
+        return
     threads = max(1, get_num_threads() // arguments.ranks)
     found = {}
     with ranks.Jobs(((1, arguments.ranks * threads), (arguments.ranks, threads), (1, threads))) as jobs:

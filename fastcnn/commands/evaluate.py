@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.file)
-    data = load_data(arguments.data)
+    data = load_data(arguments.data, mapped=arguments.comm is not None)
     images, labels = cropped(model, data.test_images), data.test_labels
     comm = arguments.comm
     result = model.evaluate(images, labels, arguments.batch_size, comm)

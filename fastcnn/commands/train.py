@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
     options["dtype"] = options["dtype"] or get_dtype().name
     runtime.set_dtype(options["dtype"])
-    data = group.together(lambda: load_data(options["data"]))
+    data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
     group.on_lead(lambda: check_files(arguments, out))
     model = make_model(options, data)

@@ -30,7 +30,7 @@ class Source:
 
     folders: tuple[str, ...]
     present: Callable[[str], bool]
-    read: Callable[[str], Dataset]
+    read: Callable[[str, bool], Dataset]  # a folder, and whether files are mapped
     advice: str
 
 
@@ -38,21 +38,21 @@ SOURCES = {
     "mnist": Source(
         ("mnist", "MNIST/raw"),
         is_idx_folder,
-        lambda folder: read_idx_folder(folder, "mnist", tuple("0123456789")),
+        lambda folder, mapped: read_idx_folder(folder, "mnist", tuple("0123456789"), mapped),
         "put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
         "t10k-labels-idx1-ubyte.gz of MNIST there (the data set `digits`, 5,000 of its images, needs no files)",
     ),
     "fashion-mnist": Source(
         ("fashion-mnist", "FashionMNIST/raw"),
         is_idx_folder,
-        lambda folder: read_idx_folder(folder, "fashion-mnist", FASHION_NAMES),
+        lambda folder, mapped: read_idx_folder(folder, "fashion-mnist", FASHION_NAMES, mapped),
         "`apt-get install dataset-fashion-mnist` on Debian, or put the four files of "
         "https://github.com/zalandoresearch/fashion-mnist there",
     ),
     "cifar10": Source(
         ("cifar10", "cifar-10-batches-bin", "cifar-10-batches-py"),
         lambda folder: cifar_suffix(folder) is not None,
-        read_cifar10,
+        lambda folder, _: read_cifar10(folder),
         "unpack cifar-10-binary.tar.gz or cifar-10-python.tar.gz of https://www.cs.toronto.edu/~kriz/cifar.html there",
     ),
 }
@@ -71,8 +71,10 @@ def search_paths(name: str) -> list[str]:
     return [*paths, *own, os.path.join(DEBIAN, name)]
 
 
-def load(name: str | os.PathLike = "digits") -> Dataset:
+def load(name: str | os.PathLike = "digits", mapped: bool = False) -> Dataset:
     """A data set by name ('digits', 'mnist', 'fashion-mnist', 'cifar10') or path (a folder, or an `.npz` file).
+
+    `.npy` files, and with `mapped` plain IDX files too, are mapped into memory, and read as they are used.
 
     Raises
     ------
@@ -91,14 +93,14 @@ def load(name: str | os.PathLike = "digits") -> Dataset:
         source = SOURCES[text]
         for path in search_paths(text):
             if source.present(path):
-                return source.read(path)
+                return source.read(path, mapped)
         raise DatasetNotFoundError(
             f"the data set {text!r} is not on this machine. Looked in: {', '.join(search_paths(text))} "
             f"(FASTCNN_DATA={os.environ.get('FASTCNN_DATA', '')!r}). To get it: {source.advice}; or set FASTCNN_DATA "
             f"to a folder with a folder {source.folders[0]!r} in it, or pass the path of the files' folder itself"
         )
     if os.path.isdir(text):
-        return read_folder(text)
+        return read_folder(text, mapped)
     if os.path.isfile(text):
         return read_npz_dataset(text)
     raise ValueError(f"unknown data set: expected {expected}. {received('data', text)}")
@@ -120,10 +122,10 @@ def load_digits() -> Dataset:
     )
 
 
-def read_folder(folder: str) -> Dataset:
+def read_folder(folder: str, mapped: bool = False) -> Dataset:
     """The data set in a folder: four IDX files, four `.npy` files, or the batches of CIFAR-10 in either version."""
     if is_idx_folder(folder):
-        return read_idx_folder(folder, Path(folder).resolve().name)
+        return read_idx_folder(folder, Path(folder).resolve().name, mapped=mapped)
     if is_npy_folder(folder):
         return read_npy_folder(folder, Path(folder).resolve().name)
     if cifar_suffix(folder) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import sys
 import time
@@ -12,24 +13,41 @@ from fastcnn.errors import FileFormatError
 
 GRACE = 2.0  # seconds in which the other ranks may fail with the same error, which is then printed once
 
-# What launchers tell a process about its place, before MPI begins: Hydra and Slurm, Open MPI.
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+# What launchers tell a process about its place, before MPI begins: MPICH, Open MPI, Slurm.
+RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+
+
+def variable(names: tuple[str, ...]) -> int:
+    """The first of these variables that holds a number; 0 where none does."""
+    found = (os.environ.get(name, "") for name in names)
+    return next((int(text) for text in found if text.isdigit()), 0)
 
 
 def launched_rank() -> int:
     """The rank that the launcher has given this process; 0 where none has."""
-    found = (os.environ.get(name, "") for name in RANK_VARIABLES)
-    return next((int(text) for text in found if text.isdigit()), 0)
+    return variable(RANKS)
 
 
-def remote_error(rank: int, ancestors: tuple[type, ...], text: str) -> Exception:
-    """The error of another rank, as one of the same class, or of a class above it that text alone makes."""
-    simple = {value for value in vars(builtins).values() if isinstance(value, type) and issubclass(value, Exception)}
-    simple -= {UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError}
-    kind = next(cls for cls in ancestors if cls in simple or cls is FileFormatError)
-    error = kind(f"rank {rank}: {text}")
-    error.remote = True
-    return error
+def launched_on_node() -> int:
+    """How many ranks the launcher has started on this node; 0 where it does not say."""
+    return variable(LOCAL_SIZES)
+
+
+def told(error: Exception) -> tuple[list[str], str]:
+    """What another rank needs to know of an error: the names of its class and of those above it, and its text."""
+    return [ancestor.__name__ for ancestor in type(error).__mro__], str(error) or type(error).__name__
+
+
+def remote_error(rank: int, names: list[str], text: str) -> Exception:
+    """The error of another rank, of the first of the classes of these names that is known and that text alone makes."""
+    for name in names:
+        kind = FileFormatError if name == FileFormatError.__name__ else getattr(builtins, name, None)
+        with contextlib.suppress(TypeError):
+            error = kind(f"rank {rank}: {text}")
+            error.remote = True
+            return error
+    raise AssertionError("every error is an Exception")
 
 
 def all_fail(comm: Any) -> bool:

@@ -7,19 +7,19 @@ moment, so that a rank that computes has the core, and which notices when nobody
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
-from fastcnn.distributed.failures import all_fail, remote_error
-from fastcnn.runtime import available_cores, get_num_threads, set_num_threads
+from fastcnn.checksum import crc32
+from fastcnn.distributed.failures import all_fail, launched_on_node, remote_error, told
+from fastcnn.runtime import at_most_threads, available_cores
 from fastcnn.shapes import must_be, shortened
 
 # Seconds in which a wait asks again at once; most answers come within. On two cores a LeNet step of two ranks took 4.0
@@ -56,7 +56,8 @@ def check_comm(owner: str, comm: Any) -> None:
 class Group:
     """The ranks of a communicator, or, with None, this process alone, to which every method answers at once.
 
-    A method is called by all ranks in the same order, but for `part`, `abort` and `lead`.
+    A method is called by all ranks in the same order, but for `part`, `abort` and `lead`. In a ``with`` block no rank
+    uses more threads than `threads_per_rank`, and an error that is not known to all ranks ends them.
     """
 
     def __init__(self, comm: Any = None):
@@ -72,19 +73,24 @@ class Group:
         return cls(comm)
 
     def __enter__(self) -> Group:
+        self.limit = contextlib.nullcontext() if self.comm is None else at_most_threads(threads_per_rank(self.comm))
+        self.limit.__enter__()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        """After an error that the others do not know of, which would wait for this rank forever, end them too."""
+        """Where the others do not know of the error, they would wait for this rank: end them too."""
+        self.limit.__exit__(None, None, None)
         if self.comm is None:
             return
-        if error is None or getattr(error, "agreed", False):
+        if error is None or getattr(error, "agreed", None) is self:
             self.comm.Free()
             self.failing.Free()
         elif not all_fail(self.failing):
-            if not isinstance(error, KeyboardInterrupt):
+            interrupted = isinstance(error, KeyboardInterrupt)
+            if not interrupted:
                 traceback.print_exception(error)
-            self.abort(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            self.abort(text, 130 if interrupted else 1)
 
     @property
     def lead(self) -> bool:
@@ -120,12 +126,12 @@ class Group:
 
         MPI.Request.Testall(list(requests))
 
-    def abort(self, message: str) -> NoReturn:
+    def abort(self, message: str, status: int = 1) -> NoReturn:
         """End all ranks with this one's message."""
         print(f"fastcnn: rank {self.rank}: {message}", file=sys.stderr, flush=True)
         if self.comm is not None:
-            self.comm.Abort(1)
-        os._exit(1)
+            self.comm.Abort(status)
+        os._exit(status)
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         """Add up the arrays of all ranks, in place."""
@@ -187,12 +193,15 @@ class Group:
 
     def raise_any(self, error: Exception | None) -> None:
         """Raise `error`, and where it is None but not so on other ranks, that of the first of these."""
-        found = self.gather(None if error is None else (type(error).__mro__, str(error)))
+        found = self.gather(None if error is None else told(error))
         first = next((rank for rank, other in enumerate(found) if other is not None), None)
         if first is not None:
-            error = error or remote_error(first, *found[first])
-            error.agreed = True  # all ranks raise one: none waits for another
-            raise error
+            raise self.agreed(error or remote_error(first, *found[first]))
+
+    def agreed(self, error: Exception) -> Exception:
+        """`error`, which all ranks are about to raise: none waits for another."""
+        error.agreed = self
+        return error
 
     def on_lead(self, function: Callable[[], Any]) -> Any:
         """What `function` returns on rank 0, where alone it is called; where it raises, all ranks do."""
@@ -202,44 +211,37 @@ class Group:
         """ValueError on all ranks where `facts`, arguments by name, are not the same on all of them."""
         found = self.gather({name: str(value) for name, value in facts.items()})
         for rank, other in enumerate(found):
-            for name in found[0]:
-                if other.get(name) != found[0][name]:
+            for name in found[0] | other:
+                if other.get(name) != found[0].get(name):
                     texts = [shortened(str(facts.get(name))) for facts in (found[0], other)]
                     both = f"{texts[0]} on rank 0 and {texts[1]} on rank {rank}"
-                    error = ValueError(f"{owner}: `{name}` must be the same on all ranks. Received {both}")
-                    error.agreed = True
-                    raise error
+                    raise self.agreed(ValueError(f"{owner}: `{name}` must be the same on all ranks. Received {both}"))
 
-    @functools.cached_property
-    def threads(self) -> int:
-        """See `threads_per_rank`."""
-        if self.comm is None:
-            return available_cores()
-        return threads_per_rank(self.comm)
+    def check_data(self, owner: str, x: np.ndarray, y: np.ndarray | None = None) -> None:
+        """`check_same` for images and labels: all ranks are given the whole of them, and each takes its part."""
+        if self.comm is not None:
+            self.check_same(owner, data_facts(x, y))
 
-    @contextlib.contextmanager
-    def threads_limited(self) -> Iterator[None]:
-        """Inside a ``with`` block this process uses `threads` threads at most."""
-        before = get_num_threads()
-        limited = self.comm is not None and before > self.threads
-        if limited:
-            set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            if limited:
-                set_num_threads(before)
+
+def data_facts(x: np.ndarray, y: np.ndarray | None = None, suffix: str = "") -> dict[str, str]:
+    """For `check_same`: shapes and dtypes of images and labels, and a checksum of the labels, which all ranks hold."""
+    facts = {f"x{suffix}": f"{x.dtype} {x.shape}"}
+    return facts if y is None else facts | {f"y{suffix}": f"{y.dtype} {y.shape}, CRC-32 {crc32(y):08x}"}
 
 
 def threads_per_rank(comm: Any) -> int:
-    """The most threads that this rank of `comm` may use, so that those of a node have a core each; 1 at least."""
+    """The most threads that this rank of `comm` may use, so that those of a node have a core each; 1 at least.
+
+    Ranks that are not of `comm` count where the launcher says how many it has started on the node.
+    """
     from mpi4py import MPI
 
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     cores = [set(found) for found in node.allgather(affinity())]
-    own, sharers = cores[node.rank], [other for other in cores if other & cores[node.rank]]
+    own, sharers = cores[node.rank], sum(bool(other & cores[node.rank]) for other in cores)
     node.Free()
-    return max(1, len(own) // len(sharers))
+    launched = math.ceil(launched_on_node() * len(own) / (os.cpu_count() or 1))
+    return max(1, len(own) // max(sharers, launched))
 
 
 def affinity() -> list[int]:

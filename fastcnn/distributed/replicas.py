@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastcnn import checkpoint, random_state, storage
+from fastcnn import checksum, random_state, storage
 from fastcnn.distributed.group import Group
 from fastcnn.layers import BatchNorm, Dropout
+from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import walk
 from fastcnn.optimizers import Optimizer
 
@@ -46,35 +46,72 @@ def broadcast(group: Group, layers: list[Any], optimizer: Optimizer) -> None:
 
 def check_equal(group: Group, layers: list[Any]) -> None:
     """RuntimeError on all ranks where their parameters have come apart."""
-    checksum = 0
+    crc = 0
     for array in tensors(layers):
-        checksum = zlib.crc32(checkpoint.as_bytes(array), checksum)
-    found = group.gather(checksum)
-    for rank, other in enumerate(found):
+        crc = checksum.crc32(np.asarray(array), crc)
+    for rank, other in enumerate(found := group.gather(crc)):
         if other != found[0]:
-            raise RuntimeError(
-                f"fit: the models of the ranks have come apart: that of rank {rank} is not that of rank 0 any more. Do "
-                "the ranks have the same versions of fastcnn, NumPy and Numba, and the same FASTCNN_BACKEND?"
+            raise group.agreed(
+                RuntimeError(
+                    f"fit: the models of the ranks have come apart: that of rank {rank} is not that of rank 0 any "
+                    "more. Do the ranks have the same versions of fastcnn, NumPy and Numba, the same FASTCNN_BACKEND, "
+                    "and no callback that changes one of the models?"
+                )
             )
 
 
-@contextlib.contextmanager
-def one_batch(layers: list[Any], total: Callable[[np.ndarray], np.ndarray] | None) -> Iterator[None]:
-    """Inside a ``with`` block each BatchNorm has the statistics of the whole batch, `total` being what adds up an array
-    over the ranks; with None, of this rank's part of it."""
-    norms = [layer for _, layer in walk(layers) if isinstance(layer, BatchNorm)]
-    before = [layer.total for layer in norms]
-    for layer in norms:
-        layer.total = total
-    try:
-        yield
-    finally:
-        for layer, other in zip(norms, before, strict=True):
-            layer.total = other
+class Part:
+    """What layers must know of the batch of which a rank has a part; `total` adds up an array over the ranks.
 
+    With it each BatchNorm has the statistics of the whole batch, and each Dropout draws for an image what it would draw
+    in the whole. They know it in a ``with`` block alone: a model can be copied and used at any other time.
+    """
 
-def place_part(layers: list[Any], first: int) -> None:
-    """Tell each Dropout the number of its first image in the batch: a part of it draws what the whole would."""
-    for _, layer in walk(layers):
-        if isinstance(layer, Dropout):
+    def __init__(self, layers: list[Any], total: Callable[[np.ndarray], np.ndarray] | None):
+        self.total = total
+        self.norms = [layer for _, layer in walk(layers) if isinstance(layer, BatchNorm)]
+        self.dropouts = [layer for _, layer in walk(layers) if isinstance(layer, Dropout)]
+
+    @contextlib.contextmanager
+    def begins_at(self, first: int) -> Iterator[None]:
+        """The part whose first image is number `first` of the batch."""
+        before = [layer.first_image for layer in self.dropouts]
+        for layer in self.norms:
+            layer.total = self.total
+        for layer in self.dropouts:
             layer.first_image = first
+        try:
+            yield
+        finally:
+            for layer in self.norms:
+                layer.total = None
+            for layer, number in zip(self.dropouts, before, strict=True):
+                layer.first_image = number
+
+
+class Statistics:
+    """Arrays that no gradient changes, such as a running mean, each rank's own after a step: they become means over the
+    images of the batch. Not those of BatchNorm where these are `synced` anyway, nor whole numbers."""
+
+    def __init__(self, layers: list[Any], synced: bool):
+        self.names = [
+            (layer, name)
+            for _, layer in walk(layers)
+            if isinstance(layer, Layer) and not (synced and isinstance(layer, BatchNorm))
+            for name in layer.state_names
+            if np.asarray(getattr(layer, name)).dtype.kind == "f"
+        ]
+
+    def values(self) -> np.ndarray:
+        """All of them in one float64 array."""
+        arrays = [np.asarray(getattr(layer, name), np.float64).reshape(-1) for layer, name in self.names]
+        return np.concatenate(arrays) if arrays else np.empty(0)
+
+    def assign(self, values: np.ndarray) -> None:
+        """Take them back from such an array."""
+        first = 0
+        for layer, name in self.names:
+            like = np.asarray(getattr(layer, name))
+            piece = values[first : first + like.size]
+            setattr(layer, name, piece.reshape(like.shape).astype(like.dtype))
+            first += like.size

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,13 @@ from fastcnn import checkpoint, diagnosis
 from fastcnn.augmentation import Moves
 from fastcnn.distributed import replicas
 from fastcnn.distributed.gradients import GradientSum
+from fastcnn.distributed.group import data_facts
 from fastcnn.loop import Run
+
+if TYPE_CHECKING:
+    from fastcnn.callbacks import Callback
+
+NEWS = 4  # numbers that the ranks add up in each step: loss, hits, how many losses are not finite, who wants to stop
 
 
 @dataclass
@@ -29,81 +35,97 @@ class DistributedRun(Run):
 
     def meet(self, any_seed: bool) -> None:
         """Make sure that all ranks begin the same training; `any_seed`: with the seed that rank 0 has drawn."""
+        facts = {"layers": replicas.described(self.model.layers), **checkpoint.course(self)}
+        facts |= {"seed": "any" if any_seed else self.seed, "sync_batch_norm": self.sync_batch_norm}
+        facts |= data_facts(self.x, self.y)
+        if self.validation_data is not None:
+            facts |= data_facts(*self.validation_data, suffix=" of validation_data")
+        self.group.check_same("fit", facts)
         if any_seed:
             self.seed = self.group.broadcast(self.seed)
-        facts = {"layers": replicas.described(self.model.layers), **checkpoint.course(self), "seed": self.seed}
-        arrays = {"x": self.x, "y": self.y, **dict(zip(("x_test", "y_test"), self.validation_data or (), strict=False))}
-        facts |= {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
-        self.group.check_same("fit", facts)
-        if not self.group.lead:
-            self.verbose = False
-            self.callbacks = [callback for callback in self.callbacks if not callback.rank_0_only]
+        self.verbose = self.verbose and self.group.lead
 
     def prepare(self, **options: Any) -> None:
         """Give all ranks the same model."""
         layers = self.model.layers
+        self.sums = self.group.together(lambda: GradientSum(self.group, self.optimizer, **options))
         replicas.broadcast(self.group, layers, self.optimizer)
-        self.sums = self.group.together(lambda: GradientSum(self.group, layers, self.optimizer, **options))
+        self.part = replicas.Part(layers, self.group.sum if self.sync_batch_norm else None)
+        self.own_part = replicas.Part(layers, None)
+        self.statistics = replicas.Statistics(layers, self.sync_batch_norm)
 
     def train(self) -> None:
         self.prepare()
-        layers = self.model.layers
-        with replicas.one_batch(layers, self.group.sum if self.sync_batch_norm else None):
-            super().train()
-        replicas.place_part(layers, 0)
+        super().train()
 
     def stop(self, reason: str) -> None:
         """As `Run.stop`, once all ranks know."""
         if reason != "interrupted" or self.wish is None:
             self.wish = reason
 
+    @property
+    def stopping(self) -> str | None:
+        return self.history.stopped or self.wish
+
     def agree(self) -> None:
         """Raise what a callback raised on some rank, on all of them; stop where some rank wants to."""
         error, self.error = self.error, None
         self.group.raise_any(error)
-        for wish in filter(None, self.group.gather(self.wish)):
+        own, self.wish = self.wish, None  # a signal may come while the others are waited for
+        for wish in filter(None, self.group.gather(own)):
             super().stop(wish)
-        self.wish = None
 
     def call(self, hook: str) -> None:
-        try:
-            super().call(hook)
-        except Exception as error:
-            self.error = error
-        if hook != "on_batch_end":  # the next step's sums tell, without a word of its own in each step
+        """As `Run.call`. Within an epoch the next step's sums tell what happened, without a word of its own in each."""
+        if hook == "on_batch_end":
+            self.try_each(hook, self.callbacks)
+            return
+        for comes_last in (False, True):  # these write down what the others decide
+            self.try_each(hook, [callback for callback in self.callbacks if callback.comes_last == comes_last])
             self.agree()
 
+    def try_each(self, hook: str, callbacks: list[Callback]) -> None:
+        try:
+            self.call_each(hook, callbacks)
+        except Exception as error:
+            self.error = self.error or error
+
     def train_batch(self, index: np.ndarray, moves: Moves | None) -> bool:
-        """This rank's part of a step. Where the step is the last news of one that failed or was to stop, it is not
-        made, and all is as it was before."""
+        """This rank's part of a step. Where a rank has failed or wants to stop, all hear of it in the midst of the next
+        step, which is then not made, and all is as it was before."""
         layers, part = self.model.layers, self.group.part(len(index))
         x, y = self.take(index[part], moves)
-        before = diagnosis.before_forward(layers)
-        replicas.place_part(layers, part.start)
+        before, statistics = diagnosis.before_forward(layers), self.statistics.values()
         with np.errstate(over="ignore", invalid="ignore"):
-            loss, hits = self.model.batch_loss(x, y, **self.loss_options)
-            news = np.array([loss, hits, not math.isfinite(loss), self.error is not None or self.wish is not None])
-            self.sums.begin(news, len(x) / len(index))
-            self.model.parameter_gradient(self.model.loss_layer.gradient(), self.sums.add)
-            self.sums.finish()
-        if news[2:].any():
-            self.optimizer.clear_gradients()
-            if news[2]:
-                self.group.raise_any(None if math.isfinite(loss) else self.failure(x, y, before))
-            diagnosis.undo_forward(layers, before)
-            self.agree()
-            return False
-        self.optimizer.step(len(index), self.done)
+            with self.part.begins_at(part.start):
+                loss, hits = self.model.batch_loss(x, y, **self.loss_options)
+                finite, troubled = math.isfinite(loss), self.error is not None or self.wish is not None
+                change = (self.statistics.values() - statistics) * (len(x) / len(index))
+                news = np.concatenate([[loss, hits, not finite, troubled], change])
+                self.sums.begin(news)
+                self.model.parameter_gradient(self.model.loss_layer.gradient(), self.sums.add)
+                self.sums.finish()
+            if news[2:NEWS].any():
+                self.optimizer.clear_gradients()
+                diagnosis.undo_forward(layers, before)
+                self.group.raise_any(self.failure(x, y, before, part.start, finite) if news[2] else None)
+                self.agree()
+                return False
+            self.statistics.assign(statistics + news[NEWS:])
+            self.optimizer.step(len(index), self.done)
         self.count_step(float(news[0]), int(news[1]))
         return True
 
-    def failure(self, x: np.ndarray, y: np.ndarray, before: Any) -> FloatingPointError:
-        """The error of this rank's part of a batch."""
-        with replicas.one_batch(self.model.layers, None):  # the others compute nothing again
+    def failure(self, x: np.ndarray, y: np.ndarray, before: Any, first: int, finite: bool) -> Exception | None:
+        """The error of this rank's part of a batch, on the first rank whose loss is not finite; None on the others."""
+        if self.group.gather(finite).index(False) != self.group.rank:
+            return None
+        with self.own_part.begins_at(first):  # the others compute nothing again
             return diagnosis.failure(self, x, y, before)
 
     def finish_epoch(self) -> None:
         self.agree()
         replicas.check_equal(self.group, self.model.layers)
+        self.group.on_lead(lambda: diagnosis.check_parameters(self))
         self.seconds = self.group.broadcast(self.seconds)
         super().finish_epoch()

@@ -48,7 +48,7 @@ class Dropout(Layer):
     first_image : number of the batch's first image, default 0; a part of a batch draws what the whole would
     """
 
-    random_names: ClassVar[tuple[str, ...]] = ("seed", "calls")
+    random_names: ClassVar[tuple[str, ...]] = ("seed", "calls", "first_image")
 
     prob = Setting(functools.partial(check_share, positive=True))
     seed = Setting(check_seed)
