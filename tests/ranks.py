@@ -38,13 +38,13 @@ class Broken(Relu):
 
 
 class Fault(Callback):
-    """Something that happens on one rank after step 3."""
+    """Something that happens on one rank after step 3 of an epoch."""
 
-    def __init__(self, rank, what):
-        self.rank, self.what = rank, what
+    def __init__(self, rank, what, epoch=1):
+        self.rank, self.what, self.epoch = rank, what, epoch
 
     def on_batch_end(self, run):
-        if run.group.rank == self.rank and (run.epoch, run.batch) == (1, 3):
+        if run.group.rank == self.rank and (run.epoch, run.batch) == (self.epoch, 3):
             getattr(self, self.what)(run)
 
     def stop(self, run):

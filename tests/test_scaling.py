@@ -164,7 +164,7 @@ def test_hosts_in_namespaces():
 
 def test_sleep_through_takes_each_layer_its_time():
     class Sums:
-        def begin(self, news, share):
+        def begin(self, news):
             self.calls = ["begin"]
 
         def add(self, position):

@@ -27,9 +27,9 @@ from fastcnn.benchmark import networks
 from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
 from fastcnn.distributed.group import Group
+from fastcnn.distributed.run import NEWS, DistributedRun
 from fastcnn.loop import Run
 from fastcnn.optimizers import SGD
-from fastcnn.training import DistributedRun
 
 SCRIPT = "import sys\nfrom fastcnn.benchmark.ranks import work\nwork(sys.argv[1], int(sys.argv[2]))"
 KEY, RANKS = "FASTCNN_BENCH_KEY", "FASTCNN_BENCH_RANKS"  # variables: the connection's password, how many there are
@@ -87,7 +87,7 @@ def sleep_through(run: Run, times: Sequence[float]) -> None:
     """A step that computes nothing: it sleeps as long as the forward pass and then each layer's gradients, from the
     last layer, would take, and adds up what it would. So more ranks than cores show what their network does."""
     time.sleep(times[0])
-    run.sums.begin(np.zeros(4), 1 / run.group.size)
+    run.sums.begin(np.zeros(NEWS))
     for position, seconds in zip(range(len(times) - 2, -1, -1), times[1:], strict=True):
         time.sleep(seconds)
         run.sums.add(position)

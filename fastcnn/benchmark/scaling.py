@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcnn import runtime
 from fastcnn.benchmark import ranks
-from fastcnn.distributed.gradients import BUCKET, GradientSum
+from fastcnn.distributed.gradients import BUCKET, divided
 from fastcnn.distributed.group import Group
 
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -84,9 +84,9 @@ def largest(count: int) -> float:
 def buckets(name: str, batch: int, times: Sequence[float]) -> tuple[tuple[int, float], ...]:
     """The bytes of each bucket, and the share of the backward pass after which it leaves."""
     run = ranks.make_run(Group(), name, batch)
-    sums, done = GradientSum(run.group, run.model.layers, run.optimizer, BUCKET), np.cumsum(times[1:])
-    top = len(run.model.body) - 1
-    return tuple((bucket.nbytes, float(done[top - bucket.last] / done[-1])) for bucket in sums.buckets)
+    done, top = np.cumsum(times[1:]), len(run.model.body) - 1
+    made = divided(run.optimizer, BUCKET)
+    return tuple((bucket.nbytes, float(done[top - bucket.last] / done[-1])) for bucket in made)
 
 
 def measure_training(name: str, batches: Sequence[int] = (4, 16, 64), rounds: int = 5, steps: int = 10) -> Training:
