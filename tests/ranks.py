@@ -5,6 +5,7 @@ differ in size, and the last batch holds 26. Each rank writes the weights, the o
 RESULT with its number.
 """
 
+import copy
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import time
 import numpy as np
 
 import fastcnn
-from fastcnn import Sequential, datasets, schedules
+from fastcnn import Sequential, datasets, schedules, storage
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, MaxPooling, Relu, Residual, Softmax
@@ -68,6 +69,33 @@ class Fault(Callback):
     def burst(self, run):
         run.model.layers[-2].weights[:] = np.nan
 
+    def copy(self, run):
+        copy.deepcopy(run.model)
+
+
+class Ends(Callback):
+    """Ends the training after its second epoch, on one rank."""
+
+    def on_epoch_end(self, run):
+        if run.group.rank == 1 and run.epoch == 3:
+            run.stop("enough")
+
+
+class Look(Callback):
+    """What the checkpoint says after an epoch. Only rank 0 is asked, and what it is like decides the training."""
+
+    comes_last = rank_0_only = True
+    stopped: tuple = ()
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_epoch_end(self, run):
+        self.stopped = (*self.stopped, storage.read(self.path).header["training"]["stopped"])
+
+    def settings(self):
+        return "Look()"
+
 
 MPI_WORLD = None
 
@@ -107,23 +135,28 @@ def train(result, options, comm=None):
     callbacks = [Checkpoint(checkpoint, every_steps=options["every"])] if checkpoint else []
     if "fault" in options:
         callbacks.append(Fault(*options["fault"]))
+    arguments = {
+        "epochs": options["epochs"],
+        "validation_data": (data.test_images[:101] / 255, data.test_labels[:101]),
+        "seed": None if options.get("draw") else 7,
+        "metrics": ["f1"],
+        "sync_batch_norm": options["sync"],
+    }
+    if rank == 1:
+        arguments |= options.get("differ", {})
     history = model.fit(
         x,
         y,
-        options["epochs"] + (rank if options.get("disagree") else 0),
-        options["batch_size"],
-        (data.test_images[:101] / 255, data.test_labels[:101]),
+        batch_size=options["batch_size"],
         optimizer=optimizer,
-        seed=None if options.get("draw") else 7,
         augmentation=Augmentation(shift=2),
         label_smoothing=0.1,
-        metrics=["f1"],
         callbacks=callbacks,
         resume=checkpoint if checkpoint and os.path.exists(checkpoint) else None,
         failure_file=None if comm is None else f"{result}failure.npz",
         distributed=comm,
-        sync_batch_norm=options["sync"],
         verbose=False,
+        **arguments,
     )
     kept = {f"{key}.{slot}": a for key, slots in optimizer.state_dict()["kept"].items() for slot, a in slots.items()}
     arrays = {f"{place}.{name}": a for place, layer in walk(model.layers) for name, a in tensors(layer).items()}

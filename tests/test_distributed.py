@@ -6,19 +6,24 @@ import random
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastcnn
 import ranks
-from conftest import ROOT
-from fastcnn import runtime
+from conftest import ROOT, run_fastcnn, run_python
+from fastcnn import checkpoint, checksum, runtime
 from fastcnn.distributed import launcher
 from fastcnn.distributed.failures import remote_error, told
 from fastcnn.distributed.group import Group
+from fastcnn.distributed.run import DistributedRun
 from fastcnn.errors import FileFormatError
+from fastcnn.loop import History
 
 RANKS = Path(__file__).with_name("ranks.py")
 KILLS = 20
@@ -272,24 +277,108 @@ def test_models_that_come_apart(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_on_one_rank(tmp_path):
-    status, error = run(2, f"{tmp_path}/a", {"fault": [1, "burst"]})
-    assert status != 0
-    assert "FloatingPointError: fit: the loss is nan in batch 4 of epoch 1" in error
-    assert "FloatingPointError: rank 1: fit: the loss is nan" in error
-    done = subprocess.run(
-        [sys.executable, "-m", "fastcnn.diagnosis", f"{tmp_path}/afailure.npz"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    """The rank says what went bad and leaves a file; all have the model as it was before the step."""
+    script = tmp_path / "bad.py"
+    script.write_text(BAD)
+    out, error = start(3, script, tmp_path).communicate(timeout=120)
+    lines = sorted(out.splitlines())
+    assert len(lines) == 3, error
+    assert lines[0].startswith(
+        "0 rank 1: fit: the loss is nan in batch 2 of epoch 1; the first to go bad is the output"
     )
-    assert done.returncode == 0 and "`weights`" in done.stdout
+    assert lines[1].startswith("1 fit: the loss is nan in batch 2") and lines[2].startswith("2 rank 1: fit:")
+    assert all(line.endswith(" True 1 0 None") for line in lines), "statistics, calls, first image, sum of BatchNorm"
+    assert sorted(os.listdir(tmp_path)) == ["bad.py", "failure.npz"]
+    done = run_python("-m", "fastcnn.diagnosis", tmp_path / "failure.npz", PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}")
+    assert done.returncode == 0 and "the first to go bad is the output of `layers[0]`" in done.stdout, done.stderr
 
 
-def test_arguments_that_are_not_the_same_on_all_ranks(tmp_path):
-    status, error = run(2, f"{tmp_path}/a", {"disagree": True})
+BAD = """
+import sys
+import numpy as np
+from mpi4py import MPI
+import ranks
+from fastcnn.loop import Run
+comm, take = MPI.COMM_WORLD, Run.take
+def spoiled(self, index, moves):
+    x, y = take(self, index, moves)
+    if comm.rank == 1 and self.batch == 1:
+        x[0] = np.inf
+    return x, y
+Run.take = spoiled
+model = ranks.make_model(comm.rank, 8, True)
+x, y = np.random.default_rng(0).random((20, 28, 28, 1)), np.arange(20) % 10
+try:
+    model.fit(x, y, batch_size=8, seed=1, failure_file=f"{sys.argv[1]}/failure.npz", sync_batch_norm=True, verbose=False,
+              distributed=comm)
+except FloatingPointError as error:
+    norm, drop = model.layers[1], model.layers[6]
+    finite = bool(np.isfinite(norm.moving_mean).all() and norm.moving_mean.any())
+    print(comm.rank, error, finite, drop.calls, drop.first_image, norm.total, flush=True)
+"""
+
+
+def test_all_learn_of_parameters_that_go_bad(tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"fault": [1, "burst"], "images": 93})
+    assert status != 0 and "the models of the ranks have come apart" in error, "after the last step of an epoch"
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_models_can_be_copied_in_callbacks(sync, tmp_path):
+    trained(2, f"{tmp_path}/a", {"fault": [1, "copy"], "sync": sync, "epochs": 1})
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "name", "both"),
+    [
+        ("epochs", 3, "epochs", "2 on rank 0 and 3 on rank 1"),
+        ("seed", None, "seed", "7 on rank 0 and any on rank 1"),
+        ("sync_batch_norm", False, "sync_batch_norm", "True on rank 0 and False on rank 1"),
+        ("metrics", [], "metrics", "f1 on rank 0 and none on rank 1"),
+    ],
+)
+def test_arguments_that_are_not_the_same_on_all_ranks(argument, value, name, both, tmp_path):
+    status, error = run(2, f"{tmp_path}/a", {"differ": {argument: value}})
     assert status != 0
-    assert error.count("`epochs` must be the same on all ranks. Received 2 on rank 0 and 3 on rank 1") == 2
+    assert error.count(f"`{name}` must be the same on all ranks. Received {both}") == 2
+
+
+def test_what_one_rank_alone_has():
+    """A group whose other rank has told of more, and of other labels."""
+    group = Group()
+    group.gather = lambda facts: [facts, facts | {"x of validation_data": "uint8 (4, 28, 28, 1)"}]
+    with pytest.raises(ValueError, match="`x of validation_data` must be .* Received None on rank 0 and uint8"):
+        group.check_same("fit", {"epochs": 3})
+    x, facts = np.zeros((3, 2)), []
+    group.comm, group.check_same = object(), lambda _, found: facts.append(found)
+    for labels in ([0, 1, 1], [0, 1, 0]):
+        group.check_data("evaluate", x, np.array(labels))
+    assert facts[0]["x"] == facts[1]["x"] and facts[0]["y"] != facts[1]["y"]
+
+
+def test_a_checkpoint_knows_that_the_training_has_ended(tmp_path):
+    """One rank's callback, that decides the course of the training, ends it in its second epoch."""
+    script = tmp_path / "stops.py"
+    script.write_text(LOOK)
+    for count, epochs in ((2, 2), (3, 2)):
+        out, error = start(count, script, tmp_path).communicate(timeout=120)
+        assert out.split() == ["None", "one", "is", "enough", str(epochs)][1 if count == 3 else 0 :], error
+
+
+LOOK = """
+import os, sys
+import numpy as np
+from mpi4py import MPI
+import ranks
+from fastcnn.callbacks import Checkpoint
+comm, path = MPI.COMM_WORLD, f"{sys.argv[1]}/run.npz"
+model, look = ranks.make_model(comm.rank, 8, False), ranks.Look(path)
+x, y = np.random.default_rng(0).random((20, 28, 28, 1)), np.arange(20) % 10
+resume = path if os.path.exists(path) else None
+history = model.fit(x, y, 5, 8, callbacks=[look, Checkpoint(path)], seed=1, distributed=comm, resume=resume, verbose=False)
+if comm.rank == 0:
+    print(*look.stopped[:1], history.stopped, len(history["loss"]))
+"""
 
 
 def train(count, folder, *words):
@@ -398,17 +487,108 @@ def test_what_is_no_communicator(data):
             call(*data, distributed=2)
 
 
-def test_a_layer_whose_gradients_nobody_can_see(tmp_path):
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("", "has no gradients()"),
+        ("    def gradients(self):\n        return {'a': np.zeros(3)}\n", "returns copies from gradients()"),
+    ],
+)
+def test_a_layer_whose_gradients_nobody_can_change(more, what, tmp_path):
     script = tmp_path / "own.py"
     script.write_text(
         "from mpi4py import MPI\nimport numpy as np\nfrom fastcnn import Sequential, layers\n"
-        "class Own(layers.Relu):\n    def backward(self, alpha, weight_decay=0.0):\n        pass\n"
+        f"class Own(layers.Relu):\n    def backward(self, alpha, weight_decay=0.0):\n        pass\n{more}"
         "fc = layers.FullyConnect((4, 3), 2)\n"
         "model = Sequential([Own((4, 3)), fc, layers.Softmax((4, 2))])\n"
         "model.fit(np.zeros((4, 3)), [0, 1, 0, 1], distributed=MPI.COMM_WORLD)\n"
     )
     _, error = start(2, script).communicate(timeout=60)
-    assert error.count("fit: `distributed` needs the gradients of all layers that learn, and the layer 0, a Own,") == 2
+    assert error.count(f"needs the gradients of all layers that learn, and the layer 0, a Own, {what}") == 2, error
+
+
+def test_threads_of_all_ranks_have_a_core_each(tmp_path):
+    """In fit, predict and evaluate, and of ranks on communicators of their own too; afterwards all is as it was."""
+    script = tmp_path / "threads.py"
+    script.write_text(THREADS)
+    out, error = start(2, script).communicate(timeout=60)
+    most = max(1, runtime.available_cores() // 2)
+    assert out.split() == [f"{{{most}}}", "True"] * 2, error
+
+
+THREADS = """
+import numpy as np
+from mpi4py import MPI
+from fastcnn import Sequential, layers, runtime
+seen = set()
+class Watch(layers.Relu):
+    def forward(self, x):
+        seen.add(runtime.get_num_threads())
+        return super().forward(x)
+fc = layers.FullyConnect((4, 3), 2)
+model = Sequential([Watch((4, 3)), fc, layers.Softmax((4, 2))])
+x, y, world = np.zeros((4, 3)), np.array([0, 1, 0, 1]), MPI.COMM_WORLD
+model.fit(x, y, distributed=world, verbose=False)
+model.evaluate(x, y, distributed=world)
+model.predict(x, distributed=world)
+model.report(x, y, distributed=world)
+print(seen, runtime._threads is None, flush=True)
+"""
+
+
+def test_ranks_that_are_given_different_data(tmp_path):
+    script = tmp_path / "shards.py"
+    script.write_text(
+        "from mpi4py import MPI\nimport numpy as np\nfrom fastcnn import Sequential, layers\ncomm = MPI.COMM_WORLD\n"
+        "model = Sequential([layers.FullyConnect((4, 3), 2), layers.Softmax((4, 2))])\n"
+        "model.evaluate(np.zeros((4, 3)), [0, 1, 0, comm.rank], distributed=comm)\n"
+    )
+    _, error = start(2, script).communicate(timeout=60)
+    assert error.count("ValueError: evaluate: `y` must be the same on all ranks. Received int64 (4,), CRC-32") == 2, (
+        error
+    )
+
+
+def test_a_wish_that_comes_while_ranks_agree_is_kept():
+    run = DistributedRun.__new__(DistributedRun)
+    run.history, run.wish, run.error, run.group = History(), None, None, Group()
+
+    def gather(wish):
+        run.stop("interrupted")  # a signal, in the midst of it
+        return [wish]
+
+    run.group.gather = gather
+    run.group.raise_any = lambda error: None
+    run.agree()
+    assert run.history.stopped is None and run.stopping == run.wish == "interrupted"
+
+
+def test_usage_errors_of_other_ranks_are_told_unless_the_work_is_shared():
+    words = ("train", "--epochs", "0")
+    assert "argument --epochs" in run_fastcnn(*words, SLURM_PROCID="1").stderr
+    assert "argument --epochs" in run_fastcnn(*words, "--distributed", SLURM_PROCID="0").stderr
+    quiet = run_fastcnn(*words, "--distributed", SLURM_PROCID="1")
+    assert quiet.returncode == 2 and quiet.stderr == ""
+
+
+@given(st.binary(max_size=40), st.binary(max_size=400))
+def test_checksums_are_joined(first, second):
+    whole = checksum.joined(zlib.crc32(first), zlib.crc32(second), len(second))
+    assert whole == zlib.crc32(first + second)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_fingerprint_is_the_same_for_any_number_of_ranks(size, rng, monkeypatch):
+    """That of one process, and of checkpoints that were written before there were ranks."""
+    monkeypatch.setattr(checksum, "BLOCK", 100)
+    array = rng.standard_normal((7, 5, 3)).astype(np.float32)[:, ::-1]
+    parts, group = [], Group()
+    for rank in range(size):
+        part = array[slice(7 * rank // size, 7 * (rank + 1) // size)]
+        parts.append((checksum.crc32(part), part.nbytes))
+    group.gather = lambda _: parts
+    wanted = f"float32 (7, 5, 3), CRC-32 {zlib.crc32(array.tobytes()):08x}"
+    assert checkpoint.fingerprint(array, group) == wanted
 
 
 def test_a_group_of_one_answers_at_once():

@@ -117,11 +117,16 @@ class DistributedRun(Run):
         return True
 
     def failure(self, x: np.ndarray, y: np.ndarray, before: Any, first: int, finite: bool) -> Exception | None:
-        """The error of this rank's part of a batch, on the first rank whose loss is not finite; None on the others."""
-        if self.group.gather(finite).index(False) != self.group.rank:
-            return None
-        with self.own_part.begins_at(first):  # the others compute nothing again
-            return diagnosis.failure(self, x, y, before)
+        """The error of a batch, on the first rank that finds one in its own part; None on the others.
+
+        Where BatchNorm is synchronised the losses of all ranks are NaN, for the images of one of them.
+        """
+        with self.own_part.begins_at(first):  # none of them waits for another while it computes its part again
+            found = not finite and diagnosis.explain(self.model, x, y, self.loss_options) is not None
+            diagnosis.undo_forward(self.model.layers, before)
+            told = self.group.gather((found, not finite))
+            first_of_all = max(range(len(told)), key=told.__getitem__)
+            return diagnosis.failure(self, x, y, before) if first_of_all == self.group.rank else None
 
     def finish_epoch(self) -> None:
         self.agree()
