@@ -201,7 +201,7 @@ def test_ranks_that_are_killed_again_and_again(tmp_path):
                 kills += 1
                 slowest = max(slowest, seconds_until_gone(pids))
         error = process.communicate(timeout=60)[1]
-        assert process.returncode in (0, 9), error
+        assert process.returncode in (0, 9, 137), error  # as MPICH has it, and Open MPI
     assert slowest < PROMPTLY
     assert_equal(dict(np.load(result)), whole)
 
@@ -433,7 +433,7 @@ def test_command_line_says_once_what_is_wrong(words, status, message, tmp_path):
     assert got == status and len(errors) == 1 and message in errors[0], error
 
 
-SHARD = """
+SHARD = r"""
 import sys, os
 import numpy as np
 from mpi4py import MPI
@@ -471,7 +471,9 @@ def test_each_rank_reads_its_part_of_the_images_alone(tmp_path):
     for split, number in (("train", count), ("test", 1_001)):
         np.save(tmp_path / f"x_{split}.npy", rng.integers(0, 256, (number, 32, 32, 3), np.uint8))
         np.save(tmp_path / f"y_{split}.npy", np.arange(number) % 10)
-    process = start(3, "-c", SHARD, tmp_path, f"{tmp_path}/r", FASTCNN_BACKEND="numpy")
+    script = tmp_path / "reads.py"
+    script.write_text(SHARD)
+    process = start(3, script, tmp_path, f"{tmp_path}/r", FASTCNN_BACKEND="numpy")
     _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     each = [np.load(f"{tmp_path}/r{rank}.npz") for rank in range(3)]
