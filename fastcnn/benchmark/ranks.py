@@ -235,19 +235,3 @@ class Jobs:
 def middle(seconds: Iterable[Sequence[float]]) -> float:
     """The median of all, in milliseconds."""
     return statistics.median(second for part in seconds for second in part) * 1e3
-
-
-HEADER = (
-    f"{'workload':<14} {'ranks x threads':<16} {'median ms':>10} {'ratio':>7} {'waited ms':>10} {'summed bytes':>13} "
-    f"{'their sum alone ms':>19}"
-)
-
-
-def lines(name: str, found: dict[str, dict[str, Any]]) -> str:
-    rows = []
-    for job, facts in found.items():
-        row = f"{name:<14} {job:<16} {facts['median_ms']:>10.3f} {facts['ratio']:>7.2f}"
-        if "bytes" in facts:
-            row += f" {facts['waited_ms']:>10.3f} {facts['bytes']:>13,} {facts['sum_alone_ms']:>19.3f}"
-        rows.append(row)
-    return "\n".join(rows)

@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def run_distributed(arguments: argparse.Namespace) -> None:
-    from fastcnn.benchmark import ranks
+    from fastcnn.benchmark import ranks, report
     from fastcnn.benchmark.workloads import TRAININGS
     from fastcnn.runtime import get_num_threads
 
@@ -111,10 +111,10 @@ def run_distributed(arguments: argparse.Namespace) -> None:
     threads = max(1, get_num_threads() // arguments.ranks)
     found = {}
     with ranks.Jobs(((1, arguments.ranks * threads), (arguments.ranks, threads), (1, threads))) as jobs:
-        print(ranks.HEADER, flush=True)
+        print(report.RANKS_HEADER, flush=True)
         for name in names:
             found[name] = jobs.compare(*TRAININGS[name], arguments.rounds)
-            print(ranks.lines(name, found[name]), flush=True)
+            print(report.rank_lines(name, found[name]), flush=True)
     if arguments.json:
         print_json({"machine": machine(), "versions": versions(), "workloads": found})
 

@@ -14,9 +14,9 @@ from fastcnn.commands.options import (
     add_distributed_option,
     add_runtime_options,
     load_data,
-    print_json,
 )
 from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
+from fastcnn.commands.training_result import how_to_go_on, introduce, report, save
 
 if TYPE_CHECKING:
     from fastcnn.callbacks import Callback
@@ -89,18 +89,6 @@ def run(arguments: argparse.Namespace) -> None:
     if group.lead:
         report(arguments, options, history, seconds, out, data, group.size)
     group.meet()  # mpiexec may end all ranks when the first one leaves
-
-
-def introduce(options: dict[str, Any], data: Dataset, ranks: int) -> None:
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_dtype, get_num_threads
-
-    threads = f"threads {get_num_threads()}" if ranks == 1 else f"ranks {ranks}, threads of each {get_num_threads()}"
-    print(
-        f"{options['model']} on {data.name}: {len(data.train_images):,} training and {len(data.test_images):,} "
-        f"test images, backend {get_backend()}, {get_dtype()}, {threads}",
-        flush=True,
-    )
 
 
 def fit(
@@ -210,62 +198,3 @@ def make_callbacks(arguments: argparse.Namespace, options: dict[str, Any], lead:
     if path or arguments.best:
         made.append(callbacks.Checkpoint(path, best=arguments.best))
     return made
-
-
-def how_to_go_on(arguments: argparse.Namespace) -> str:
-    path = arguments.checkpoint or arguments.resume
-    return f"; `fastcnn train --resume {path}` goes on" if path else ""
-
-
-def report(
-    arguments: argparse.Namespace,
-    options: dict[str, Any],
-    history: History,
-    seconds: float,
-    out: Path,
-    data: Dataset,
-    ranks: int,
-) -> None:
-    """Print the result."""
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_num_threads
-
-    best = None if options["patience"] is None else history["val_loss"].index(min(history["val_loss"]))
-    last = -1 if best is None else best  # the model has the weights of its best epoch
-    accuracy, epochs = history["val_accuracy"][last], len(history["loss"])
-    if not (arguments.quiet and arguments.json):
-        why = f" ({history.stopped})" if history.stopped else ""
-        print(f"test accuracy {accuracy:.2%} after {epochs} epochs{why} in {seconds:.1f} s; model saved to {out}")
-    if arguments.json:
-        print_json(
-            {
-                "model": options["model"],
-                "data": data.name,
-                "test_accuracy": accuracy,
-                "test_loss": history["val_loss"][last],
-                "seconds": seconds,
-                "out": str(out),
-                "backend": get_backend(),
-                "dtype": options["dtype"],
-                "threads": get_num_threads(),
-                "ranks": ranks,
-                "seed": options["seed"],
-                "stopped": history.stopped,
-                "history": history,
-            }
-        )
-
-
-def save(model: Sequential, out: Path) -> None:
-    """Save the trained model. Where `out` cannot be written any more (the disk is full), hours of training must not be
-    lost: the model goes to the system's folder for temporary files, and the OSError says where."""
-    from fastcnn.files import write_elsewhere
-
-    try:
-        model.save(out)
-    except OSError as error:
-        try:
-            kept = f"it was saved to {write_elsewhere(out, model.save)!r} instead"
-        except OSError as second:
-            kept = f"it could not be saved in a folder for temporary files either ({second.strerror or second})"
-        raise OSError(f"cannot save the trained model to {str(out)!r} ({error.strerror or error}); {kept}") from error
