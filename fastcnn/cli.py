@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -38,10 +37,13 @@ class Parser(argparse.ArgumentParser):
         return known, others
 
     def error(self, message: str) -> NoReturn:
-        if self.shared and failures.launched_rank():  # the same words come from rank 0
-            time.sleep(failures.GRACE)
-            self.exit(2)
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        text = f"{self.prog}: error: {message} (see {self.prog} --help)"
+        if self.shared and failures.launched():  # said once, and no rank waits for one that is not coming
+            with contextlib.suppress(ImportError, RuntimeError):
+                from fastcnn.distributed import world
+
+                self.exit(failures.Ending(world()).fail(text, 2))
+        self.exit(2, f"{text}\n")
 
 
 class PatientOutput:
@@ -127,13 +129,20 @@ def join_ranks(arguments: argparse.Namespace) -> int:
 
     arguments.comm = None
     if not getattr(arguments, "on_ranks", False):
+        if hasattr(arguments, "on_ranks") and failures.launched() > 1 and not failures.launched_rank():
+            text = f"each of the {failures.launched()} processes that mpiexec has started does the whole work"
+            print(f"{arguments.prog}: warning: {text}: --distributed shares it", file=sys.stderr)
         return runtime.MAX_THREADS
     from fastcnn.distributed import world
-    from fastcnn.distributed.group import threads_per_rank
+    from fastcnn.distributed.group import patience, threads_per_rank
 
     comm = world()
     arguments.ending = failures.Ending(comm)
     arguments.comm = comm if comm.Get_size() > 1 else None
+    try:
+        patience()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     return threads_per_rank(comm) if arguments.comm else runtime.MAX_THREADS
 
 

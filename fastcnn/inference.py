@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastcnn.distributed.group import Group
+from fastcnn.distributed import replicas
+from fastcnn.distributed.group import Group, data_facts
 
 if TYPE_CHECKING:
     from fastcnn.model import Sequential
@@ -24,6 +25,16 @@ def batches(part: slice, batch_size: int) -> Iterator[slice]:
     """A part of the images in batches: one, and be it empty, at least."""
     for first in range(part.start, max(part.stop, part.start + 1), batch_size):
         yield slice(first, min(first + batch_size, part.stop))
+
+
+def check_same(
+    owner: str, model: Sequential, x: np.ndarray, y: np.ndarray | None, batch_size: int, group: Group
+) -> None:
+    """ValueError on all ranks where they are asked for different work."""
+    if group.size > 1:
+        weights = f"CRC-32 {replicas.fingerprint(model.layers):08x}"
+        model_facts = {"layers": replicas.described(model.layers), "weights of the model": weights}
+        group.check_same(owner, model_facts | data_facts(x, y) | {"batch_size": batch_size})
 
 
 def outputs(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, batch_size: int, group: Group) -> np.ndarray:

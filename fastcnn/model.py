@@ -161,6 +161,11 @@ class Sequential:
         classes = self.loss_layer.input_shape[1]
         return x, check_labels(owner, "y", y, len(x), classes)
 
+    def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
+        """The arguments of `evaluate`, or with y None of `predict`, checked."""
+        x, y = (self.take_images(owner, x, group), None) if y is None else self.take_data(owner, x, y, group)
+        return x, y, check_int(owner, "batch_size", batch_size)
+
     def take_images(self, owner: str, x: Any, group: Group | None = None) -> np.ndarray:
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
@@ -179,9 +184,8 @@ class Sequential:
         computes its part, and all return the same.
         """
         with Group.of("evaluate", distributed) as group:
-            x, y = group.together(lambda: self.take_data("evaluate", x, y, group))
-            group.check_data("evaluate", x, y)
-            batch_size = group.together(lambda: check_int("evaluate", "batch_size", batch_size))
+            x, y, batch_size = group.together(lambda: self.take_work("evaluate", x, y, batch_size, group))
+            inference.check_same("evaluate", self, x, y, batch_size, group)
             return inference.measure(self, x, y, batch_size, group)[0]
 
     def report(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> metrics.Report:
@@ -190,9 +194,8 @@ class Sequential:
         The classes are named as ``metadata["class_names"]`` says, if it does. `distributed` as in `evaluate`.
         """
         with Group.of("report", distributed) as group:
-            x, y = group.together(lambda: self.take_data("report", x, y, group))
-            group.check_data("report", x, y)
-            batch_size = group.together(lambda: check_int("report", "batch_size", batch_size))
+            x, y, batch_size = group.together(lambda: self.take_work("report", x, y, batch_size, group))
+            inference.check_same("report", self, x, y, batch_size, group)
             predicted = inference.outputs(lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
         matrix = metrics.confusion_matrix(y, predicted, self.loss_layer.input_shape[1])
         names = self.metadata.get("class_names")
@@ -204,9 +207,8 @@ class Sequential:
         `distributed` as in `evaluate`: the ranks share the work, and all return the whole.
         """
         with Group.of("predict", distributed) as group:
-            x = group.together(lambda: self.take_images("predict", x, group))
-            group.check_data("predict", x)
-            batch_size = group.together(lambda: check_int("predict", "batch_size", batch_size))
+            x, _, batch_size = group.together(lambda: self.take_work("predict", x, None, batch_size, group))
+            inference.check_same("predict", self, x, None, batch_size, group)
             return inference.outputs(self.forward, x, batch_size, group)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:

@@ -20,7 +20,7 @@ from conftest import ROOT, run_fastcnn, run_python
 from fastcnn import checkpoint, checksum, runtime
 from fastcnn.distributed import launcher
 from fastcnn.distributed.failures import remote_error, told
-from fastcnn.distributed.group import Group
+from fastcnn.distributed.group import Group, data_facts
 from fastcnn.distributed.run import DistributedRun
 from fastcnn.errors import FileFormatError
 from fastcnn.loop import History
@@ -349,11 +349,14 @@ def test_what_one_rank_alone_has():
     group.gather = lambda facts: [facts, facts | {"x of validation_data": "uint8 (4, 28, 28, 1)"}]
     with pytest.raises(ValueError, match=r"`x of validation_data` must be .* Received None on rank 0 and uint8"):
         group.check_same("fit", {"epochs": 3})
-    x, facts = np.zeros((3, 2)), []
-    group.comm, group.check_same = object(), lambda _, found: facts.append(found)
-    for labels in ([0, 1, 1], [0, 1, 0]):
-        group.check_data("evaluate", x, np.array(labels))
-    assert facts[0]["x"] == facts[1]["x"] and facts[0]["y"] != facts[1]["y"]
+
+
+def test_facts_of_data():
+    x, y = np.arange(6.0).reshape(3, 2), np.array([0, 1, 1])
+    facts = data_facts(x, y)
+    assert data_facts(x.copy(), y.copy()) == facts
+    assert data_facts(x[::-1], y)["x"] != facts["x"] and data_facts(x, y[::-1])["y"] != facts["y"]
+    assert data_facts(x[:1]) != data_facts(x[1:2])
 
 
 def test_a_checkpoint_knows_that_the_training_has_ended(tmp_path):
@@ -539,17 +542,50 @@ print(f"{seen} {runtime._threads is None}\n", end="", flush=True)
 """
 
 
-def test_ranks_that_are_given_different_data(tmp_path):
-    script = tmp_path / "shards.py"
-    script.write_text(
-        "from mpi4py import MPI\nimport numpy as np\nfrom fastcnn import Sequential, layers\ncomm = MPI.COMM_WORLD\n"
-        "model = Sequential([layers.FullyConnect((4, 3), 2), layers.Softmax((4, 2))])\n"
-        "model.evaluate(np.zeros((4, 3)), [0, 1, 0, comm.rank], distributed=comm)\n"
-    )
-    _, error = start(2, script).communicate(timeout=60)
-    assert error.count("ValueError: evaluate: `y` must be the same on all ranks. Received int64 (4,), CRC-32") == 2, (
-        error
-    )
+DIFFERENT = """
+import sys
+import numpy as np
+from mpi4py import MPI
+from fastcnn import Sequential, layers
+rank = MPI.COMM_WORLD.rank
+fc = layers.FullyConnect((4, 3), 2, rng=0)
+model, x, y, size = Sequential([fc, layers.Softmax((4, 2))]), np.zeros((4, 3)), [0, 1, 0, 0], 4
+if rank:
+    x, y, size = {"x": (x + 1, y, 4), "y": (x, [0, 1, 0, 1], 4), "size": (x, y, 5)}.get(sys.argv[1], (x, y, 4))
+    fc.bias += sys.argv[1] == "weights"
+model.evaluate(x, y, size, distributed=MPI.COMM_WORLD)
+"""
+
+
+@pytest.mark.parametrize(
+    ("differs", "name"), [("x", "x"), ("y", "y"), ("size", "batch_size"), ("weights", "weights of the model")]
+)
+def test_ranks_that_are_asked_for_different_work(differs, name, tmp_path):
+    script = tmp_path / "different.py"
+    script.write_text(DIFFERENT)
+    _, error = start(2, script, differs).communicate(timeout=60)
+    assert error.count(f"ValueError: evaluate: `{name}` must be the same on all ranks. Received ") == 2, error
+
+
+def test_an_mpiexec_of_another_mpi():
+    done = run_fastcnn("train", "--distributed", OMPI_COMM_WORLD_SIZE="2")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "mpiexec has started 2 processes, and each is alone: it belongs to another MPI than the lib" in done.stderr
+
+
+def test_ranks_that_share_nothing_are_warned_of(tmp_path):
+    status, _, error = train(2, tmp_path, "train", "--epochs", "1", "--quiet")
+    assert status == 0 and error.count("warning: each of the 2 processes that mpiexec has started does the whole") == 1
+
+
+def test_a_usage_error_of_one_rank_alone(tmp_path):
+    """The other one does not wait for it."""
+    words = ["-m", "mpi4py", "-m", "fastcnn", "train", "--distributed", "--quiet", "--epochs"]
+    both = [*command(1, *words, "1"), ":", "-n", "1", sys.executable, *words, "nothing"]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(both, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "argument --epochs: expected an integer of at least 1" in done.stderr
+    assert "[rank 1]" in done.stderr
 
 
 def test_a_wish_that_comes_while_ranks_agree_is_kept():
@@ -566,12 +602,11 @@ def test_a_wish_that_comes_while_ranks_agree_is_kept():
     assert run.history.stopped is None and run.stopping == run.wish == "interrupted"
 
 
-def test_usage_errors_of_other_ranks_are_told_unless_the_work_is_shared():
-    words = ("train", "--epochs", "0")
-    assert "argument --epochs" in run_fastcnn(*words, SLURM_PROCID="1").stderr
-    assert "argument --epochs" in run_fastcnn(*words, "--distributed", SLURM_PROCID="0").stderr
-    quiet = run_fastcnn(*words, "--distributed", SLURM_PROCID="1")
-    assert quiet.returncode == 2 and quiet.stderr == ""
+def test_usage_errors_of_processes_that_share_nothing():
+    """A rank number alone does not say that others tell the same: srun gives one to a sweep."""
+    for more in ((), ("--distributed",)):
+        done = run_fastcnn("train", "--epochs", "0", *more, SLURM_PROCID="1")
+        assert done.returncode == 2 and "argument --epochs" in done.stderr
 
 
 @given(st.binary(max_size=40), st.binary(max_size=400))

@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from conftest import run_fastcnn
+from conftest import run_fastcnn, run_python
 from fastcnn import runtime
 from fastcnn.benchmark import ranks, scaling, shaped
 from fastcnn.benchmark.scaling import Network, Training, largest
@@ -34,11 +34,26 @@ def test_bench_distributed():
     [
         (("im2col",), "expected any of lenet, lenet5, vgg_small, vgg_small_b8 with --distributed, received 'im2col'"),
         (("--ranks", "1"), "argument --ranks: expected an integer of at least 2"),
+        (("--ranks", "3", "--threads", "2"), "argument --ranks: expected at most 2, the threads that there are"),
+        (("--contestants", "torch"), "argument --contestants: expected nothing with --distributed"),
     ],
 )
 def test_bench_distributed_with_bad_arguments(words, message):
     done = run_fastcnn("bench", "--distributed", *words)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_bench_names_its_workloads():
+    done = run_fastcnn("bench", "--distributed", "training", "--list")
+    assert done.returncode == 0 and done.stdout == "training: lenet lenet5 vgg_small vgg_small_b8\n"
+    done = run_fastcnn("bench", "lenet", "--ranks", "2")
+    assert done.returncode == 2 and "argument --ranks: expected nothing without --distributed" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["scaling", "shaped"])
+def test_modules_have_help(module):
+    assert "usage: python -m" in run_python("-m", f"fastcnn.benchmark.{module}", "--help").stdout
+    assert run_python("-m", f"fastcnn.benchmark.{module}", "resnet").returncode == 2
 
 
 def test_ranks_that_do_not_start_or_die():
@@ -157,7 +172,7 @@ def test_hosts_in_namespaces():
         assert found.median > 0.08 and found.bytes == 35784
     left = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
     assert shaped.NAME not in left
-    with pytest.raises(subprocess.CalledProcessError), shaped.Hosts(300):
+    with pytest.raises(OSError, match=r"`ip .*` failed: "), shaped.Hosts(300):
         pass
     assert not subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout.count("fcnn")
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import Sequential, layers, runtime
+from fastcnn.backend import get_backend
 from fastcnn.benchmark import networks
 from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
@@ -155,7 +156,9 @@ class Job:
         with Listener(family="AF_UNIX" if os.name == "posix" else "AF_PIPE", authkey=key) as listener:
             python = [sys.executable, "-c", SCRIPT, str(listener.address), str(threads)]
             environment = os.environ | variables | {KEY: key.hex(), RANKS: str(ranks)}
-            self.process = subprocess.Popen([*launch, *python], env=environment)
+            environment |= {"FASTCNN_BACKEND": get_backend(), "FASTCNN_DTYPE": runtime.get_dtype().name}
+            # Ctrl-C is for this process, which then ends the others.
+            self.process = subprocess.Popen([*launch, *python], env=environment, start_new_session=True)
             self.connection: Connection = self.accept(listener)
 
     def accept(self, listener: Listener) -> Connection:
@@ -175,6 +178,8 @@ class Job:
     def __exit__(self, *exception: object) -> None:
         with contextlib.suppress(OSError):  # they are gone already
             self.connection.send(None)
+        if exception[0] is not None:
+            self.process.terminate()
         self.process.wait()
 
     def measure(
@@ -207,8 +212,8 @@ class Jobs:
             self.stack = self.stack.pop_all()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.stack.close()
+    def __exit__(self, *exception: Any) -> None:
+        self.stack.__exit__(*exception)
 
     def compare(self, name: str, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
         """For each job the median milliseconds of a step, how many times longer than the first job's it is, of these

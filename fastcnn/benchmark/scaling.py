@@ -6,6 +6,7 @@ it. docs/scaling.md explains the model and how it was checked (:mod:`fastcnn.ben
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 
 from fastcnn import runtime
 from fastcnn.benchmark import ranks
+from fastcnn.benchmark.networks import NETWORKS
 from fastcnn.distributed.gradients import BUCKET, divided
 from fastcnn.distributed.group import Group
 
@@ -144,9 +146,13 @@ def networks() -> dict[str, Network]:
     return found
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m fastcnn.benchmark.scaling", description=(__doc__ or "").split("\n")[0])
+    known = parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
+    known.choices, known.default = [*NETWORKS, []], []
+    names = parser.parse_args(arguments).networks or ["lenet", "vgg_small"]
     made = networks()
-    for name in list(arguments) or ["lenet", "vgg_small"]:
+    for name in names:
         training = measure_training(name)
         sums = ", ".join(f"{size:,} bytes after {share:.0%}" for size, share in training.buckets)
         print(f"\n{name}: {training.fixed * 1e3:.2f} ms + {training.per_image * 1e3:.3f} ms an image,")
@@ -158,4 +164,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -7,6 +7,7 @@ mpiexec starts a rank in each.
 
 from __future__ import annotations
 
+import argparse
 import math
 import subprocess
 import sys
@@ -37,8 +38,10 @@ exec ip netns exec %s${host##*.} sh -c "$*"
 
 
 def ip(*words: object) -> None:
-    """Run a command of iproute2; CalledProcessError says what it printed."""
-    subprocess.run([*map(str, words)], check=True, capture_output=True, text=True)
+    """Run a command of iproute2; OSError with what it printed where it fails."""
+    done = subprocess.run([*map(str, words)], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"`{' '.join(map(str, words))}` failed: {' '.join(done.stderr.split()) or done.returncode}")
 
 
 class Hosts:
@@ -48,12 +51,13 @@ class Hosts:
         self.count, self.rate = count, rate
 
     def __enter__(self) -> Hosts:
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder, self.made = tempfile.TemporaryDirectory(), []
         self.agent = Path(self.folder.name) / "agent"
         self.agent.write_text(AGENT % NAME)
         self.agent.chmod(0o755)
         try:
-            ip("ip", "link", "add", BRIDGE, "type", "bridge")
+            ip("ip", "link", "add", BRIDGE, "type", "bridge")  # fails where another check goes on, or was killed
+            self.made.append(("link", "del", BRIDGE))
             ip("ip", "addr", "add", f"{NET}.254/24", "dev", BRIDGE)
             ip("ip", "link", "set", BRIDGE, "up")
             for host in range(1, self.count + 1):
@@ -66,6 +70,7 @@ class Hosts:
     def add(self, host: int) -> None:
         space, outer = f"{NAME}{host}", f"{NAME}v{host}"
         ip("ip", "netns", "add", space)
+        self.made.append(("netns", "del", space))
         ip("ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
         ip("ip", "link", "set", outer, "master", BRIDGE, "up")
         ip("ip", "-n", space, "addr", "add", f"{NET}.{host}/24", "dev", "eth0")
@@ -77,8 +82,7 @@ class Hosts:
             ip("ip", "netns", "exec", space, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *shape)
 
     def __exit__(self, *exception: object) -> None:
-        spaces = [("netns", "del", f"{NAME}{host}") for host in range(1, self.count + 1)]
-        for words in [*spaces, ("link", "del", BRIDGE)]:
+        for words in reversed(self.made):
             subprocess.run(["ip", *words], check=False, capture_output=True)
         self.folder.cleanup()
 
@@ -108,7 +112,9 @@ def check(name: str, batch: int, hosts: int, rate: float | None, asleep: bool, n
     return [step, waited, exposed, ranks.middle(timing.sums for timing in found), alone]
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    text = (__doc__ or "").split("\n\n")
+    argparse.ArgumentParser("python -m fastcnn.benchmark.shaped", description=text[0]).parse_args(arguments)
     runtime.set_num_threads(1)
     with Hosts(2) as made:
         network = scaling.measure_network(made.command(), **scaling.TCP)
@@ -124,4 +130,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -36,17 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "extra `mpi`",
     )
     parser.add_argument(
-        "--ranks", type=number(int, 2), default=2, metavar="N", help="with --distributed: how many; default: 2"
+        "--ranks", type=number(int, 2), metavar="N", help="with --distributed: how many, a core for each; default: 2"
     )
     add_runtime_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.distributed:
-        if arguments.contestants is not None:
-            raise UsageError("argument --contestants: expected nothing with --distributed, whose contestants are ranks")
         run_distributed(arguments)
         return
+    if arguments.ranks is not None:
+        raise UsageError(f"argument --ranks: expected nothing without --distributed, received {arguments.ranks}")
     from fastcnn.benchmark import report, turns, whole
     from fastcnn.benchmark.workloads import WORKLOADS
     from fastcnn.runtime import get_num_threads
@@ -95,24 +95,35 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def run_distributed(arguments: argparse.Namespace) -> None:
+    import importlib.util
+
     from fastcnn.benchmark import ranks, report
     from fastcnn.benchmark.workloads import TRAININGS
     from fastcnn.runtime import get_num_threads
 
-    names = arguments.workloads or list(TRAININGS)
+    if arguments.contestants is not None:
+        raise UsageError("argument --contestants: expected nothing with --distributed, whose contestants are ranks")
+    names = [
+        name for word in arguments.workloads or ["training"] for name in (TRAININGS if word == "training" else [word])
+    ]
     for name in names:
         if name not in TRAININGS:
             raise UsageError(
-                f"argument WORKLOAD: expected any of {', '.join(TRAININGS)} with --distributed, received {name!r}"
+                f"argument WORKLOAD: expected training or any of {', '.join(TRAININGS)} with --distributed, received "
+                f"{name!r}"
             )
     if arguments.list:
-        print(f"distributed: {' '.join(TRAININGS)}")
+        print(f"training: {' '.join(TRAININGS)}")
         return
-    threads = max(1, get_num_threads() // arguments.ranks)
-    found = {}
-    with ranks.Jobs(((1, arguments.ranks * threads), (arguments.ranks, threads), (1, threads))) as jobs:
+    count, cores = arguments.ranks or 2, get_num_threads()
+    if count > cores:
+        raise UsageError(f"argument --ranks: expected at most {cores}, the threads that there are, received {count}")
+    if importlib.util.find_spec("mpi4py") is None:
+        raise ImportError("bench --distributed needs mpi4py and an MPI library: `pip install fastcnn[mpi]`")
+    threads, found = cores // count, {}
+    with ranks.Jobs(((1, count * threads), (count, threads), (1, threads))) as jobs:
         print(report.RANKS_HEADER, flush=True)
-        for name in names:
+        for name in dict.fromkeys(names):
             found[name] = jobs.compare(*TRAININGS[name], arguments.rounds)
             print(report.rank_lines(name, found[name]), flush=True)
     if arguments.json:

@@ -11,16 +11,31 @@ import shutil
 import sys
 from typing import Any
 
+from fastcnn.distributed.failures import launched
+
 
 def world() -> Any:
-    """``MPI.COMM_WORLD``: all ranks that the launcher started. ImportError that says what to install where there is
-    no mpi4py, or no MPI library for it."""
+    """``MPI.COMM_WORLD``: all ranks that the launcher started.
+
+    Raises
+    ------
+    ImportError
+        There is no mpi4py, or no MPI library for it; the message says what to install.
+    RuntimeError
+        The launcher belongs to another MPI than the library: each rank would believe that it is alone.
+    """
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI library
         raise ImportError(
             f"distributed training needs mpi4py and an MPI library: `pip install fastcnn[mpi]` ({error})"
         ) from error
+    if MPI.COMM_WORLD.Get_size() == 1 < launched():
+        library = " ".join(MPI.Get_library_version().split()[:4])
+        raise RuntimeError(
+            f"mpiexec has started {launched()} processes, and each is alone: it belongs to another MPI than the library "
+            f"that mpi4py has loaded, {library}. Start them with that library's mpiexec"
+        )
     return MPI.COMM_WORLD
 
 

@@ -16,6 +16,7 @@ GRACE = 2.0  # seconds in which the other ranks may fail with the same error, wh
 # What launchers tell a process about its place, before MPI begins: MPICH, Open MPI, Slurm.
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 
 def variable(names: tuple[str, ...]) -> int:
@@ -27,6 +28,11 @@ def variable(names: tuple[str, ...]) -> int:
 def launched_rank() -> int:
     """The rank that the launcher has given this process; 0 where none has."""
     return variable(RANKS)
+
+
+def launched() -> int:
+    """How many ranks mpiexec has started; 0 where it does not say."""
+    return variable(SIZES)
 
 
 def launched_on_node() -> int:

@@ -63,14 +63,22 @@ class Group:
     def __init__(self, comm: Any = None):
         self.patience = patience()
         self.rank, self.size = (0, 1) if comm is None else (comm.Get_rank(), comm.Get_size())
-        self.comm = comm.Dup() if self.size > 1 else None  # what others say on theirs is never taken for ours
-        self.failing = comm.Dup() if self.size > 1 else None  # where ranks meet that cannot go on
+        self.comm = self.failing = None
+        if self.size > 1:
+            self.comm = self.copied(comm)  # what others say on theirs is never taken for ours
+            self.failing = self.copied(comm)  # where ranks meet that cannot go on
 
     @classmethod
     def of(cls, owner: str, comm: Any) -> Group:
         """The group of the argument `distributed` of `owner`."""
         check_comm(owner, comm)
         return cls(comm)
+
+    def copied(self, comm: Any) -> Any:
+        """A communicator of the same ranks, once all are here."""
+        copy, request = comm.Idup()
+        self.wait(request)
+        return copy
 
     def __enter__(self) -> Group:
         self.limit = contextlib.nullcontext() if self.comm is None else at_most_threads(threads_per_rank(self.comm))
@@ -128,9 +136,10 @@ class Group:
 
     def abort(self, message: str, status: int = 1) -> NoReturn:
         """End all ranks with this one's message."""
+        from mpi4py import MPI
+
         print(f"fastcnn: rank {self.rank}: {message}", file=sys.stderr, flush=True)
-        if self.comm is not None:
-            self.comm.Abort(status)
+        MPI.COMM_WORLD.Abort(status)
         os._exit(status)
 
     def sum(self, array: np.ndarray) -> np.ndarray:
@@ -217,15 +226,11 @@ class Group:
                     both = f"{texts[0]} on rank 0 and {texts[1]} on rank {rank}"
                     raise self.agreed(ValueError(f"{owner}: `{name}` must be the same on all ranks. Received {both}"))
 
-    def check_data(self, owner: str, x: np.ndarray, y: np.ndarray | None = None) -> None:
-        """`check_same` for images and labels: all ranks are given the whole of them, and each takes its part."""
-        if self.comm is not None:
-            self.check_same(owner, data_facts(x, y))
-
 
 def data_facts(x: np.ndarray, y: np.ndarray | None = None, suffix: str = "") -> dict[str, str]:
-    """For `check_same`: shapes and dtypes of images and labels, and a checksum of the labels, which all ranks hold."""
-    facts = {f"x{suffix}": f"{x.dtype} {x.shape}"}
+    """For `check_same`: all ranks are given the same images and labels, and each takes its part. Shapes, dtypes, and
+    checksums of the labels, which all hold anyway, and of the first and the last image."""
+    facts = {f"x{suffix}": f"{x.dtype} {x.shape}, first and last with CRC-32 {crc32(x[:: max(1, len(x) - 1)]):08x}"}
     return facts if y is None else facts | {f"y{suffix}": f"{y.dtype} {y.shape}, CRC-32 {crc32(y):08x}"}
 
 

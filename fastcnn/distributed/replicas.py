@@ -44,12 +44,17 @@ def broadcast(group: Group, layers: list[Any], optimizer: Optimizer) -> None:
     optimizer.load_state_dict(group.broadcast(optimizer.state_dict()))
 
 
-def check_equal(group: Group, layers: list[Any]) -> None:
-    """RuntimeError on all ranks where their parameters have come apart."""
+def fingerprint(layers: list[Any]) -> int:
+    """The checksum of all arrays."""
     crc = 0
     for array in tensors(layers):
         crc = checksum.crc32(np.asarray(array), crc)
-    for rank, other in enumerate(found := group.gather(crc)):
+    return crc
+
+
+def check_equal(group: Group, layers: list[Any]) -> None:
+    """RuntimeError on all ranks where their parameters have come apart."""
+    for rank, other in enumerate(found := group.gather(fingerprint(layers))):
         if other != found[0]:
             raise group.agreed(
                 RuntimeError(
