@@ -568,7 +568,7 @@ def test_ranks_that_are_asked_for_different_work(differs, name, tmp_path):
 
 
 def test_an_mpiexec_of_another_mpi():
-    done = run_fastcnn("train", "--distributed", OMPI_COMM_WORLD_SIZE="2")
+    done = run_fastcnn("train", "--distributed", OMPI_COMM_WORLD_SIZE="2", PYTHONWARNINGS="ignore")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "mpiexec has started 2 processes, and each is alone: it belongs to another MPI than the lib" in done.stderr
 

@@ -33,8 +33,8 @@ def world() -> Any:
     if MPI.COMM_WORLD.Get_size() == 1 < launched():
         library = " ".join(MPI.Get_library_version().split()[:4])
         raise RuntimeError(
-            f"mpiexec has started {launched()} processes, and each is alone: it belongs to another MPI than the library "
-            f"that mpi4py has loaded, {library}. Start them with that library's mpiexec"
+            f"mpiexec has started {launched()} processes, and each is alone: it belongs to another MPI than the "
+            f"library that mpi4py has loaded, {library}. Start them with that library's mpiexec"
         )
     return MPI.COMM_WORLD
 
