@@ -74,6 +74,7 @@ class PatientOutput:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    Parser.shared = False
     parser = Parser(prog="fastcnn", description="Train, evaluate and use convolutional networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
