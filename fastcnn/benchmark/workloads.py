@@ -41,12 +41,12 @@ def ours(function: Callable, *args: object) -> Callable[[], Steps]:
 TRAININGS = {name: (name, 64) for name in NETWORKS} | {"vgg_small_b8": ("vgg_small", 8)}
 
 
-def training(label: str) -> Workload:
+def training(name: str, batch: int) -> Workload:
     """A step on a batch: forward, both gradients, update; the first layer's input gradient is not computed."""
-    name, batch = TRAININGS[label]
+    label = name if batch == 64 else f"{name}_b{batch}"
     fast = ours(training_step, name, batch)
     make = {"numba": fast, "torch": partial(torch_side.training_step, name, batch), "numpy": fast}
-    if label == "lenet":
+    if name == "lenet":
         make["original"] = ours(partial(training_step, kit="original"), name, batch)
     if label == "vgg_small":
         make["numba-1"] = fast
@@ -232,7 +232,7 @@ def columns(kernel: str) -> Workload:
 
 
 def _all() -> list[Workload]:
-    found = [training(label) for label in TRAININGS]
+    found = [training(name, batch) for name, batch in TRAININGS.values()]
     found += [predicting(name) for name in ("lenet", "vgg_small")]
     found += [epoch_of("lenet"), *(layer(kind) for kind in single_layers.KINDS)]
     found += [shape.workload(way) for shape in CONVOLUTIONS for way in ("forward", "input", "weights")]
