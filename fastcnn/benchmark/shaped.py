@@ -112,10 +112,28 @@ def check(name: str, batch: int, hosts: int, rate: float | None, asleep: bool, n
     return [step, waited, exposed, ranks.middle(timing.sums for timing in found), alone]
 
 
+def compare_buckets() -> None:
+    """Print what two hosts wait for at 1 Gb/s, with buckets of several sizes, the last of them one for all."""
+    with Hosts(2, 1e9) as made, ranks.Job(2, 1, made.command(), **scaling.TCP) as job:
+        for size in (1 << 10, 64 << 10, 256 << 10, 512 << 10, 1 << 30):
+            found = [job.measure("vgg_small", 64, 10, bucket=size) for _ in range(3)]
+            waited, alone = (
+                ranks.middle(timing.waits for timing in found),
+                ranks.middle(timing.sums for timing in found),
+            )
+            print(f"buckets of {size >> 10:>7} KiB: waited {waited:5.1f} ms of a sum of {alone:.1f} ms", flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     text = (__doc__ or "").split("\n\n")
-    argparse.ArgumentParser("python -m fastcnn.benchmark.shaped", description=text[0]).parse_args(arguments)
+    parser = argparse.ArgumentParser("python -m fastcnn.benchmark.shaped", description=text[0])
+    parser.add_argument(
+        "--buckets", action="store_true", help="instead: what is waited for with buckets of other sizes"
+    )
     runtime.set_num_threads(1)
+    if parser.parse_args(arguments).buckets:
+        compare_buckets()
+        return 0
     with Hosts(2) as made:
         network = scaling.measure_network(made.command(), **scaling.TCP)
     print(f"between two hosts: {network.latency * 1e6:.1f} us a message, {network.bandwidth / 1e9:.2f} GB/s")
