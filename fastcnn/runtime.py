@@ -66,7 +66,7 @@ def _environment_conv() -> str:
 
 
 def set_conv_algorithm(name: str) -> None:
-    """Convolve by 'auto', 'winograd' (3x3 kernels with stride 1; others directly), 'direct' or 'im2col' from now on."""
+    """Convolve by 'auto', 'winograd' (3x3 kernels with stride 1 or 2; others directly), 'direct' or 'im2col'."""
     global _conv  # noqa: PLW0603 - a process-wide switch is what this is
     _conv = check_choice("set_conv_algorithm", "name", name, CONV_ALGORITHMS)
 

@@ -120,12 +120,14 @@ def conv_algorithm(name):
 
 @contextlib.contextmanager
 def tile_side(side):
-    """Winograd's algorithm with tiles of this side inside a ``with`` block, whatever the image."""
-    from fastcnn.backends.numba import winograd, winograd_weights
+    """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
+    stride of 2 they have 4 x 4."""
+    from fastcnn.backends.numba import winograd, winograd_tiles, winograd_weights
 
+    kind = {2: winograd_tiles.SMALL, 4: winograd_tiles.LARGE}.get(side)
     with pytest.MonkeyPatch.context() as patch:
         for module in (winograd, winograd_weights):
-            patch.setattr(module, "choose_side", lambda rows, columns: side)
+            patch.setattr(module, "choose_kind", lambda rows, columns: kind)
         forget_plans()
         yield
     forget_plans()

@@ -102,6 +102,9 @@ LARGE = (
     (3, 20, 22, 70, 40, 3, 1, 1),
     (1, 5, 4, 140, 70, 3, 1, 1),
     (9, 12, 12, 6, 131, 3, 1, 1),
+    (2, 9, 11, 5, 70, 3, 2, 0),
+    (3, 20, 22, 70, 40, 3, 2, 1),
+    (1, 9, 8, 33, 140, 3, 2, 0),
     (1, 4, 4, 3, 32, 2, 2, 0),
     (1, 4, 4, 3, 64, 4, 4, 0),
     (2, 40, 7, 90, 3, 5, 2, 2),
@@ -121,7 +124,7 @@ def run_large(fence, dtype, rng):
             size = [(length + sum(padding) - ksize) // stride + 1 for length in (h, w)]
             shapes = (n, h, w, channels), (ksize, ksize, channels, outputs), (n, *size, outputs), (outputs,)
             x, weights, eta, bias = (fence.copy(rng.standard_normal(shape).astype(dtype)) for shape in shapes)
-            for side in (2, 4) if ksize == 3 else (0,):
+            for side in (2, 4)[stride - 1 :] if ksize == 3 else (0,):
                 print(x.shape, outputs, ksize, side, limited, dtype, flush=True)
                 fastcnn.set_conv_algorithm("winograd" if side else "direct")
                 with tile_side(side) if side else contextlib.nullcontext():

@@ -32,7 +32,8 @@ fastcnn.set_num_threads(int(sys.argv[1]))
 for dtype in ("float32", "float64"):
     for algorithm in ("auto", "winograd", "direct", "im2col"):
         fastcnn.set_conv_algorithm(algorithm)
-        for batch, side, c, o, k, s in ((9, 21, 5, 35, 3, 1), (3, 20, 33, 40, 3, 1), (5, 17, 3, 7, 5, 2)):
+        shapes = (9, 21, 5, 35, 3, 1), (3, 20, 33, 40, 3, 1), (4, 31, 33, 40, 3, 2), (5, 17, 3, 7, 5, 2)
+        for batch, side, c, o, k, s in shapes:
             x = rng.standard_normal((batch, side, side + 2, c)).astype(dtype)
             w = rng.standard_normal((k, k, c, o)).astype(dtype)
             eta = keep(kernels.conv_forward(x, w, w[0, 0, 0], s, (1, 1), True))
@@ -80,10 +81,13 @@ def test_the_rule_by_shape(monkeypatch):
         for name in names:
             watch(module, name)
 
-    def used(channels, outputs, ksize, stride, direction, batch=8):
+    def used(channels, outputs, ksize, stride, direction, batch=8, side=8):
         forget_plans()
         algorithms.clear()
-        x, w = np.ones((batch, 8, 8, channels), np.float32), np.ones((ksize, ksize, channels, outputs), np.float32)
+        x, w = (
+            np.ones((batch, side, side, channels), np.float32),
+            np.ones((ksize, ksize, channels, outputs), np.float32),
+        )
         eta = kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))
         if direction == "input":
             algorithms.clear()
@@ -93,6 +97,9 @@ def test_the_rule_by_shape(monkeypatch):
     assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["winograd"]
     assert used(16, 16, 3, 1, "forward") == ["winograd"] and used(15, 16, 3, 1, "forward") == ["direct"]
     assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == ["direct"]
+    assert used(64, 64, 3, 2, "forward", 128) == used(64, 64, 3, 2, "input", 128) == ["winograd"]
+    assert used(64, 64, 3, 2, "forward", 127) == used(64, 63, 3, 2, "forward", 128) == ["direct"]
+    assert used(64, 64, 3, 2, "forward", 300, 12) == ["direct"]  # 6 x 6 outputs, of which tiles would make 8 x 8
     assert used(32, 64, 3, 1, "forward", batch=1) == ["direct"]
     assert used(1, 64, 3, 1, "input") == used(32, 64, 5, 1, "input") == ["direct_input"]
     for name, module, other in (
@@ -101,9 +108,10 @@ def test_the_rule_by_shape(monkeypatch):
         ("winograd", "winograd", "winograd"),
     ):
         with conv_algorithm(name):
-            assert [used(1, 3, 3, 1, "forward"), used(1, 3, 3, 1, "input")] == [[module], [other]]
+            for stride in (1, 2):
+                assert [used(1, 3, 3, stride, "forward"), used(1, 3, 3, stride, "input")] == [[module], [other]]
     with conv_algorithm("winograd"):
-        assert used(32, 32, 5, 1, "forward") == ["direct"]
+        assert used(32, 32, 5, 1, "forward") == used(32, 32, 3, 3, "forward") == ["direct"]
     forget_plans()  # what is watched
 
 
@@ -118,24 +126,24 @@ def test_the_switch():
 
 
 @pytest.mark.parametrize(
-    ("side", "dtype", "bound"),
-    [(2, "float32", 2e-6), (2, "float64", 1e-14), (4, "float32", 2e-5), (4, "float64", 5e-14)],
+    ("side", "stride", "bound32", "bound64"), [(2, 1, 2e-6, 1e-14), (4, 1, 2e-5, 5e-14), (4, 2, 1e-5, 2e-14)]
 )
-def test_the_documented_error_of_winograd(side, dtype, bound, rng):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_documented_error_of_winograd(side, stride, bound32, bound64, dtype, rng):
     """Relative to the largest value; docs/guide.md says so."""
     x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (3, 3, 64, 48)))
     with conv_algorithm("direct"):
-        exact = [kernels.conv_forward(x, w, w[0, 0, 0], 1, (1, 1))]
-        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, 1, (1, 1))]
-        exact += [kernels.conv_weight_gradient(x, exact[0], 3, 1, (1, 1))[0]]
+        exact = [kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))]
+        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, stride, (1, 1))]
+        exact += [kernels.conv_weight_gradient(x, exact[0], 3, stride, (1, 1))[0]]
     eta, x, w = (array.astype(dtype) for array in (exact[0], x, w))
     with conv_algorithm("winograd"), tile_side(side):
-        found = [kernels.conv_forward(x, w, w[0, 0, 0], 1, (1, 1))]
-        found += [kernels.conv_input_gradient(eta, w, x.shape, 1, (1, 1))]
-        found += [kernels.conv_weight_gradient(x, eta, 3, 1, (1, 1))[0]]
+        found = [kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))]
+        found += [kernels.conv_input_gradient(eta, w, x.shape, stride, (1, 1))]
+        found += [kernels.conv_weight_gradient(x, eta, 3, stride, (1, 1))[0]]
     for got, wanted in zip(found, exact, strict=True):
         error = np.abs(got - wanted).max() / np.abs(wanted).max()
-        assert error <= bound
+        assert error <= (bound32 if dtype == "float32" else bound64)
 
 
 def network(dtype="float64"):

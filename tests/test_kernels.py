@@ -72,11 +72,11 @@ class Case:
 
 
 class WideCase(Case):
-    """Images up to 20 wide, up to 35 channels, and 3x3 kernels with stride 1 where `ksize` is 3."""
+    """Images up to 20 wide, up to 35 channels, and 3x3 kernels with this `stride` where `ksize` is 3."""
 
-    def __init__(self, data, dtype, ksize):
+    def __init__(self, data, dtype, ksize, stride):
         super().__init__(data, dtype)
-        self.ksize = ksize
+        self.ksize, self.stride = ksize, stride
 
     def image(self):
         low = self.ksize or 1
@@ -86,7 +86,8 @@ class WideCase(Case):
         if self.ksize is None:
             return super().convolution()
         shape, padding = self.image(), (1, 1) if self.boolean() else (0, 0)
-        return shape, *(size + sum(padding) - 2 for size in shape[1:3]), 3, 1, padding
+        sizes = (naive.output_size(size, 3, self.stride, padding) for size in shape[1:3])
+        return shape, *sizes, 3, self.stride, padding
 
 
 def im2col(case):
@@ -380,14 +381,17 @@ def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
 CONVOLUTIONS = ("conv_forward", "conv_input_gradient", "conv_weight_gradient")
 
 
-@pytest.mark.parametrize(("algorithm", "side"), [("winograd", 2), ("winograd", 4), ("direct", 0), ("im2col", 0)])
+@pytest.mark.parametrize(
+    ("algorithm", "side", "stride"),
+    [("winograd", 2, 1), ("winograd", 4, 1), ("winograd", 4, 2), ("direct", 0, 0), ("im2col", 0, 0)],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_convolution_by_every_algorithm(name, dtype, algorithm, side, data):
+def test_convolution_by_every_algorithm(name, dtype, algorithm, side, stride, data):
     with conv_algorithm(algorithm), tile_side(side):
-        case = WideCase(data, dtype, 3 if algorithm == "winograd" else None)
+        case = WideCase(data, dtype, 3 if algorithm == "winograd" else None, stride)
         assert_agrees(name, MODULES["numba"], globals()[name](case), dtype, algorithm == "winograd")
 
 

@@ -1,7 +1,7 @@
 """Convolution: which algorithm computes it. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.conv`.
 
 - ``direct``: one matrix product that reads the image where it lies; any shape.
-- ``winograd``: fewer multiplications for 3x3 kernels with stride 1; direct for all others.
+- ``winograd``: fewer multiplications for 3x3 kernels with stride 1 or 2; direct for all others.
 - ``im2col``: a column matrix and one matrix product; any shape.
 
 `auto` follows a fixed rule by shape, drawn from `fastcnn bench`, and never times anything, so that results repeat bit
@@ -22,17 +22,28 @@ from fastcnn.shapes import conv_output_shape
 WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves
 WINOGRAD_PIXELS_OF_WEIGHTS = 512  # the same for their gradient
 WINOGRAD_CHANNELS = 16  # fewer on either side gain a tenth at most, which is not worth compiling more kernels
+STRIDED_PIXELS = 2048  # the same limits for a stride of 2, which saves less: with half of either, it gained nothing
+STRIDED_CHANNELS = 64
+STRIDED_SHARE = 0.9  # of the pixels of tiles that must be inside; with three quarters, it gained nothing
 
 
 def choose(
     name: str, ksize: int, stride: int, inputs: int, out_shape: tuple[int, ...], fewest: int = WINOGRAD_PIXELS
 ) -> str:
     """'winograd' or 'direct' or 'im2col' where `name` is asked for; 'auto' looks at the shapes."""
-    fits = ksize == 3 and stride == 1
+    fits = ksize == 3 and stride in (1, 2)
     if name == "auto":
-        pays = min(inputs, out_shape[3]) >= WINOGRAD_CHANNELS and math.prod(out_shape[:3]) >= fewest
-        return "winograd" if fits and pays else "direct"
+        return "winograd" if fits and pays(stride, inputs, out_shape, fewest) else "direct"
     return "direct" if name == "winograd" and not fits else name
+
+
+def pays(stride: int, inputs: int, out_shape: tuple[int, ...], fewest: int) -> bool:
+    """Whether Winograd's algorithm is faster for 3x3 kernels."""
+    (_, *sides, outputs), pixels = out_shape, math.prod(out_shape[:3])
+    if stride == 1:
+        return min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= fewest
+    inside = math.prod(side / (4 * -(-side // 4)) for side in sides) if pixels else 0
+    return min(inputs, outputs) >= STRIDED_CHANNELS and pixels >= STRIDED_PIXELS and inside >= STRIDED_SHARE
 
 
 # What follows from shapes is found once for each: the algorithm, how its work is cut, its tables and memory. A plan is
@@ -44,7 +55,7 @@ def forward_plan(name, shape, weights_shape, stride, padding, rectify, dtype, mo
     out_shape = conv_output_shape(shape, weights_shape, stride, padding)
     algorithm = choose(name, weights_shape[0], stride, shape[3], out_shape)
     if algorithm == "winograd":
-        return algorithm, winograd.forward_plan(shape[3], out_shape, padding, rectify, dtype, most)
+        return algorithm, winograd.forward_plan(shape[3], out_shape, stride, padding, rectify, dtype, most)
     if algorithm == "direct":
         given = shape, weights_shape, out_shape
         return algorithm, direct.forward_plan(*given, stride, padding, rectify, dtype, most)
@@ -55,7 +66,7 @@ def forward_plan(name, shape, weights_shape, stride, padding, rectify, dtype, mo
 def input_gradient_plan(name, eta_shape, weights_shape, image_shape, stride, padding, dtype, most):
     algorithm = choose(name, weights_shape[0], stride, image_shape[3], eta_shape)
     if algorithm == "winograd":
-        return algorithm, winograd.input_gradient_plan(eta_shape, image_shape, padding, dtype, most)
+        return algorithm, winograd.input_gradient_plan(eta_shape, image_shape, stride, padding, dtype, most)
     if algorithm == "direct":
         given = eta_shape, weights_shape, image_shape
         return algorithm, direct_input.input_gradient_plan(*given, stride, padding, dtype, most)
@@ -67,7 +78,9 @@ def input_gradient_plan(name, eta_shape, weights_shape, image_shape, stride, pad
 def weight_gradient_plan(name, shape, eta_shape, ksize, stride, padding, rectify, dtype, most):
     algorithm = choose(name, ksize, stride, shape[3], eta_shape, WINOGRAD_PIXELS_OF_WEIGHTS)
     if algorithm == "winograd":
-        return algorithm, winograd_weights.weight_gradient_plan(shape[3], eta_shape, padding, rectify, dtype, most)
+        return algorithm, winograd_weights.weight_gradient_plan(
+            shape[3], eta_shape, stride, padding, rectify, dtype, most
+        )
     if algorithm == "direct":
         given = shape, eta_shape, ksize
         return algorithm, direct_weights.weight_gradient_plan(*given, stride, padding, rectify, dtype, most)

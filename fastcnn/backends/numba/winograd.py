@@ -1,4 +1,4 @@
-"""3x3 convolution with stride 1 in fewer multiplications: Winograd's minimal filtering. Requires numba.
+"""3x3 convolution with stride 1 or 2 in fewer multiplications: Winograd's minimal filtering. Requires numba.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015). With d the inputs of a tile, g the weights,
 and A, B and G as in `tiles2` (2 x 2 outputs of a tile) and `tiles4` (4 x 4 outputs),
@@ -6,17 +6,19 @@ and A, B and G as in `tiles2` (2 x 2 outputs of a tile) and `tiles4` (4 x 4 outp
     Y = A' [(G g G') * (B' d B)] A
 
 where * multiplies element by element and X' is X transposed. Summed over channels, each element is a matrix product, of
-tiles x channels and channels x outputs: 16 products where a direct sum takes 36, or 36 where it takes 144.
+tiles x channels and channels x outputs: 16 products where a direct sum takes 36, or 36 where it takes 144. With stride
+2 they are 81 of 144, which are added up four by four: see `tiles_stride2`.
 
 The error is that of sums whose terms are larger than the result. Measured on normal numbers and 64 channels, relative
-to the largest output, in float32: 4e-7 with small tiles, as of a direct sum, and 6e-6 with large ones.
+to the largest output, in float32: 4e-7 with small tiles, as of a direct sum, and 6e-6 with large ones and
+with stride 2.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba import tiles2, tiles4
+from fastcnn.backends.numba import tiles2, tiles4, tiles_stride2, tiles_stride2_back
 from fastcnn.backends.numba.copying import close_gate, lowest
 from fastcnn.backends.numba.gemm import even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
@@ -24,18 +26,34 @@ from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
+from fastcnn.backends.numba.winograd_tiles import (
+    LARGE,
+    MADE,
+    PRODUCTS,
+    SMALL,
+    STRIDED,
+    SUMS,
+    TAKEN,
+    UNSTRIDED,
+    WORK,
+    choose_kind,
+    input_tiles,
+    products_of,
+    tiles_of,
+)
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
-TILES = {2: 48, 4: 24}  # of one task, by their side: multiples of the 6 rows of a register tile
+TILES = 48, 24, 24, 24  # of one task, by their kind: multiples of the 6 rows of a register tile
 output_tile2, weight_column2 = tiles2.output_tile, tiles2.weight_column
 output_tile4, weight_column4 = tiles4.output_tile, tiles4.weight_column
+output_tile_stride2, weight_column_stride2 = tiles_stride2.output_tile, tiles_stride2.weight_column
+pixel_tile_stride2 = tiles_stride2_back.pixel_tile
 
 
 @serial
-def panel_weights(weights, turned, j, width, side, packed, u, q, step):
-    """G g G' of the weights of outputs j : j + width, packed as `gemm.multiply_rows` reads them: element g from
-    u[q + g * step] on.
+def panel_weights(weights, turned, j, width, kind, packed, u, q):
+    """G g G' of the weights of outputs j : j + width, packed as `gemm.multiply_rows` reads them, from u[q] on (see
+    `panel_outputs`).
 
     `turned`: the taps in reverse order, and the channels exchanged.
     """
@@ -48,36 +66,50 @@ def panel_weights(weights, turned, j, width, side, packed, u, q, step):
         at = (8 - tap if turned else tap) * inputs * outputs + j * b_col
         pack_panel(source, at, b_row, b_col, rows, min(width, n - j), width, packed, tap * size)
     for at in range(0, size, v):
-        if side == 4:
-            weight_column4(packed, at, size, u, q + at, step)
+        if kind == LARGE:
+            weight_column4(packed, at, size, u, q + at, size + v)
+        elif kind == SMALL:
+            weight_column2(packed, at, size, u, q + at, size + v)
         else:
-            weight_column2(packed, at, size, u, q + at, step)
+            weight_column_stride2(packed, at, size, u, q + at, size)
 
 
 @serial
 def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, tables):
     """The outputs of `panel` (first, number) of the tiles `some` (first, number).
 
-    `tiles` is (v, distance of its elements) from the first tile on, `weights` (u, first element, distance), `result`
-    (bias, a row of zeros, out, gate), and `grid` (side, tiles in a row, tiles of an image).
+    `tiles` is (v, distance of its elements) from the first tile on, `weights` (u, first element), `result` (bias, a row
+    of zeros, out, gate), and `grid` as in `input_tiles`. Weights of one sum follow each other in u; sums lie a vector
+    further apart, as they would evict each other 4096 bytes apart.
     """
-    (v, v_step), (u, q, u_step), (bias, start, out, gate) = tiles, weights, result
-    (_, oh, ow, outputs), (side, columns, number), (first, count), (j, width) = out.shape, grid, some, panel
-    elements, n, target, gates, zero = (side + 2) ** 2, min(width, outputs - j), flat(out), flat(gate), np.int64(0)
-    a_rows, a_columns, c_rows = tables[0, :count], tables[1, :channels], tables[2 if width > lanes(v) else 3, :count]
-    for g in range(elements):
-        a, b, to = v[g * v_step :], q + g * u_step, g * count * width
-        multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, u, zero, zero)
+    (v, v_step), (u, q), (bias, start, out, gate) = tiles, weights, result
+    (_, oh, ow, outputs), (kind, columns, number, ahead), (first, count), (j, width) = out.shape, grid, some, panel
+    side, n, target, gates, zero = MADE[kind], min(width, outputs - j), flat(out), flat(gate), np.int64(0)
+    size, a_rows, c_rows = channels * width, tables[0, :count], tables[2 if width > lanes(v) else 3, :count]
+    for g in range(SUMS[kind]):
+        k, last = products_of(kind, g)
+        together = last - k if kind == STRIDED else 1  # a product that is deep instead of several that are added up
+        a_columns = tables[1, : together * channels]
+        for p in range(k, last, together):
+            taken, made = (p, g) if kind == STRIDED else (g, p)
+            a, b, to = v[taken * v_step :], q + p * size + g * lanes(v), made * count * width
+            multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, u, zero, zero)
     for t in range(count):
         i, at = (first + t) // number, (first + t) % number
-        y, x = side * (at // columns), side * (at % columns)
+        y, x = side * (at // columns) - ahead, side * (at % columns) - ahead
         to, inside = ((i * oh + y) * ow + x) * outputs + j, (min(side, oh - y), min(side, ow - x))
-        if side == 4:
-            output_tile4(m, t * width, count * width, bias, j, n, target, to, ow * outputs, outputs, inside, work)
+        p, step, row, above, left = t * width, count * width, ow * outputs, max(0, -y), max(0, -x)
+        if kind == LARGE:
+            output_tile4(m, p, step, bias, j, n, target, to, row, outputs, inside, work)
+        elif kind == SMALL:
+            output_tile2(m, p, step, bias, j, n, target, to, row, outputs, inside)
+        elif kind == STRIDED:
+            output_tile_stride2(m, p, step, bias, j, n, target, to, row, outputs, inside, work)
         else:
-            output_tile2(m, t * width, count * width, bias, j, n, target, to, ow * outputs, outputs, inside)
+            pixel_tile_stride2(m, p, step, n, target, to, row, outputs, (above, inside[0]), (left, inside[1]), work)
         if gate.size:
-            close_gate(target, gates, to, inside[0], inside[1], ow * outputs, outputs, n)
+            to += above * row + left * outputs
+            close_gate(target, gates, to, inside[0] - above, inside[1] - left, row, outputs, n)
 
 
 @kernel
@@ -86,28 +118,28 @@ def convolve_tiles(
 ):
     """A task is `cut`'s block of tiles, transformed to the thread's part of v. Weights are transformed before: by each
     thread for itself (`own`), or together."""
-    (block, width, own), channels, outputs, lane = cut, image.shape[3], out.shape[3], lanes(v)
-    panels, wide, elements = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, (grid[0] + 2) ** 2
-    u_step, v_step, total = channels * width + lane, block * wide + lane, out.shape[0] * grid[2]
+    (block, width, own), channels, outputs, lane, kind = cut, image.shape[3], out.shape[3], lanes(v), grid[0]
+    panels, wide, total = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, out.shape[0] * grid[2]
+    size, v_step = PRODUCTS[kind] * channels * width + SUMS[kind] * lane, block * wide + lane
     if not own:
         for it in prange(panels):
             p = np.int64(it)
             columns = panel_width(outputs, p * width, lane)
-            panel_weights(weights, turned, p * width, columns, grid[0], packed[p], u[0], p * elements * u_step, u_step)
+            panel_weights(weights, turned, p * width, columns, kind, packed[p], u[0], p * size)
     tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
         i = np.int64(it)
         transformed, result, task = u[i if own else 0], (bias, start, out, gate), next_task(counters, i, tasks)
         if own and task < tasks:
             for p in range(panels):
-                columns, q = panel_width(outputs, p * width, lane), p * elements * u_step
-                panel_weights(weights, turned, p * width, columns, grid[0], packed[i], transformed, q, u_step)
+                columns = panel_width(outputs, p * width, lane)
+                panel_weights(weights, turned, p * width, columns, kind, packed[i], transformed, p * size)
         while task < tasks:
             some = task * block, min(block, total - task * block)
             input_tiles(image, corner, grid, some[0], some[1], floor, (0, channels), v[i], v_step, wide, edge[i])
             for p in range(panels):
                 panel = p * width, panel_width(outputs, p * width, lane)
-                tiles, ready = (v[i], v_step), (transformed, p * elements * u_step, u_step)
+                tiles, ready = (v[i], v_step), (transformed, p * size)
                 panel_outputs(tiles, ready, panel, channels, result, grid, some, m[i], edge[i], tables)
             task = next_task(counters, i, tasks)
 
@@ -120,7 +152,7 @@ def convolve_panels(
     that are used so little should not leave the core's own caches. Each thread transforms all tiles for itself."""
     (block, width, _), channels, outputs, lane = cut, image.shape[3], out.shape[3], lanes(v)
     panels, wide, total = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane, out.shape[0] * grid[2]
-    u_step, v_step, counters = channels * width + lane, total * wide + lane, task_counters(v.shape[0])
+    v_step, counters = total * wide + lane, task_counters(v.shape[0])
     for it in prange(v.shape[0]):
         i = np.int64(it)
         result, task = (bias, start, out, gate), next_task(counters, i, panels)
@@ -128,35 +160,38 @@ def convolve_panels(
             input_tiles(image, corner, grid, 0, total, floor, (0, channels), v[i], v_step, wide, edge[i])
         while task < panels:
             panel = task * width, min(width, panel_width(outputs, task * width, lane))
-            panel_weights(weights, turned, panel[0], panel[1], grid[0], packed[i], u[i], 0, u_step)
+            panel_weights(weights, turned, panel[0], panel[1], grid[0], packed[i], u[i], 0)
             for first in range(0, total, block):
                 some, tiles = (first, min(block, total - first)), (v[i, first * wide :], v_step)
-                panel_outputs(tiles, (u[i], 0, u_step), panel, channels, result, grid, some, m[i], edge[i], tables)
+                panel_outputs(tiles, (u[i], 0), panel, channels, result, grid, some, m[i], edge[i], tables)
             task = next_task(counters, i, panels)
 
 
-def plan(channels, out_shape, before, turned, rectify, dtype, most):
-    """The function of (image, weights, bias, gate) that convolves an image, zeros `before` it, with the weights or, for
-    the gradient, with the weights `turned` round. `bias` and `gate` may be None."""
-    (batch, oh, ow, outputs), lane, side = out_shape, vector_lanes(dtype), choose_side(*out_shape[1:3])
-    rows, columns, elements, row = -(-oh // side), -(-ow // side), (side + 2) ** 2, -(-channels // lane) * lane
+def plan(channels, out_shape, kind, corner, ahead, turned, rectify, dtype, most):
+    """The function of (image, weights, bias, gate) that convolves an image, whose first tile begins at `corner` and
+    makes pixels from `-ahead` on, with the weights or, for the gradient, with the weights `turned` round. `bias` and
+    `gate` may be None."""
+    (batch, oh, ow, outputs), lane, products, taken = out_shape, vector_lanes(dtype), PRODUCTS[kind], TAKEN[kind] ** 2
+    rows, columns, row = tiles_of(oh + ahead, kind), tiles_of(ow + ahead, kind), -(-channels // lane) * lane
     total, wide = batch * rows * columns, padded(outputs, dtype)
-    few, threads = total < outputs, threads_for(total * elements * channels * outputs, most)
-    block = even_share(total, TILES[side], 1 if few else 4)
+    few, threads = total < outputs, threads_for(total * products * channels * outputs, most)
+    block = even_share(total, TILES[kind], 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
-    panels, panel = -(-outputs // width), elements * (channels * width + lane)
+    panels, panel = -(-outputs // width), products * channels * width + SUMS[kind] * lane
     shared = 0 if few or panels * panel * dtype.itemsize <= OWN_BYTES else panels
+    v_step = (total if few else block) * row + lane
     arrays = layout(
         dtype,
         (shared or threads, 9 * channels * width),  # packed weights
         (1 if shared else threads, panel if few else panel * panels),  # u, these transformed
         # v, tiles: the elements of one lie a vector further apart, as they would evict each other 4096 bytes apart
-        (threads, elements * ((total if few else block) * row + lane)),
-        (threads, elements * block * width),  # m, the products
-        (threads, elements * (row + lane)),  # a tile at the border
+        (threads, taken * v_step),
+        (threads, (SUMS[kind] if kind == STRIDED else products) * block * width),  # m, the products
+        (threads, taken * row + WORK * lane),  # a tile at the border
     )
-    tables = offset_tables((block, 1, row, 0), (1, channels, 0, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0))
-    corner, grid, cut = (-before, -before), (side, columns, rows * columns), (block, width, not shared)
+    deep = (4 if kind == STRIDED else 1), channels, v_step, 1
+    tables = offset_tables((block, 1, row, 0), deep, (block, 1, 2 * lane, 0), (block, 1, lane, 0))
+    corner, grid, cut = (corner, corner), (kind, columns, rows * columns, ahead), (block, width, not shared)
     zero, floor, launch = zeros((wide,), dtype), lowest(dtype, rectify), convolve_panels if few else convolve_tiles
 
     def convolve(image, weights, bias, gate):
@@ -168,13 +203,18 @@ def plan(channels, out_shape, before, turned, rectify, dtype, most):
     return convolve
 
 
-def forward_plan(channels, out_shape, padding, rectify, dtype, most):
+def forward_plan(channels, out_shape, stride, padding, rectify, dtype, most):
     """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
-    convolve = plan(channels, out_shape, padding[0], False, rectify, dtype, most)
+    kind = STRIDED if stride == 2 else choose_kind(*out_shape[1:3])
+    convolve = plan(channels, out_shape, kind, -padding[0], 0, False, rectify, dtype, most)
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
-def input_gradient_plan(eta_shape, image_shape, padding, dtype, most):
+def input_gradient_plan(eta_shape, image_shape, stride, padding, dtype, most):
     """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
-    convolve = plan(eta_shape[3], image_shape, 2 - padding[0], True, False, dtype, most)
+    if stride == 2:  # a tile begins with a pixel under the middle of windows
+        kind, corner, ahead = UNSTRIDED, padding[0] - 1, 1 - padding[0]
+    else:
+        kind, corner, ahead = choose_kind(*image_shape[1:3]), padding[0] - 2, 0
+    convolve = plan(eta_shape[3], image_shape, kind, corner, ahead, True, False, dtype, most)
     return lambda eta, weights, gate: convolve(eta, weights, None, gate)

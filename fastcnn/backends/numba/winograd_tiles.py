@@ -1,22 +1,50 @@
-"""Images cut into tiles for Winograd's algorithm: which size, and the transforms of the inputs. Requires numba.
+"""Images cut into tiles for Winograd's algorithm: which kind, and the transforms of the inputs. Requires numba.
 
 Both :mod:`fastcnn.backends.numba.winograd` and the weight gradient begin with them.
 """
 
 from __future__ import annotations
 
-from fastcnn.backends.numba import tiles2, tiles4
+from fastcnn.backends.numba import tiles2, tiles4, tiles_stride2, tiles_stride2_back
 from fastcnn.backends.numba.arithmetic import at_least, fill
-from fastcnn.backends.numba.jit import serial
+from fastcnn.backends.numba.jit import inline, serial
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 
+# The kinds of tiles. What kernels know of each: pixels on a side of what is transformed, from one tile to the next, and
+# on a side of what comes out; the products, as many as elements of the weights; and the sums of products, as many as
+# elements of the outputs, or of what gradients are transformed to.
+SMALL, LARGE = 0, 1  # stride 1, and 2 x 2 or 4 x 4 outputs
+STRIDED, UNSTRIDED = 2, 3  # stride 2: 4 x 4 outputs; and the gradient of its inputs, 8 x 8 pixels
+TAKEN, APART, MADE = (4, 6, 9, 5), (2, 4, 8, 4), (2, 4, 4, 8)
+PRODUCTS, SUMS = (16, 36, 81, 81), (16, 36, 25, 25)
+WORK = 81  # vectors that the largest transform needs for itself
+
 input_tile2, input_tile4 = tiles2.input_tile, tiles4.input_tile
+input_tile_stride2, eta_tile_stride2 = tiles_stride2.input_tile, tiles_stride2_back.eta_tile
 
 
-def choose_side(rows: int, columns: int) -> int:
-    """Outputs on a side of a tile for images of rows x columns outputs: 4, unless too many would lie outside."""
-    products = {side: (side + 2) ** 2 * -(-rows // side) * -(-columns // side) for side in (2, 4)}
-    return 4 if products[4] < 0.9 * products[2] else 2
+def choose_kind(rows: int, columns: int) -> int:
+    """The kind of tile for images of rows x columns outputs and stride 1: large, unless too many would lie outside."""
+    products = {kind: PRODUCTS[kind] * tiles_of(rows, kind) * tiles_of(columns, kind) for kind in (SMALL, LARGE)}
+    return LARGE if products[LARGE] < 0.9 * products[SMALL] else SMALL
+
+
+def tiles_of(pixels: int, kind: int) -> int:
+    """Tiles that make a line of so many pixels."""
+    return -(-pixels // MADE[kind])
+
+
+@inline
+def products_of(kind, g):
+    """The first and the last of the products that are added to sum g, by their numbers."""
+    row, column = g // 5, g % 5
+    if kind < STRIDED:
+        first, count = g, 1
+    elif row < 4:
+        first, count = 18 * row + 4 * column, 4 if column < 4 else 2
+    else:
+        first, count = 72 + 2 * column, 2 if column < 4 else 1
+    return first, first + count
 
 
 @serial
@@ -43,11 +71,11 @@ def patch(image, n, top, left, side, floor, target, channels, width):
 def input_tiles(image, corner, grid, first, count, floor, channels, v, step, width, edge):
     """The transforms of `count` tiles from number `first` on: element g of tile t at v[g * step + t * width :].
 
-    `corner` is (top, left) of the first tile, `grid` (side, tiles in a row, tiles of an image), `channels` (first,
-    number); `edge` is memory for a tile.
+    `corner` is (top, left) of the first tile, `channels` (first, number), `grid` (kind, tiles in a row, tiles of an
+    image, rows and columns of the first tile's result that are not there); `edge` is memory for a tile.
     """
-    (_, h, w, c), (top, left), (side, columns, tiles) = image.shape, corner, grid
-    source, size = flat(image), side + 2
+    (_, h, w, c), (top, left), (kind, columns, tiles, _) = image.shape, corner, grid
+    source, size, side = flat(image), TAKEN[kind], APART[kind]
     whole, work = c % lanes(source) == 0, edge[size * size * width :]
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
@@ -57,7 +85,11 @@ def input_tiles(image, corner, grid, first, count, floor, channels, v, step, wid
         else:
             patch(image, n, y, x, size, floor, edge, channels, width)
             a, at, row, column, low = edge, 0, size * width, width, floor
-        if side == 4:
+        if kind == LARGE:
             input_tile4(a, at, row, column, channels[1], low, v, t * width, step, work)
-        else:
+        elif kind == SMALL:
             input_tile2(a, at, row, column, channels[1], low, v, t * width, step)
+        elif kind == STRIDED:
+            input_tile_stride2(a, at, row, column, channels[1], low, v, t * width, step, work)
+        else:
+            eta_tile_stride2(a, at, row, column, channels[1], low, v, t * width, step, work)

@@ -1,11 +1,12 @@
-"""Weight gradient of 3x3 convolutions with stride 1 by Winograd's minimal filtering. Requires numba.
+"""Weight gradient of 3x3 convolutions with stride 1 or 2 by Winograd's minimal filtering. Requires numba.
 
 The adjoint of :mod:`fastcnn.backends.numba.winograd` with respect to the weights: with d the inputs of a tile and e the
 gradient of its outputs,
 
     dW = G' [sum over tiles of (A e A') * (B' d B)] G
 
-and the sums are matrix products, channels x tiles and tiles x outputs: 16 of them, F(3x3, 2x2), or 36, F(3x3, 4x4).
+and the sums are matrix products, channels x tiles and tiles x outputs: 16 of them, F(3x3, 2x2), or 36, F(3x3, 4x4);
+with stride 2, 81 (see `tiles_stride2`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 
 import numpy as np
 
-from fastcnn.backends.numba import tiles2, tiles4
+from fastcnn.backends.numba import tiles2, tiles4, tiles_stride2_back
 from fastcnn.backends.numba.copying import clear, lowest
 from fastcnn.backends.numba.gemm import add_up, even_share, multiply_rows, offset_tables
 from fastcnn.backends.numba.jit import kernel, prange, serial, threads_for
@@ -22,23 +23,36 @@ from fastcnn.backends.numba.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
-from fastcnn.backends.numba.winograd_tiles import choose_side, input_tiles
+from fastcnn.backends.numba.winograd_tiles import (
+    LARGE,
+    MADE,
+    PRODUCTS,
+    SMALL,
+    STRIDED,
+    SUMS,
+    WORK,
+    choose_kind,
+    input_tiles,
+    products_of,
+    tiles_of,
+)
 
-TILES = {2: 64, 4: 48}  # of one block, by their side: multiply-adds for each load and store of a sum
+TILES = 64, 48, 64  # of one block, by their kind: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
 MAX_TASKS = 8
 SHARE = 192  # tiles, so that transforming their sum back takes little of the time
 ONLY_SHARE = 64  # the same where there is nothing else to do for a second thread
 gradient_tile2, weight_tile2 = tiles2.gradient_tile, tiles2.weight_tile
 gradient_tile4, weight_tile4 = tiles4.gradient_tile, tiles4.weight_tile
+gradient_tile_stride2, weight_tile_stride2 = tiles_stride2_back.gradient_tile, tiles_stride2_back.weight_tile
 
 
 @serial
 def gradient_tiles(eta, grid, first, count, panel, e, step, sums, work):
     """The transforms of `count` tiles of the outputs `panel` (first, number) of eta, packed: panels of `count` rows,
     those of element g from g * step on."""
-    (_, oh, ow, outputs), (side, columns, tiles), (start, number) = eta.shape, grid, panel
-    source, lane = flat(eta), lanes(e)
+    (_, oh, ow, outputs), (kind, columns, tiles, _), (start, number) = eta.shape, grid, panel
+    source, lane, side = flat(eta), lanes(e), MADE[kind]
     for t in range(count):
         n, q = (first + t) // tiles, (first + t) % tiles
         y, x = side * (q // columns), side * (q % columns)
@@ -48,10 +62,14 @@ def gradient_tiles(eta, grid, first, count, panel, e, step, sums, work):
             for i in range(j, min(number, j + width), lane):
                 to = j * count + t * width + i - j
                 row, left = ow * outputs, number - i
-                if side == 4:
+                if kind == LARGE:
                     gradient_tile4(source, at + i, row, outputs, left, oh - y, ow - x, e, to, step, sums, i, work)
-                else:
+                elif kind == SMALL:
                     gradient_tile2(source, at + i, row, outputs, left, oh - y, ow - x, e, to, step, sums, i)
+                else:
+                    gradient_tile_stride2(
+                        source, at + i, row, outputs, left, oh - y, ow - x, e, to, step, sums, i, work
+                    )
 
 
 @serial
@@ -61,30 +79,40 @@ def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memo
 
     `image` is (x, corner, floor) and `memory` (v, e, edge, part).
     """
-    (x, corner, floor), (v, e, edge, part), elements, (first, count) = image, memory, (grid[0] + 2) ** 2, tiles
-    v_step, e_step, step, work = v.size // elements, e.size // elements, part.size // elements, edge[elements * width :]
+    (x, corner, floor), (v, e, edge, part), (first, count), kind = image, memory, tiles, grid[0]
+    products = PRODUCTS[kind]
+    v_step, e_step, step, work = (
+        v.size // products,
+        e.size // SUMS[kind],
+        part.size // products,
+        edge[products * width :],
+    )
     input_tiles(x, corner, grid, first, count, floor, channels, v, v_step, width, edge)
     gradient_tiles(eta, grid, first, count, panel, e, e_step, sums, work)
     a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
-    for g in range(elements):
-        a, n, zero = v[g * v_step :], panel[1], np.int64(0)
-        multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, g * step, c_rows, n, start, e, zero, zero)
+    for g in range(SUMS[kind]):
+        k, last = products_of(kind, g)
+        for p in range(k, last):
+            a, n, zero = v[p * v_step :], panel[1], np.int64(0)
+            multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, p * step, c_rows, n, start, e, zero, zero)
 
 
 @serial
-def weights_back(part, wide, side, channels, panel, outputs, dw, work):
+def weights_back(part, wide, kind, channels, panel, outputs, dw, work):
     """dw = G' m G for the transformed gradient m of these pairs of channels, in rows of `wide`."""
-    elements, lane, size = (side + 2) ** 2, lanes(dw), dw.size // 9
-    step = part.size // elements
+    products, lane, size = PRODUCTS[kind], lanes(dw), dw.size // 9
+    step = part.size // products
     for i in range(channels[1]):
         for t in range(0, panel[1], lane):
             count, to = panel[1] - t, (channels[0] + i) * outputs + panel[0] + t
-            for g in range(elements):
+            for g in range(products):
                 store(work, g * lane, load_part(part, g * step + i * wide + t, count))
-            if side == 4:
+            if kind == LARGE:
                 weight_tile4(work, dw, to, size, count)
-            else:
+            elif kind == SMALL:
                 weight_tile2(work, dw, to, size, count)
+            else:
+                weight_tile_stride2(work, dw, to, size, count)
 
 
 @kernel
@@ -124,20 +152,21 @@ def shares_of(total, inputs, outputs, dtype):
     return shares, (down, across)
 
 
-def weight_gradient_plan(inputs, eta_shape, padding, rectify, dtype, most):
+def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, most):
     """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
-    (batch, oh, ow, outputs), lane, side = eta_shape, vector_lanes(dtype), choose_side(*eta_shape[1:3])
-    rows, columns, elements = -(-oh // side), -(-ow // side), (side + 2) ** 2
+    (batch, oh, ow, outputs), lane = eta_shape, vector_lanes(dtype)
+    kind = STRIDED if stride == 2 else choose_kind(oh, ow)
+    rows, columns, products = tiles_of(oh, kind), tiles_of(ow, kind), PRODUCTS[kind]
     total = batch * rows * columns
     shares, cut = shares_of(total, inputs, outputs, dtype)
-    threads, block = threads_for(total * elements * inputs * outputs, most), even_share(total, TILES[side], shares)
-    corner, grid, row = (-padding[0], -padding[0]), (side, columns, rows * columns), -(-cut[0] // lane) * lane
+    threads, block = threads_for(total * products * inputs * outputs, most), even_share(total, TILES[kind], shares)
+    corner, grid, row = (-padding[0],) * 2, (kind, columns, rows * columns, 0), -(-cut[0] // lane) * lane
     arrays = layout(
         dtype,
-        (threads, elements * cut[0] * cut[1]),  # sums of products
-        (threads, elements * (block * row + lane)),  # tiles of x
-        (threads, elements * (block * cut[1] + lane)),  # tiles of eta
-        (threads, elements * (row + lane)),  # a tile at the border
+        (threads, products * cut[0] * cut[1]),  # sums of products
+        (threads, products * (block * row + lane)),  # tiles of x
+        (threads, SUMS[kind] * (block * cut[1] + lane)),  # tiles of eta
+        (threads, products * row + WORK * lane),  # a tile at the border
         (shares, -(-inputs // cut[0]), padded(outputs, dtype)),  # sums of eta
     )
     tables = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, row, 0))
