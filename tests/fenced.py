@@ -67,7 +67,7 @@ class RandomCase(test_kernels.WideCase):
     """The same arguments as in the other tests, drawn without hypothesis."""
 
     def __init__(self, seed, dtype, ksize):
-        self.dtype, self.rng, self.ksize = dtype, np.random.default_rng(seed), ksize
+        self.dtype, self.rng, self.ksize, self.stride = dtype, np.random.default_rng(seed), ksize, 1 + seed % 3 // 2
 
     def integer(self, low, high):
         return int(self.rng.integers(low, high + 1))

@@ -83,12 +83,31 @@ def test_the_arrays_of_a_workspace_lie_apart_in_one_buffer(pool, length):
         assert array.flags.carray and address(array) % memory.ALIGNMENT == address(arrays[0]) % memory.ALIGNMENT
         array[...] = number
     assert (arrays[0] == 0).all() and (arrays[2] == 2).all()
-    assert sum(map(len, pool.buffers.values())) == (length > 5)
+    assert len(pool.spaces) == (length > 5) and not pool.buffers
     last = arrays.pop()
     del arrays, array
     assert pool.idle_bytes() == 0, "the last of them keeps the buffer"
     del last
-    assert pool.idle_bytes() == sum(pool.buffers)
+    assert pool.idle_bytes() == sum(space.size for space in pool.spaces)
+
+
+def test_workspaces_share_one_buffer_that_grows(pool):
+    def space(count):
+        return memory.workspace(memory.layout(FLOAT32, (count, *LARGE)))
+
+    def place(count):
+        return address(space(count)[0])
+
+    first = place(2)
+    assert place(2) == first and place(1) == first
+    kept = space(1)
+    assert address(kept[0]) == first and place(1) != first and len(pool.spaces) == 2
+    grown = place(3)
+    assert [address(buffer) for buffer in pool.spaces] == [first, grown], "the idle one that was too small is dropped"
+    del kept
+    assert place(3) == grown and place(2) == first
+    pool.drop_idle()
+    assert not pool.spaces
 
 
 def test_a_workspace_of_nothing(pool):

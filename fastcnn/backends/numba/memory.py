@@ -30,13 +30,13 @@ BUFFERS = 32  # buffers of one size; a step needs a few, and a user who keeps th
 def idle(buffers: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Those of `buffers` that nothing but this list refers to.
 
-    A new array in a list of its own is the yardstick, counted by the same line: interpreters differ in what they
+    A new object in a list of its own is the yardstick, counted by the same line: interpreters differ in what they
     count, and may count less once a line is hot. New in each call: one that a kept traceback refers to would make
     buffers in use look idle. The loop variable holds a buffer before it is counted, so that a finaliser or a signal
     handler that allocates at this very moment does not find it idle too.
     """
     alone = 0
-    for scanned in ([np.empty(0)], buffers):
+    for scanned in ([object()], buffers):
         for buffer in scanned:
             count = sys.getrefcount(buffer)
             if scanned is not buffers:
@@ -46,10 +46,11 @@ def idle(buffers: list[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 class Pool:
-    """Buffers by size in bytes."""
+    """Buffers by size in bytes, and those of workspaces."""
 
     def __init__(self) -> None:
         self.buffers: dict[int, list[np.ndarray]] = {}
+        self.spaces: list[np.ndarray] = []
         self.lock = threading.RLock()  # not Lock: see `idle` on who may come in between
         self.taken = 0
 
@@ -67,11 +68,31 @@ class Pool:
                     buffers.append(buffer)
             return buffer
 
+    def space(self, size: int) -> np.ndarray:
+        """A buffer of `size` bytes or more that nothing else refers to: kernel after kernel works in the same one.
+
+        It is in the caches. With one of each size, training steps of the VGG-style network took a twentieth to a tenth
+        longer, and an eighth more memory.
+        """
+        with self.lock:
+            buffer = next((space for space in idle(self.spaces) if space.size >= size), None)
+            if buffer is None:
+                self.drop_spaces()
+                buffer = aligned(size)
+                self.spaces.append(buffer)
+            return buffer
+
     def idle_bytes(self) -> int:
-        return sum(size * sum(1 for _ in idle(buffers)) for size, buffers in list(self.buffers.items()))
+        sized = sum(size * sum(1 for _ in idle(buffers)) for size, buffers in list(self.buffers.items()))
+        return sized + sum(space.size for space in idle(self.spaces))
+
+    def drop_spaces(self) -> None:
+        unused = {id(space) for space in idle(self.spaces)}
+        self.spaces = [space for space in self.spaces if id(space) not in unused]
 
     def drop_idle(self) -> None:
         """Give all idle buffers back."""
+        self.drop_spaces()
         for size, buffers in list(self.buffers.items()):
             unused = {id(buffer) for buffer in idle(buffers)}
             self.buffers[size] = [buffer for buffer in buffers if id(buffer) not in unused]
@@ -131,7 +152,7 @@ def workspace(arrays: Layout) -> list[np.ndarray]:
     None of them may be returned to a user, for whom one would keep all of them.
     """
     dtype, size, places = arrays
-    buffer = np.empty(size, np.uint8) if size < POOLED else POOL.take(size)
+    buffer = np.empty(size, np.uint8) if size < POOLED else POOL.space(size)
     return [np.ndarray(shape, dtype, buffer, start) for shape, start in places]
 
 
