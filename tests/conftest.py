@@ -127,7 +127,7 @@ def tile_side(side):
     kind = {2: winograd_tiles.SMALL, 4: winograd_tiles.LARGE}.get(side)
     with pytest.MonkeyPatch.context() as patch:
         for module in (winograd, winograd_weights):
-            patch.setattr(module, "choose_kind", lambda rows, columns: kind)
+            patch.setattr(module, "choose_kind", lambda batch, rows, columns: kind)
         forget_plans()
         yield
     forget_plans()

@@ -100,7 +100,8 @@ def test_the_rule_by_shape(monkeypatch):
     assert used(64, 64, 3, 2, "forward", 128) == used(64, 64, 3, 2, "input", 128) == ["winograd"]
     assert used(64, 64, 3, 2, "forward", 127) == used(64, 63, 3, 2, "forward", 128) == ["direct"]
     assert used(64, 64, 3, 2, "forward", 300, 12) == ["direct"]  # 6 x 6 outputs, of which tiles would make 8 x 8
-    assert used(32, 64, 3, 1, "forward", batch=1) == ["direct"]
+    assert used(64, 127, 3, 1, "forward", batch=1) == ["direct"]
+    assert used(64, 128, 3, 1, "forward", batch=1) == used(64, 128, 3, 1, "input", batch=1) == ["winograd"]
     assert used(1, 64, 3, 1, "input") == used(32, 64, 5, 1, "input") == ["direct_input"]
     for name, module, other in (
         ("direct", "direct", "direct_input"),

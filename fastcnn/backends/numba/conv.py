@@ -20,7 +20,8 @@ from fastcnn.runtime import get_conv_algorithm, get_num_threads
 from fastcnn.shapes import conv_output_shape
 
 WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves
-WINOGRAD_PIXELS_OF_WEIGHTS = 512  # the same for their gradient
+WINOGRAD_PIXELS_OF_WEIGHTS = 64  # the same for their gradient
+MANY_WEIGHTS = 8192  # input times output channels from which half as many pixels do
 WINOGRAD_CHANNELS = 16  # fewer on either side gain a tenth at most, which is not worth compiling more kernels
 STRIDED_PIXELS = 2048  # the same limits for a stride of 2, which saves less: with half of either, it gained nothing
 STRIDED_CHANNELS = 64
@@ -41,7 +42,7 @@ def pays(stride: int, inputs: int, out_shape: tuple[int, ...], fewest: int) -> b
     """Whether Winograd's algorithm is faster for 3x3 kernels."""
     (_, *sides, outputs), pixels = out_shape, math.prod(out_shape[:3])
     if stride == 1:
-        return min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= fewest
+        return min(inputs, outputs) >= WINOGRAD_CHANNELS and pixels >= fewest >> (inputs * outputs >= MANY_WEIGHTS)
     inside = math.prod(side / (4 * -(-side // 4)) for side in sides) if pixels else 0
     return min(inputs, outputs) >= STRIDED_CHANNELS and pixels >= STRIDED_PIXELS and inside >= STRIDED_SHARE
 

@@ -61,17 +61,22 @@ def panel_weights(weights, turned, j, width, kind, packed, u, q):
     source, v = flat(weights), lanes(u)
     rows, n = (outputs, inputs) if turned else (inputs, outputs)
     b_row, b_col = (1, outputs) if turned else (outputs, 1)
-    size = rows * width
-    for tap in range(9):
-        at = (8 - tap if turned else tap) * inputs * outputs + j * b_col
-        pack_panel(source, at, b_row, b_col, rows, min(width, n - j), width, packed, tap * size)
-    for at in range(0, size, v):
-        if kind == LARGE:
-            weight_column4(packed, at, size, u, q + at, size + v)
-        elif kind == SMALL:
-            weight_column2(packed, at, size, u, q + at, size + v)
-        else:
-            weight_column_stride2(packed, at, size, u, q + at, size)
+    size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
+    if turned or j + width > n:
+        for k in range(9):
+            start = (8 - k if turned else k) * inputs * outputs + j * b_col
+            pack_panel(source, start, b_row, b_col, rows, min(width, n - j), width, packed, k * size)
+    else:  # as they lie: packing took longer than the transform
+        taps, at, row, tap = source, j, outputs, inputs * outputs
+    for i in range(rows):
+        for t in range(0, width, v):
+            start, to = at + i * row + t, q + i * width + t
+            if kind == LARGE:
+                weight_column4(taps, start, tap, u, to, size + v)
+            elif kind == SMALL:
+                weight_column2(taps, start, tap, u, to, size + v)
+            else:
+                weight_column_stride2(taps, start, tap, u, to, size)
 
 
 @serial
@@ -205,7 +210,7 @@ def plan(channels, out_shape, kind, corner, ahead, turned, rectify, dtype, most)
 
 def forward_plan(channels, out_shape, stride, padding, rectify, dtype, most):
     """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
-    kind = STRIDED if stride == 2 else choose_kind(*out_shape[1:3])
+    kind = STRIDED if stride == 2 else choose_kind(*out_shape[:3])
     convolve = plan(channels, out_shape, kind, -padding[0], 0, False, rectify, dtype, most)
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
@@ -215,6 +220,6 @@ def input_gradient_plan(eta_shape, image_shape, stride, padding, dtype, most):
     if stride == 2:  # a tile begins with a pixel under the middle of windows
         kind, corner, ahead = UNSTRIDED, padding[0] - 1, 1 - padding[0]
     else:
-        kind, corner, ahead = choose_kind(*image_shape[1:3]), padding[0] - 2, 0
+        kind, corner, ahead = choose_kind(*image_shape[:3]), padding[0] - 2, 0
     convolve = plan(eta_shape[3], image_shape, kind, corner, ahead, True, False, dtype, most)
     return lambda eta, weights, gate: convolve(eta, weights, None, gate)

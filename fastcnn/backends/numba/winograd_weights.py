@@ -155,7 +155,7 @@ def shares_of(total, inputs, outputs, dtype):
 def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, most):
     """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
     (batch, oh, ow, outputs), lane = eta_shape, vector_lanes(dtype)
-    kind = STRIDED if stride == 2 else choose_kind(oh, ow)
+    kind = STRIDED if stride == 2 else choose_kind(batch, oh, ow)
     rows, columns, products = tiles_of(oh, kind), tiles_of(ow, kind), PRODUCTS[kind]
     total = batch * rows * columns
     shares, cut = shares_of(total, inputs, outputs, dtype)
