@@ -61,7 +61,7 @@ __all__ = ["inline", "kernel", "prange", "serial", "single"]
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
 POLICY = {"error_model": "numpy", "fastmath": {"contract"}}
 
-SMALL_WORK = 1 << 18  # multiply-adds, some 5 us of one core; waking another takes 1 to 2, if it has not slept long
+SMALL_WORK = 3 << 18  # multiply-adds, some 15 us of one core; with a third of it, small steps took a twentieth longer
 MOVE = 16  # multiply-adds that take as long as moving one element
 
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
