@@ -27,6 +27,7 @@ from fastcnn.backends.numba.packing import bias_row, pack_panel, padded, panel_w
 from fastcnn.backends.numba.simd import flat, lanes
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import (
+    APART,
     LARGE,
     MADE,
     PRODUCTS,
@@ -39,6 +40,7 @@ from fastcnn.backends.numba.winograd_tiles import (
     choose_kind,
     input_tiles,
     products_of,
+    rows_under,
     tiles_of,
 )
 
@@ -80,17 +82,19 @@ def panel_weights(weights, turned, j, width, kind, packed, u, q):
 
 
 @serial
-def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, tables):
+def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, tables, soon):
     """The outputs of `panel` (first, number) of the tiles `some` (first, number).
 
     `tiles` is (v, distance of its elements) from the first tile on, `weights` (u, first element), `result` (bias, a row
     of zeros, out, gate), and `grid` as in `input_tiles`. Weights of one sum follow each other in u; sums lie a vector
-    further apart, as they would evict each other 4096 bytes apart.
+    further apart, as they would evict each other 4096 bytes apart. `soon` is (array, first element, last): meanwhile
+    they come to the L2 cache.
     """
-    (v, v_step), (u, q), (bias, start, out, gate) = tiles, weights, result
+    (v, v_step), (u, q), (bias, start, out, gate), (image, s0, s1) = tiles, weights, result, soon
     (_, oh, ow, outputs), (kind, columns, number, ahead), (first, count), (j, width) = out.shape, grid, some, panel
     side, n, target, gates, zero = MADE[kind], min(width, outputs - j), flat(out), flat(gate), np.int64(0)
     size, a_rows, c_rows = channels * width, tables[0, :count], tables[2 if width > lanes(v) else 3, :count]
+    each = (s1 - s0) // SUMS[kind] + 1
     for g in range(SUMS[kind]):
         k, last = products_of(kind, g)
         together = last - k if kind == STRIDED else 1  # a product that is deep instead of several that are added up
@@ -98,7 +102,9 @@ def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, 
         for p in range(k, last, together):
             taken, made = (p, g) if kind == STRIDED else (g, p)
             a, b, to = v[taken * v_step :], q + p * size + g * lanes(v), made * count * width
-            multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, u, zero, zero)
+            s2 = min(s1, s0 + each)
+            multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, image, s0, s2)
+            s0 = s2
     for t in range(count):
         i, at = (first + t) // number, (first + t) % number
         y, x = side * (at // columns) - ahead, side * (at % columns) - ahead
@@ -142,10 +148,13 @@ def convolve_tiles(
         while task < tasks:
             some = task * block, min(block, total - task * block)
             input_tiles(image, corner, grid, some[0], some[1], floor, (0, channels), v[i], v_step, wide, edge[i])
+            s0, s1 = rows_under(image, corner[0], APART[kind], grid, some[0] + some[1], block)
+            share = (s1 - s0) // panels + 1
             for p in range(panels):
                 panel = p * width, panel_width(outputs, p * width, lane)
                 tiles, ready = (v[i], v_step), (transformed, p * size)
-                panel_outputs(tiles, ready, panel, channels, result, grid, some, m[i], edge[i], tables)
+                soon = flat(image), s0 + p * share, min(s1, s0 + (p + 1) * share)
+                panel_outputs(tiles, ready, panel, channels, result, grid, some, m[i], edge[i], tables, soon)
             task = next_task(counters, i, tasks)
 
 
@@ -168,7 +177,8 @@ def convolve_panels(
             panel_weights(weights, turned, panel[0], panel[1], grid[0], packed[i], u[i], 0)
             for first in range(0, total, block):
                 some, tiles = (first, min(block, total - first)), (v[i, first * wide :], v_step)
-                panel_outputs(tiles, (u[i], 0), panel, channels, result, grid, some, m[i], edge[i], tables)
+                soon = flat(image), np.int64(0), np.int64(0)
+                panel_outputs(tiles, (u[i], 0), panel, channels, result, grid, some, m[i], edge[i], tables, soon)
             task = next_task(counters, i, panels)
 
 

@@ -49,6 +49,15 @@ def products_of(kind, g):
     return first, first + count
 
 
+@inline
+def rows_under(image, top, apart, grid, first, count):
+    """The first and the last element of the image rows under tile number `first` and those that follow it, `count` of
+    them and `apart` pixels from one to the next: more or less, as it is for prefetching."""
+    (_, h, w, c), (_, columns, tiles, _) = image.shape, grid
+    begin = (first // tiles * h + max(0, top + apart * (first % tiles // columns))) * w * c
+    return min(image.size, begin), min(image.size, begin + (count + columns - 1) // columns * apart * w * c)
+
+
 @serial
 def patch(image, n, top, left, side, floor, target, channels, width):
     """Copy side x side pixels of image n to rows of `width` elements, whole vectors, with zeros outside the image and

@@ -24,6 +24,7 @@ from fastcnn.backends.numba.packing import padded, panel_width, vector_lanes
 from fastcnn.backends.numba.simd import flat, lanes, load_part, store
 from fastcnn.backends.numba.tasks import next_task, task_counters
 from fastcnn.backends.numba.winograd_tiles import (
+    APART,
     LARGE,
     MADE,
     PRODUCTS,
@@ -34,6 +35,7 @@ from fastcnn.backends.numba.winograd_tiles import (
     choose_kind,
     input_tiles,
     products_of,
+    rows_under,
     tiles_of,
 )
 
@@ -73,28 +75,29 @@ def gradient_tiles(eta, grid, first, count, panel, e, step, sums, work):
 
 
 @serial
-def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memory, tables):
+def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memory, tables, x_soon, eta_soon):
     """Add the transformed gradient that `tiles` contribute to the weights between input `channels` and outputs `panel`,
     all three (first, number), to `part`, or store it there where `start` holds zeros instead of nothing.
 
-    `image` is (x, corner, floor) and `memory` (v, e, edge, part).
+    `image` is (x, corner, floor) and `memory` (v, e, edge, part). Meanwhile the elements (first, last) of x and of eta
+    come to the L2 cache.
     """
     (x, corner, floor), (v, e, edge, part), (first, count), kind = image, memory, tiles, grid[0]
     products = PRODUCTS[kind]
-    v_step, e_step, step, work = (
-        v.size // products,
-        e.size // SUMS[kind],
-        part.size // products,
-        edge[products * width :],
-    )
+    v_step, e_step, step = v.size // products, e.size // SUMS[kind], part.size // products
+    work, half, pixels = edge[products * width :], products // 2, flat(x)
     input_tiles(x, corner, grid, first, count, floor, channels, v, v_step, width, edge)
     gradient_tiles(eta, grid, first, count, panel, e, e_step, sums, work)
     a_rows, c_rows, a_columns = tables[0, : channels[1]], tables[1, : channels[1]], tables[2, :count]
+    s0, s1 = x_soon
     for g in range(SUMS[kind]):
         k, last = products_of(kind, g)
         for p in range(k, last):
-            a, n, zero = v[p * v_step :], panel[1], np.int64(0)
-            multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, p * step, c_rows, n, start, e, zero, zero)
+            if p == half:
+                pixels, (s0, s1) = flat(eta), eta_soon
+            a, n, zero, s2 = v[p * v_step :], panel[1], np.int64(0), min(s1, s0 + (s1 - s0) // (half - p % half) + 1)
+            multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, p * step, c_rows, n, start, pixels, s0, s2)
+            s0 = s2
 
 
 @serial
@@ -135,8 +138,10 @@ def add_all_tiles(x, eta, corner, floor, grid, block, cut, start, dw, sums, part
             clear(db, 0, panel[1])
             for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
                 tiles = k * block, min(block, total - k * block)
-                some = start if k == first else start[:0]
-                add_block(image, eta, grid, tiles, channels, panel, some, db, width, memory, tables)
+                some, after = start if k == first else start[:0], (k + 1) * block
+                x_soon = rows_under(x, corner[0], APART[grid[0]], grid, after, block if cut[0] >= inputs else 0)
+                eta_soon = rows_under(eta, 0, MADE[grid[0]], grid, after, block if cut[1] >= outputs else 0)
+                add_block(image, eta, grid, tiles, channels, panel, some, db, width, memory, tables, x_soon, eta_soon)
             weights_back(parts[i], cut[1], grid[0], channels, panel, outputs, dw[s], edge[i])
             task = next_task(counters, i, tasks)
 
