@@ -39,7 +39,7 @@ from fastcnn.backends.numba.winograd_tiles import (
     tiles_of,
 )
 
-TILES = 64, 48, 64  # of one block, by their kind: multiply-adds for each load and store of a sum
+TILES = 64  # of one block: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
 MAX_TASKS = 8
 SHARE = 192  # tiles, so that transforming their sum back takes little of the time
@@ -164,7 +164,7 @@ def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, mos
     rows, columns, products = tiles_of(oh, kind), tiles_of(ow, kind), PRODUCTS[kind]
     total = batch * rows * columns
     shares, cut = shares_of(total, inputs, outputs, dtype)
-    threads, block = threads_for(total * products * inputs * outputs, most), even_share(total, TILES[kind], shares)
+    threads, block = threads_for(total * products * inputs * outputs, most), even_share(total, TILES, shares)
     corner, grid, row = (-padding[0],) * 2, (kind, columns, rows * columns, 0), -(-cut[0] // lane) * lane
     arrays = layout(
         dtype,
