@@ -103,7 +103,7 @@ class Layer:
 
     def take_x(self, x: Any) -> np.ndarray:
         """The entry of `forward`: checked, and converted to the layer's dtype."""
-        if is_ready(x, self._input_shape, self.dtype):  # a prediction of one image asks a dozen times
+        if is_ready(x, self.input_shape, self.dtype):  # a prediction of one image asks a dozen times
             return x
         return check_array(self.name, "x", x, self.input_shape, self.dtype)
 
