@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -266,8 +267,8 @@ def test_all_stop_after_the_step_in_which_one_wants_to(what, reason, tmp_path):
 def test_a_callback_that_fails_on_one_rank_raises_on_all(tmp_path):
     status, error = run(2, f"{tmp_path}/a", {"fault": [1, "fail"]})
     assert status != 0
-    lines = [line for line in error.splitlines() if line.startswith("OSError")]
-    assert sorted(lines) == ["OSError: no space left on device", "OSError: rank 1: no space left on device"]
+    assert error.count("rank 1: no space left on device") == 1, error
+    assert len(re.findall('no space left on device(?!")', error)) == 2, "and by itself, which is not the line of source"
 
 
 def test_models_that_come_apart(tmp_path):
@@ -564,7 +565,8 @@ def test_ranks_that_are_asked_for_different_work(differs, name, tmp_path):
     script = tmp_path / "different.py"
     script.write_text(DIFFERENT)
     _, error = start(2, script, differs).communicate(timeout=60)
-    assert error.count(f"ValueError: evaluate: `{name}` must be the same on all ranks. Received ") == 2, error
+    # Without the exception's name: Python writes it apart, and the other rank may come in between.
+    assert error.count(f"evaluate: `{name}` must be the same on all ranks. Received ") == 2, error
 
 
 def test_an_mpiexec_of_another_mpi():
