@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import select
 import subprocess
 import sys
 import time
@@ -245,6 +246,33 @@ def test_an_error_of_one_rank_ends_all_with_its_message(tmp_path):
     assert status == 1 and time.monotonic() - begin < 60
     assert "fastcnn: rank 1: MemoryError: no room for this layer" in error
     assert 'raise MemoryError("no room for this layer")' in error, "the traceback says where"
+
+
+ENDS = """
+import os, sys
+from fastcnn.distributed import failures
+
+class Comm:
+    def Abort(self, status):
+        os.write(1, b"ended")
+
+failures.GRACE = 60.0
+failures.end_all(Comm(), "no room", 3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the pipe")
+def test_ranks_are_ended_once_the_launcher_has_read_why():
+    """MPICH's mpiexec drops what it has not read by then."""
+    with subprocess.Popen([sys.executable, "-c", ENDS], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert not select.select([process.stdout], [], [], 2)[0]
+        assert os.read(process.stderr.fileno(), 100) == b"no room\n"
+        assert process.stdout.read() == b"ended"
+    assert process.returncode == 3
+    gone = subprocess.run(
+        [sys.executable, "-c", ENDS.replace("failures.GRACE", "os.close(2); failures.GRACE")], check=False
+    )
+    assert gone.returncode == 3, "nowhere to write to"
 
 
 def test_a_rank_that_hangs(tmp_path):

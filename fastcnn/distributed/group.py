@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastcnn.checksum import crc32
-from fastcnn.distributed.failures import all_fail, launched_on_node, remote_error, told
+from fastcnn.distributed.failures import all_fail, end_all, launched_on_node, remote_error, told
 from fastcnn.runtime import at_most_threads, available_cores
 from fastcnn.shapes import must_be, shortened
 
@@ -138,9 +138,7 @@ class Group:
         """End all ranks with this one's message."""
         from mpi4py import MPI
 
-        print(f"fastcnn: rank {self.rank}: {message}", file=sys.stderr, flush=True)
-        MPI.COMM_WORLD.Abort(status)
-        os._exit(status)
+        end_all(MPI.COMM_WORLD, f"fastcnn: rank {self.rank}: {message}", status)
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         """Add up the arrays of all ranks, in place."""
