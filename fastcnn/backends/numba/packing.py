@@ -11,6 +11,7 @@ from fastcnn.backends.numba.arithmetic import add, fill
 from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, inline, kernel, prange, serial, single
 from fastcnn.backends.numba.memory import zeros
 from fastcnn.backends.numba.simd import lanes, load, store
+from fastcnn.backends.numba.transpose import transpose
 from fastcnn.backends.numba.width import VECTOR_BYTES
 
 FEW_ELEMENTS = SMALL_WORK // MOVE  # more are worth a second thread
@@ -25,9 +26,15 @@ def panel_width(n, j, v):
 @serial
 def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
     """Copy B[depth, columns], with any strides, into rows of `width`; zeros fill them up."""
+    v, rows, done = lanes(b), 0, 0
+    if b_row == 1:  # the transpose of a matrix whose rows are contiguous: whole squares of it at once
+        rows, done = depth // v * v, columns // v * v
+        for k in range(0, rows, v):
+            for i in range(0, done, v):
+                transpose(b, b0 + k + i * b_col, b_col, panels, q + k * width + i, width)
     for k in range(depth):
         source, target = b0 + k * b_row, q + k * width
-        for i in range(columns):
+        for i in range(done if k < rows else 0, columns):
             panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
         for i in range(columns, width):
             panels[np.uintp(target + i)] = 0
