@@ -133,6 +133,18 @@ def tile_side(side):
     forget_plans()
 
 
+@contextlib.contextmanager
+def on_threads():
+    """Every kernel on all threads inside a ``with`` block, however little it has to do."""
+    from fastcnn.backends.numba import jit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jit, "SMALL_WORK", 0)
+        forget_plans()
+        yield
+    forget_plans()
+
+
 def forget_plans():
     """Forget what the numba backend keeps for each shape: it follows from limits that a test may change."""
     for name, module in list(sys.modules.items()):

@@ -4,6 +4,7 @@ A new kernel needs its name in `fastcnn.backends.KERNELS`, a twin in each backen
 and below a function that draws its arguments.
 """
 
+import contextlib
 import importlib
 import inspect
 import signal
@@ -17,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import naive
-from conftest import BACKENDS, conv_algorithm, run_python, tile_side
+from conftest import BACKENDS, conv_algorithm, on_threads, run_python, tile_side
 from fastcnn.backends import KERNELS, UPDATES, pool_index_dtype
 from fastcnn.backends.numba import jit
 from fastcnn.backends.numba.width import VECTOR_BYTES
@@ -368,14 +369,20 @@ def assert_agrees(name, module, arguments, dtype, tiles=False):
         assert (close | same).all(), f"{name}: {got[~(close | same)][:3]} for {wanted[~(close | same)][:3]}"
 
 
+def small_or_large(data):
+    """As small work is done, or as large: kernels are compiled without threads and with them."""
+    return on_threads() if data.draw(st.booleans(), "on threads") else contextlib.nullcontext()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("module", BACKENDS)
 @pytest.mark.parametrize("name", KERNELS)
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
     arguments = globals()[name](Case(data, dtype))
-    assert_agrees(name, MODULES[module], arguments, dtype)
+    with small_or_large(data):
+        assert_agrees(name, MODULES[module], arguments, dtype)
 
 
 CONVOLUTIONS = ("conv_forward", "conv_input_gradient", "conv_weight_gradient")
@@ -390,7 +397,7 @@ CONVOLUTIONS = ("conv_forward", "conv_input_gradient", "conv_weight_gradient")
 @settings(max_examples=40)
 @given(data=st.data())
 def test_convolution_by_every_algorithm(name, dtype, algorithm, side, stride, data):
-    with conv_algorithm(algorithm), tile_side(side):
+    with conv_algorithm(algorithm), tile_side(side), small_or_large(data):
         case = WideCase(data, dtype, 3 if algorithm == "winograd" else None, stride)
         assert_agrees(name, MODULES["numba"], globals()[name](case), dtype, algorithm == "winograd")
 
@@ -427,7 +434,8 @@ def test_update_agrees_with_the_oracle(name, module, dtype, data):
     exact = [array.astype(np.float64) for array in arrays]
     before = gradient.copy()
     getattr(naive, name)(exact[0], gradient.astype(np.float64), *exact[1:], *numbers)
-    assert getattr(MODULES[module], name)(arrays[0], gradient, *arrays[1:], *numbers) is None
+    with small_or_large(data):
+        assert getattr(MODULES[module], name)(arrays[0], gradient, *arrays[1:], *numbers) is None
     np.testing.assert_array_equal(gradient, before)
     for array, wanted in zip(arrays, exact, strict=True):
         assert array.dtype == dtype

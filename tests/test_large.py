@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 
 from conftest import conv_algorithm, forget_plans, tile_side
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import copying, direct_input, gemm, packing, softmax, winograd
+from fastcnn.backends.numba import copying, direct_input, gemm, jit, softmax, winograd
 
 
 @pytest.fixture
@@ -97,11 +97,11 @@ def test_results_written_past_the_caches(limit, rng, ksize, stride):
         limit(copying, STREAMED=1 << 60)
 
 
-def test_matrices_packed_by_one_thread_and_by_all(limit, rng):
+def test_products_without_threads_and_with(limit, rng):
     a, b = whole_numbers(rng, 9, 1100), whole_numbers(rng, 1100, 70)
     x, weights, eta = (whole_numbers(rng, *shape) for shape in ((2, 9, 8, 20), (3, 3, 20, 37), (2, 9, 8, 37)))
     for few in (0, 1 << 30):
-        limit(packing, FEW_ELEMENTS=few)
+        limit(jit, SMALL_WORK=few)
         np.testing.assert_array_equal(gemm.product(a, b), a @ b)
         np.testing.assert_array_equal(gemm.product(b.T, a.T), (a @ b).T)
         results = []

@@ -14,6 +14,7 @@ import threadpoolctl
 import fastcnn
 from conftest import ROOT, run_fastcnn, run_python, threads
 from fastcnn import runtime, zoo
+from fastcnn.backends.numba import jit
 from fastcnn.layers import Conv2D, Relu
 
 TRAIN = """
@@ -51,9 +52,7 @@ def test_num_threads(threads_variable):
         assert fastcnn.get_num_threads() == 1
         blas = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
         assert set(blas) <= {1}
-        Relu((1, 2)).forward([[1, 2]])
-        from fastcnn.backends.numba import jit
-
+        Relu((1, 2)).forward(np.ones((jit.SMALL_WORK, 2)))
         assert jit.numba.get_num_threads() == 1
     threads_variable("3")
     assert fastcnn.get_num_threads() == 3
@@ -217,10 +216,12 @@ def test_a_forked_child_fails_with_words_or_works():
 import multiprocessing, sys
 from fastcnn.layers import Relu
 relu = Relu((1, 2))
-relu.forward([[1, 2]])
+few, many = [[1, -2]], [[1, -2]] * 100_000
+relu.forward(many)
 def child(queue):
     try:
-        queue.put(relu.forward([[1, -2]]).tolist())
+        assert relu.forward(few).tolist() == [[1, 0]]
+        queue.put(relu.forward(many)[:1].tolist())
     except RuntimeError as error:
         queue.put(str(error))
 if __name__ == "__main__":
@@ -278,10 +279,11 @@ def test_works_without_docstrings_and_asserts():
 
 
 WARM = """
-import sys
+import itertools
 import numpy as np
 from numba.core import event
 from fastcnn import Sequential, zoo
+from fastcnn.backends.numba import jit
 from fastcnn.backends.numba.compilation import Compilations, warm_up
 from fastcnn.layers import ELU, AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, LeakyRelu
 from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh
@@ -289,7 +291,7 @@ from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh
 warm_up("float32")
 compilations = Compilations()
 with event.install_listener("numba:compile", compilations):
-    for batch in (1, 3, 40):
+    for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # without threads, and with them
         shape, y = (batch, 16, 16, 3), np.zeros(batch, int)
         odd = [Conv2D(shape, 5, 4, 2), LeakyRelu((batch, 7, 7, 5)), AvgPooling((batch, 7, 7, 5), 3, 2)]
         odd += [FullyConnect((batch, 3, 3, 5), 10), Softmax((batch, 10))]

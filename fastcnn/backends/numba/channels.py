@@ -192,7 +192,7 @@ def finish(partial, operation, length, size, first, second):
 
 
 @kernel
-def sum_all(x, eta, mean, operation, length, sums, work, totals, partial, first, second, threads):
+def sum_all(x, eta, mean, operation, length, sums, products, totals, partial, first, second, threads):
     count, counters = partial.shape[0], task_counters(threads)
     for it in prange(threads):
         thread = np.int64(it)
@@ -202,7 +202,7 @@ def sum_all(x, eta, mean, operation, length, sums, work, totals, partial, first,
             if operation == STATISTICS:
                 statistics_task(x[low:high], sums[thread], totals[thread], partial[task])
             else:
-                product_task(x[low:high], eta[low:high], mean, operation, work[thread], partial[task])
+                product_task(x[low:high], eta[low:high], mean, operation, products[thread], partial[task])
             task = next_task(counters, thread, count)
     finish(partial, operation, length, x.size, first, second)
 
@@ -215,10 +215,12 @@ def sum_channels(
     block = max(1, BLOCK // wide) * wide
     blocks = max(1, -(-x.size // block))
     length = -(-blocks // TASKS) * block
-    threads, count = threads_for(MOVE * x.size), max(1, -(-x.size // length))
-    sums, work = empty((threads, 3, wide), x.dtype), empty((threads, 2, wide), FLOAT64)
+    work, count = MOVE * x.size, max(1, -(-x.size // length))
+    threads = threads_for(work)
+    sums, products = empty((threads, 3, wide), x.dtype), empty((threads, 2, wide), FLOAT64)
     totals, partial = empty((threads, 3, channels), FLOAT64), empty((count, 2, channels), FLOAT64)
     first, second = empty((channels,), x.dtype), empty((channels,), x.dtype)
     lines = x.reshape(-1), eta.reshape(-1), mean
-    sum_all(*lines, operation, length, sums, work, totals, partial, first, second, threads, threads=threads)
+    memory = sums, products, totals, partial, first, second
+    sum_all(*lines, operation, length, *memory, threads, work=work, threads=threads)
     return first, second

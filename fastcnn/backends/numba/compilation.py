@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from fastcnn.backends import numba as kernels
 from fastcnn.backends import pool_index_dtype
-from fastcnn.backends.numba.jit import CACHE_FOLDER
+from fastcnn.backends.numba.jit import CACHE_FOLDER, both_versions
 from fastcnn.runtime import get_conv_algorithm, set_conv_algorithm
 
 _announced = False
@@ -68,7 +68,7 @@ def warm_up(dtype: str) -> dict[str, float]:
     """
     before = get_conv_algorithm()
     compilations = Compilations()
-    with event.install_listener("numba:compile", compilations):
+    with event.install_listener("numba:compile", compilations), both_versions():
         try:
             for algorithm in ("direct", "winograd", "im2col"):
                 set_conv_algorithm(algorithm)

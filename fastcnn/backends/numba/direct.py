@@ -117,7 +117,7 @@ def forward_plan(shape, weights_shape, out_shape, stride, padding, rectify, dtyp
             packed = kernels
         else:
             pack(kernels, outputs, 1, depth, outputs, depth, packed)
-        convolve(x, window, in_place, floor, packed, ldb, start, out, cut, scratch, tables, threads=threads)
+        convolve(x, window, in_place, floor, packed, ldb, start, out, cut, scratch, tables, work=work, threads=threads)
         return out
 
     return forward

@@ -142,7 +142,8 @@ def input_gradient_plan(eta_shape, weights_shape, image_shape, stride, padding, 
     tasks, length = batch * -(-c // part), -(-k * k * part // (2 * lane)) * 2 * lane
     band = even_share(h, max(BAND, -(-h * tasks // MIN_TASKS)))
     block = even_share(oh, max(1, min(PIXELS, BLOCK_BYTES // (length * dtype.itemsize)) // max(1, ow)))
-    pixels, threads = (block * ow, 1), threads_for(math.prod(eta_shape) * k * k * c, most)
+    pixels, work = (block * ow, 1), math.prod(eta_shape) * k * k * c
+    threads = threads_for(work, most)
     tables = offset_tables((*pixels, outputs, 0), (1, outputs, 0, 1), (*pixels, length, 0))
     arrays = layout(dtype, (-(-c // part) * length * outputs,), (threads, block * ow * length))
     window, cut, start = (k, stride, padding[0]), (band, part), zeros((length,), dtype)
@@ -154,7 +155,7 @@ def input_gradient_plan(eta_shape, weights_shape, image_shape, stride, padding, 
             some = weights if part == c else copy_of(weights[:, :, first : first + part])
             columns, to = some.size // outputs, first // part * length * outputs
             pack(some.reshape(-1), 1, outputs, outputs, columns, outputs, panels[to:])
-        input_gradient(eta, panels, window, cut, block, image, gate, cols, start, tables, threads=threads)
+        input_gradient(eta, panels, window, cut, block, image, gate, cols, start, tables, work=work, threads=threads)
         return image
 
     return gradient

@@ -79,12 +79,15 @@ def weight_gradient_plan(shape, eta_shape, ksize, stride, padding, rectify, dtyp
     rows, window, in_place, floor, area, tables = blocks_of(shape, eta_shape, ksize, stride, padding, rectify, dtype)
     size, wide = ksize * ksize * inputs * outputs, padded(outputs, dtype)
     shares = max(1, min(batch * -(-oh // rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
-    threads = threads_for(batch * oh * ow * size, most)
+    work = batch * oh * ow * size
+    threads = threads_for(work, most)
     arrays = layout(dtype, (shares, size), (shares, wide), (threads, area), (threads, rows * ow * wide))
 
     def weight_gradient(x, eta):
         parts, sums, scratch, panels = workspace(arrays)
-        add_blocks(x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, threads=threads)
+        add_blocks(
+            x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, work=work, threads=threads
+        )
         return add_up(parts, (ksize, ksize, inputs, outputs)), sums.sum(axis=0)[:outputs]
 
     return weight_gradient

@@ -220,14 +220,15 @@ def flat_matrix(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 @functools.lru_cache(maxsize=256)
 def plan(m, n, k, a_row, a_col, dtype, most):
-    """Threads, rows and columns of one task, the arrays that the kernel needs (packed panels of B, and the pieces of a
-    sum that is cut), a bias of zeros, and the tables of offsets."""
+    """Multiply-adds and threads, rows and columns of one task, the arrays that the kernel needs (packed panels of B,
+    and the pieces of a sum that is cut), a bias of zeros, and the tables of offsets."""
     row_blocks, rows, wide = max(1, -(-m // BLOCK_ROWS)), min(m, BLOCK_ROWS), padded(n, dtype)
     pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks))
     columns = max(1, n) if pieces * row_blocks >= FEW_TASKS else 2 * vector_lanes(dtype)
     tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_col, 0))
     arrays = layout(dtype, (k * wide,), *[(pieces, m, n)] * (pieces > 1))
-    return threads_for(m * n * k, most), (BLOCK_ROWS, columns), arrays, zeros((wide,), dtype), tables
+    work = m * n * k
+    return work, threads_for(work, most), (BLOCK_ROWS, columns), arrays, zeros((wide,), dtype), tables
 
 
 def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -238,13 +239,13 @@ def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: n
         start = zeros((n,), dtype) if bias is None else bias
         thin(*flat_matrix(a), b.reshape(-1), n, n, k, start, out, work=m * n * k)
         return out
-    (a_flat, a_row, a_col), (b_flat, b_row, b_col) = flat_matrix(a), flat_matrix(b)
-    threads, cut, arrays, zero, tables = plan(m, n, k, a_row, a_col, dtype, get_num_threads())
+    left, shape = flat_matrix(a), (m, n, k)
+    work, threads, cut, arrays, zero, tables = plan(*shape, *left[1:], dtype, get_num_threads())
     panels, *cut_sum = workspace(arrays)
     parts = cut_sum[0] if cut_sum else out[np.newaxis]
     start = zero if bias is None or cut_sum else bias_row(bias, zero.size)
-    pack(b_flat, b_row, b_col, k, n, DEPTH, panels)
-    multiply_blocks(a_flat, a_row, a_col, panels, parts, m, n, k, cut, start, tables, threads, threads=threads)
+    pack(*flat_matrix(b), k, n, DEPTH, panels)
+    multiply_blocks(*left, panels, parts, *shape, cut, start, tables, threads, work=work, threads=threads)
     if cut_sum:
         add_up(parts.reshape(len(parts), -1), (m, n), out)
         if bias is not None:

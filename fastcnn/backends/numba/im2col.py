@@ -114,6 +114,7 @@ def col2im(
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in image_shape[1:3])
     image = empty(image_shape, cols.dtype)
     _, h, w, c = image_shape
-    block, threads = even_share(h, max(ksize, BLOCK_BYTES // (w * c * image.itemsize))), threads_for(MOVE * cols.size)
-    col2im_rows(cols, ksize, stride, padding[0], oh, ow, block, image, threads, threads=threads)
+    block, work = even_share(h, max(ksize, BLOCK_BYTES // (w * c * image.itemsize))), MOVE * cols.size
+    threads = threads_for(work)
+    col2im_rows(cols, ksize, stride, padding[0], oh, ow, block, image, threads, work=work, threads=threads)
     return image

@@ -2,7 +2,8 @@
 
 Requires numba. Decorators:
 
-- ``@kernel`` compiles a parallel loop. Its body is thin: it splits the work and calls a ``@serial`` function.
+- ``@kernel`` compiles a parallel loop, and for small work the same loop without threads. Its body is thin: it splits
+  the work and calls a ``@serial`` function.
 - ``@serial`` compiles the work itself, once for all kernels that call it.
 - ``@inline`` compiles a function into each of its callers.
 - ``@single`` compiles work that is never worth a second thread.
@@ -12,12 +13,14 @@ Compilation is lazy, at the first call for each dtype, and kept on disk.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastcnn import runtime
@@ -66,7 +69,8 @@ MOVE = 16  # multiply-adds that take as long as moving one element
 
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
-_launched = _forked = False  # a kernel in this process; the process, from one that had launched a kernel
+_launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
+_both = False  # whether each launch runs a kernel without threads and with them
 
 
 def cache_folder() -> Path | None:
@@ -128,19 +132,40 @@ def threads_for(work: int, most: int = 0) -> int:
 def kernel(function: Callable) -> Callable:
     """Compile a ``prange`` loop and launch it on `threads` threads, or as many as suit `work` (see `threads_for`).
 
-    Launches take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once, and
-    a kernel uses all threads anyway.
+    Small work is done by the same loop compiled without threads, as OpenMP takes 1 us for a team of one, and telling it
+    that it is one takes 1 us more: that was a sixth of LeNet's prediction of one image. The work alone decides, never
+    the number of threads: compiled twice, a sum may be rounded in two ways.
+
+    Launches on threads take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once,
+    and a kernel uses all threads anyway.
     """
-    compiled = _njit(function, parallel=True, no_cfunc_wrapper=True)
+    parallel = _njit(function, parallel=True, no_cfunc_wrapper=True)
+    twin = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    twin.__module__, twin.__qualname__ = function.__module__, f"{function.__qualname__}_alone"  # its name in the cache
+    alone = single(twin)
 
     @functools.wraps(function)
-    def launch(*args: object, work: int = SMALL_WORK, threads: int = 0) -> None:
-        with _lock:
-            _before_launch(threads or threads_for(work))
-            compiled(*args)
+    def launch(*args: object, work: int, threads: int = 0) -> None:
+        if work < SMALL_WORK or _both:
+            alone(*args)
+        if work >= SMALL_WORK or _both:
+            with _lock:
+                _before_launch(threads or threads_for(work))
+                parallel(*args)
 
-    launch.compiled = compiled
+    launch.versions = (alone, parallel)
     return launch
+
+
+@contextlib.contextmanager
+def both_versions() -> Iterator[None]:
+    """Inside a ``with`` block every launch runs both versions of a kernel: to compile them."""
+    global _both  # noqa: PLW0603 - one process, one cache
+    _both = True
+    try:
+        yield
+    finally:
+        _both = False
 
 
 def _before_launch(threads: int) -> None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.arithmetic import add, fill
-from fastcnn.backends.numba.jit import MOVE, SMALL_WORK, inline, kernel, prange, serial, single
+from fastcnn.backends.numba.jit import MOVE, inline, kernel, prange, serial
 from fastcnn.backends.numba.memory import zeros
 from fastcnn.backends.numba.simd import lanes, load, store
 from fastcnn.backends.numba.transpose import transpose
 from fastcnn.backends.numba.width import VECTOR_BYTES
-
-FEW_ELEMENTS = SMALL_WORK // MOVE  # more are worth a second thread
 
 
 @inline
@@ -51,14 +49,8 @@ def pack_task(b, b_row, b_col, k, n, chunk, panels, task):
     pack_panel(b, k0 * b_row + j * b_col, b_row, b_col, depth, min(wide, n - j), wide, panels, to)
 
 
-@single
-def pack_few(b, b_row, b_col, k, n, chunk, panels, tasks):
-    for task in range(tasks):
-        pack_task(b, b_row, b_col, k, n, chunk, panels, task)
-
-
 @kernel
-def pack_many(b, b_row, b_col, k, n, chunk, panels, tasks):
+def pack_panels(b, b_row, b_col, k, n, chunk, panels, tasks):
     for it in prange(tasks):
         pack_task(b, b_row, b_col, k, n, chunk, panels, np.int64(it))
 
@@ -70,10 +62,7 @@ def pack(b: np.ndarray, b_row: int, b_col: int, k: int, n: int, chunk: int, pane
     for each other longer than one of them packs a small matrix.
     """
     tasks = -(-k // max(1, chunk)) * -(-n // (2 * vector_lanes(panels.dtype)))
-    if k * n <= FEW_ELEMENTS:
-        pack_few(b, b_row, b_col, k, n, chunk, panels, tasks)
-    else:
-        pack_many(b, b_row, b_col, k, n, chunk, panels, tasks, work=MOVE * k * n)
+    pack_panels(b, b_row, b_col, k, n, chunk, panels, tasks, work=MOVE * k * n)
 
 
 @serial

@@ -96,16 +96,23 @@ def max_all(x, ksize, stride, floor, nowhere, out, index, threads):
 
 @functools.lru_cache(maxsize=256)
 def plan(shape, ksize, stride, rectify, dtype, most):
-    """Threads, the shape of the output, the dtype of offsets, the offset of no pixel, and the least maximum."""
+    """Multiply-adds, threads, the output's shape, the dtype of offsets, that of no pixel, and the least maximum."""
     (b, h, w, c), nowhere = shape, pool_no_index(ksize)
-    threads, out_shape = threads_for(MOVE * math.prod(shape), most), (b, h // stride, w // stride, c)
-    return threads, out_shape, pool_index_dtype(ksize), dtype.type(nowhere), lowest(dtype, rectify)
+    work, out_shape = MOVE * math.prod(shape), (b, h // stride, w // stride, c)
+    return (
+        work,
+        threads_for(work, most),
+        out_shape,
+        pool_index_dtype(ksize),
+        dtype.type(nowhere),
+        lowest(dtype, rectify),
+    )
 
 
 def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    threads, shape, offsets, nowhere, floor = plan(x.shape, ksize, stride, rectify, x.dtype, get_num_threads())
+    work, threads, shape, offsets, nowhere, floor = plan(x.shape, ksize, stride, rectify, x.dtype, get_num_threads())
     out, index = empty(shape, x.dtype), empty(shape, offsets)
-    max_all(x, ksize, stride, floor, nowhere, out, index, threads, threads=threads)
+    max_all(x, ksize, stride, floor, nowhere, out, index, threads, work=work, threads=threads)
     return out, index
 
 
@@ -155,7 +162,7 @@ def mean_all(x, ksize, stride, out, threads):
 
 
 def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
-    threads, shape, *_ = plan(x.shape, ksize, stride, False, x.dtype, get_num_threads())
+    work, threads, shape, *_ = plan(x.shape, ksize, stride, False, x.dtype, get_num_threads())
     out = empty(shape, x.dtype)
-    mean_all(x, ksize, stride, out, threads, threads=threads)
+    mean_all(x, ksize, stride, out, threads, work=work, threads=threads)
     return out

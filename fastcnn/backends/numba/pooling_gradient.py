@@ -169,12 +169,13 @@ def overlapping_all(eta, index, ksize, stride, past, image, lines):
 def backward(eta, index, image_shape, ksize, stride):
     """The gradient of a maximum, or of a mean where `index` is empty."""
     image = empty(image_shape, eta.dtype)
-    threads, past = threads_for(MOVE * image.size), streams(image)
+    work, past = MOVE * image.size, streams(image)
+    threads = threads_for(work)
     if ksize <= stride:
-        apart_all(eta, index, ksize, stride, past, image, threads, threads=threads)
+        apart_all(eta, index, ksize, stride, past, image, threads, work=work, threads=threads)
     else:
         lines = empty((threads, image_shape[2] * image_shape[3]), eta.dtype)
-        overlapping_all(eta, index, ksize, stride, past, image, lines, threads=threads)
+        overlapping_all(eta, index, ksize, stride, past, image, lines, work=work, threads=threads)
     return image
 
 

@@ -189,7 +189,8 @@ def plan(channels, out_shape, kind, corner, ahead, turned, rectify, dtype, most)
     (batch, oh, ow, outputs), lane, products, taken = out_shape, vector_lanes(dtype), PRODUCTS[kind], TAKEN[kind] ** 2
     rows, columns, row = tiles_of(oh + ahead, kind), tiles_of(ow + ahead, kind), -(-channels // lane) * lane
     total, wide = batch * rows * columns, padded(outputs, dtype)
-    few, threads = total < outputs, threads_for(total * products * channels * outputs, most)
+    few, work = total < outputs, total * products * channels * outputs
+    threads = threads_for(work, most)
     block = even_share(total, TILES[kind], 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
     panels, panel = -(-outputs // width), products * channels * width + SUMS[kind] * lane
@@ -212,7 +213,7 @@ def plan(channels, out_shape, kind, corner, ahead, turned, rectify, dtype, most)
     def convolve(image, weights, bias, gate):
         out, memory, bias = empty(out_shape, dtype), workspace(arrays), zero if bias is None else bias_row(bias, wide)
         source, result = (image, corner, floor, weights, turned), (bias, zero, out, out[:0] if gate is None else gate)
-        launch(*source, *result, grid, cut, *memory, tables, threads=threads)
+        launch(*source, *result, grid, cut, *memory, tables, work=work, threads=threads)
         return out
 
     return convolve

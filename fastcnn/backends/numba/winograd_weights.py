@@ -164,7 +164,8 @@ def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, mos
     rows, columns, products = tiles_of(oh, kind), tiles_of(ow, kind), PRODUCTS[kind]
     total = batch * rows * columns
     shares, cut = shares_of(total, inputs, outputs, dtype)
-    threads, block = threads_for(total * products * inputs * outputs, most), even_share(total, TILES, shares)
+    work, block = total * products * inputs * outputs, even_share(total, TILES, shares)
+    threads = threads_for(work, most)
     corner, grid, row = (-padding[0],) * 2, (kind, columns, rows * columns, 0), -(-cut[0] // lane) * lane
     arrays = layout(
         dtype,
@@ -180,7 +181,7 @@ def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, mos
     def weight_gradient(x, eta):
         (parts, v, e, edge, sums), dw = workspace(arrays), empty((shares, math.prod(shape)), dtype)
         source, memory = (x, eta, corner, floor, grid, block, cut, start), (parts, v, row, e, edge)
-        add_all_tiles(*source, dw, sums, *memory, tables, threads=threads)
+        add_all_tiles(*source, dw, sums, *memory, tables, work=work, threads=threads)
         if shares == 1:
             return dw.reshape(shape), sums[0, 0, :outputs].copy()
         return add_up(dw, shape), sums[:, 0, :outputs].sum(axis=0)
