@@ -80,10 +80,10 @@ def warm_up(dtype: str) -> dict[str, float]:
 
 
 def run_convolutions(dtype: str) -> None:
-    weights = np.ones((3, 3, 2, 2), dtype)
-    for batch in (1, 65):  # Winograd's algorithm has kernels of its own for few tiles
+    weights = np.ones((3, 3, 2, 8), dtype)
+    for batch in (1, 65):  # Winograd's algorithm has kernels of its own for fewer tiles than channels
         x = np.ones((batch, 4, 4, 2), dtype)
-        eta = kernels.conv_forward(x, weights, np.ones(2, dtype), 1, (1, 1))
+        eta = kernels.conv_forward(x, weights, np.ones(8, dtype), 1, (1, 1))
         kernels.conv_input_gradient(eta, weights, x.shape, 1, (1, 1), x)
         kernels.conv_weight_gradient(x, eta, 3, 1, (1, 1))
 
