@@ -79,14 +79,26 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=available_cores.cache_clear)  # a worker may be given other cores
-
-
 def get_num_threads() -> int:
     """Threads that kernels and BLAS use: `set_num_threads`, else `FASTCNN_NUM_THREADS`, else all cores (or numba's
     pool, where `NUMBA_NUM_THREADS` makes it smaller)."""
-    return _threads or _environment_threads() or min(available_cores(), pool_size() or available_cores())
+    return _threads or _environment_threads() or _all_threads()
+
+
+@functools.cache
+def _all_threads() -> int:
+    """All cores, or numba's pool where that is smaller; found anew once the numba backend is imported."""
+    return min(available_cores(), pool_size() or available_cores())
+
+
+def settle_threads() -> None:
+    """Numba's pool has its size now."""
+    _all_threads.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    for found in (available_cores, _all_threads):  # a worker may be given other cores
+        os.register_at_fork(after_in_child=found.cache_clear)
 
 
 def largest_num_threads() -> int:

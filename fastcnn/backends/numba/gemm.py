@@ -40,7 +40,6 @@ DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum th
 FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 SUM_TASK = 16384  # elements of a sum of parts in one task
-FEW_PARTS = 65536  # elements that are added up by NumPy
 THIN_ROWS = 3  # fewer rows than half a tile are multiplied without packing B
 THIN_COLUMNS = 64  # of one task
 
@@ -180,10 +179,7 @@ def add_parts(parts, first, last, total):
 def add_up(parts: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None = None) -> np.ndarray:
     """The sum over the first axis of parts (number, elements), in order, as an array of `shape`."""
     out = empty(shape, parts.dtype) if out is None else out
-    if parts.size < FEW_PARTS and parts.shape[1] > 1:  # a single column NumPy would sum in another order
-        parts.sum(axis=0, out=out.reshape(-1))  # a shorter call than a launch
-    else:
-        sum_parts(parts, out.reshape(-1), work=MOVE * parts.size)
+    sum_parts(parts, out.reshape(-1), work=MOVE * parts.size)
     return out
 
 

@@ -52,6 +52,8 @@ wait_politely()
 import numba  # noqa: E402
 from numba import prange  # noqa: E402 - kernels take them from here: numba is never imported before this
 
+runtime.settle_threads()
+
 if numba.config.DISABLE_JIT:
     raise RuntimeError(
         "the numba backend's vectors exist only in compiled code, and NUMBA_DISABLE_JIT is set: unset it, or select "

@@ -184,6 +184,6 @@ def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, mos
         add_all_tiles(*source, dw, sums, *memory, tables, work=work, threads=threads)
         if shares == 1:
             return dw.reshape(shape), sums[0, 0, :outputs].copy()
-        return add_up(dw, shape), sums[:, 0, :outputs].sum(axis=0)
+        return add_up(dw, shape), add_up(sums.reshape(shares, -1), sums.shape[1:])[0, :outputs]
 
     return weight_gradient
