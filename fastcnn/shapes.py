@@ -195,9 +195,10 @@ def check_finite(owner: str, name: str, array: np.ndarray, part: slice = slice(N
     if array.dtype.kind != "f":
         return
     offset, array = part.start or 0, array[part] if array.ndim else array
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
-            return  # a sum of finite numbers may overflow, but one with NaN or an infinity is never finite
+    # A sum of finite numbers may overflow, but one with NaN or an infinity is never finite. einsum takes half as long
+    # as sum, which took 8 us of a LeNet step, and does not warn.
+    if math.isfinite(np.einsum("i->", array.ravel("K"))):
+        return
     finite = np.isfinite(array)
     if not finite.all():
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))

@@ -85,9 +85,9 @@ class Setting:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __set__(
-        self, layer: Layer, value: Any
-    ) -> None:  # without __get__, Python reads the instance's own: 0.1 us less
+    # No __get__: Python then reads the instance's own value by itself, 0.1 us faster, some forty times a step.
+
+    def __set__(self, layer: Layer, value: Any) -> None:
         before = layer.__dict__.copy()
         layer.__dict__[self.name] = self.check(layer.name, self.name, value)
         if self.name in before:

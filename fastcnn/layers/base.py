@@ -107,10 +107,14 @@ class Layer:
             return x
         return check_array(self.name, "x", x, self.input_shape, self.dtype)
 
+    def keep(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Store in an attribute what has been checked or comes from a kernel, and needs no second check."""
+        self.__dict__[name] = array
+        return array
+
     def keep_x(self, x: Any) -> np.ndarray:
-        """`take_x`, and keep it for the gradient: an array that has been checked needs no second check."""
-        self.__dict__["x"] = x = self.take_x(x)
-        return x
+        """`take_x`, and keep it for the gradient."""
+        return self.keep("x", self.take_x(x))
 
     def take_eta(self, eta: Any) -> np.ndarray:
         """The entry of `gradient`: as `take_x`, and the batch must be that of the last `forward`."""

@@ -114,7 +114,7 @@ class Conv2D(WeightedLayer):
         return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, self.rectified)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
-        self.eta = eta
+        self.keep("eta", eta)
         dw, db = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self.rectified)
         self.add_gradients(weights=dw, bias=db)
 

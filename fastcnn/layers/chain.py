@@ -79,7 +79,7 @@ def gradient_through(layers: list[Any], eta: Any, after: Callable[[int], Any] | 
     done, the last one first."""
     for position in reversed(range(first, len(layers))):
         if fuses(layers, position) and layers[position + 1].rectified:
-            layers[position].eta = eta  # the next layer has let pass what the Relu would
+            layers[position].keep("eta", eta)  # the next layer has let pass what the Relu would
         else:
             eta = layers[position].gradient(eta)
         if after is not None:

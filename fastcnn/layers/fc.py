@@ -59,7 +59,7 @@ class FullyConnect(WeightedLayer):
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.take_x(x)
-        self.__dict__["x"] = x = x.reshape(len(x), self.weights_shape[0])
+        x = self.keep("x", x.reshape(len(x), self.weights_shape[0]))
         return active().dense_forward(x, self.weights, self.bias)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:

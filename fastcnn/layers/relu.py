@@ -30,8 +30,7 @@ class Relu(Layer):
         return active().relu_forward(x)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = result = active().relu_backward(self.x, eta)
-        return result
+        return self.keep("eta", active().relu_backward(self.x, eta))
 
 
 class Leaky_Relu(Layer):
@@ -55,8 +54,7 @@ class Leaky_Relu(Layer):
         return active().leaky_relu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = result = active().leaky_relu_backward(self.x, eta, self.alpha)
-        return result
+        return self.keep("eta", active().leaky_relu_backward(self.x, eta, self.alpha))
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"alpha": self.alpha}
@@ -86,8 +84,7 @@ class ELU(Layer):
         return active().elu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = result = active().elu_backward(self.x, eta, self.alpha)
-        return result
+        return self.keep("eta", active().elu_backward(self.x, eta, self.alpha))
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"alpha": self.alpha}
@@ -174,8 +171,7 @@ class Sigmoid(OutputActivation):
         return result
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = result = active().sigmoid_backward(self.y, eta)
-        return result
+        return self.keep("eta", active().sigmoid_backward(self.y, eta))
 
 
 class Tanh(OutputActivation):
@@ -186,5 +182,4 @@ class Tanh(OutputActivation):
         return result
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        self.eta = result = active().tanh_backward(self.y, eta)
-        return result
+        return self.keep("eta", active().tanh_backward(self.y, eta))

@@ -76,7 +76,8 @@ class Softmax(Layer):
             losses = losses * weights
         self._shown = self._probabilities = probabilities
         self._smoothing, self._image_weights = smoothing, weights
-        self.prediction, self.label = logits, labels
+        self.keep("prediction", logits)
+        self.label = labels
         self.loss = loss = float(losses.sum(dtype=np.float64))
         return loss
 
@@ -100,5 +101,4 @@ class Softmax(Layer):
             eta -= self._smoothing / eta.shape[1]
         if self._image_weights is not None:
             eta *= self._image_weights[:, np.newaxis]
-        self.eta = eta
-        return eta
+        return self.keep("eta", eta)
