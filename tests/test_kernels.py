@@ -467,7 +467,7 @@ def test_every_public_kernel_is_listed():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("module", BACKENDS)
-@given(m=st.integers(1, 20), n=st.integers(1, 40), k=st.integers(1, 36), seed=st.integers(0, 1000))
+@given(m=st.integers(0, 20), n=st.integers(1, 40), k=st.integers(1, 36), seed=st.integers(0, 1000))
 @example(m=7, n=1, k=3, seed=0)  # a tile of 16 columns reaches over 15 rows of one column
 @example(m=400, n=17, k=5, seed=0)  # three tasks of rows
 @example(m=3, n=5, k=2000, seed=0)  # a sum that is cut into pieces, each of several panels

@@ -24,14 +24,14 @@ def version(package: str) -> str:
 
 
 def numba_facts() -> dict[str, Any]:
-    """What only the numba backend knows; its threading layer is chosen when a kernel first runs, so one does."""
+    """What only the numba backend knows; its threading layer is chosen when a kernel first has much to do."""
     import llvmlite.binding as llvm
     import numpy as np
 
     from fastcnn.backends.numba import jit, relu_forward
     from fastcnn.backends.numba.width import VECTOR_BYTES
 
-    relu_forward(np.zeros(1, np.float32))
+    relu_forward(np.zeros(jit.SMALL_WORK, np.float32))
     return {
         "threading layer": jit.threading_layer(),
         "thread pool": jit.numba.config.NUMBA_NUM_THREADS,

@@ -94,11 +94,10 @@ class Group:
             self.comm.Free()
             self.failing.Free()
         elif not all_fail(self.failing):
-            interrupted = isinstance(error, KeyboardInterrupt)
-            if not interrupted:
-                traceback.print_exception(error)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            self.abort(text, 130 if interrupted else 1)
+            if isinstance(error, KeyboardInterrupt):
+                self.abort(text, 130)
+            self.abort(text, 1, "".join(traceback.format_exception(error)))
 
     @property
     def lead(self) -> bool:
@@ -134,11 +133,11 @@ class Group:
 
         MPI.Request.Testall(list(requests))
 
-    def abort(self, message: str, status: int = 1) -> NoReturn:
-        """End all ranks with this one's message."""
+    def abort(self, message: str, status: int = 1, trace: str = "") -> NoReturn:
+        """End all ranks with this one's message, after its traceback."""
         from mpi4py import MPI
 
-        end_all(MPI.COMM_WORLD, f"fastcnn: rank {self.rank}: {message}", status)
+        end_all(MPI.COMM_WORLD, f"{trace}fastcnn: rank {self.rank}: {message}", status)
 
     def sum(self, array: np.ndarray) -> np.ndarray:
         """Add up the arrays of all ranks, in place."""

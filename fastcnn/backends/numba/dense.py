@@ -40,7 +40,7 @@ def partial_sums(matrix, parts):
 
 
 def sum_rows(matrix: np.ndarray) -> np.ndarray:
-    """The sum over the first axis."""
-    parts = empty((-(-len(matrix) // SUM_ROWS), matrix.shape[1]), matrix.dtype)
+    """The sum over the first axis, which may be empty."""
+    parts = empty((max(1, -(-len(matrix) // SUM_ROWS)), matrix.shape[1]), matrix.dtype)
     partial_sums(matrix, parts, work=MOVE * matrix.size)
     return add_up(parts, matrix.shape[1:]) if len(parts) > 1 else parts[0]
