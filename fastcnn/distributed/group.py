@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 import sys
 import time
 import traceback
@@ -152,23 +153,27 @@ class Group:
         return self.comm.Iallreduce(MPI.IN_PLACE, array)
 
     def meet(self) -> None:
-        """Until all are here. mpi4py's calls for objects spin: before them one waits here."""
+        """Until all are here."""
         if self.comm is not None:
             self.wait(self.comm.Ibarrier())
 
     def gather(self, value: Any) -> list[Any]:
-        """What each rank has, in the order of the ranks, on all of them."""
+        """What each rank has, in the order of the ranks, on all of them.
+
+        Not by mpi4py's calls for objects: they do not return where another rank has ended for want of its launcher.
+        """
         if self.comm is None:
             return [value]
-        self.meet()
-        return self.comm.allgather(value)
+        own, sizes = np.frombuffer(pickle.dumps(value), np.uint8), np.empty(self.size, np.int64)
+        self.wait(self.comm.Iallgather(np.array([own.size]), sizes))
+        texts = np.empty(sizes.sum(), np.uint8)
+        self.wait(self.comm.Iallgatherv(own, [texts, sizes]))
+        return [pickle.loads(text) for text in np.split(texts, np.cumsum(sizes)[:-1])]
 
     def broadcast(self, value: Any) -> Any:
         """What rank 0 has."""
-        if self.comm is None:
-            return value
-        self.meet()
-        return self.comm.bcast(value)
+        found = self.gather(value if self.lead else None)[0]
+        return value if self.lead else found
 
     def gather_rows(self, rows: np.ndarray) -> np.ndarray:
         """The rows of all ranks, one rank's after the other's."""
@@ -178,10 +183,9 @@ class Group:
         """Give `arrays` the numbers that those of rank 0 hold."""
         if self.comm is None:
             return
-        self.meet()
         for array in arrays:
             buffer = np.ascontiguousarray(array)
-            self.comm.Bcast(buffer)
+            self.wait(self.comm.Ibcast(buffer))
             if buffer is not array:
                 array[...] = buffer
 
