@@ -11,7 +11,7 @@ def forget_buffers():
     """Empty the pool that the numba backend takes its arrays from: tracing sees only what is allocated under it."""
     gc.collect()
     with contextlib.suppress(ImportError):  # a commit without a pool
-        from fastcnn.backends.numba import memory
+        from fastcnn.backends.numba.core import memory
 
         memory.POOL.buffers.clear()
 

@@ -122,7 +122,7 @@ def conv_algorithm(name):
 def tile_side(side):
     """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
     stride of 2 they have 4 x 4."""
-    from fastcnn.backends.numba import winograd, winograd_tiles, winograd_weights
+    from fastcnn.backends.numba.convolution import winograd, winograd_tiles, winograd_weights
 
     kind = {2: winograd_tiles.SMALL, 4: winograd_tiles.LARGE}.get(side)
     with pytest.MonkeyPatch.context() as patch:
@@ -136,7 +136,7 @@ def tile_side(side):
 @contextlib.contextmanager
 def on_threads():
     """Every kernel on all threads inside a ``with`` block, however little it has to do."""
-    from fastcnn.backends.numba import jit
+    from fastcnn.backends.numba.core import jit
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jit, "SMALL_WORK", 0)

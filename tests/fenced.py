@@ -8,7 +8,9 @@ widths than the processor's own, which a process has only one of. Arguments: dty
 
 # ruff: noqa: I001 - the kernels come first, as they take FASTCNN_VECTOR_BITS, and conftest deletes it
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import copying, direct, direct_input, gemm, memory, width, winograd
+from fastcnn.backends.numba.convolution import direct, direct_input, winograd
+from fastcnn.backends.numba.core import copying, memory, width
+from fastcnn.backends.numba.product import gemm
 
 import contextlib
 import ctypes

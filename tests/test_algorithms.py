@@ -7,7 +7,7 @@ import fastcnn
 from conftest import conv_algorithm, forget_plans, run_python, tile_side
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import columns, direct, direct_input, winograd
+from fastcnn.backends.numba.convolution import columns, direct, direct_input, winograd
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 
 EVERYTHING = """
@@ -15,7 +15,7 @@ import hashlib, sys
 import numpy as np
 import fastcnn
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import jit
+from fastcnn.backends.numba.core import jit
 
 jit.SMALL_WORK = 0  # every kernel on all threads
 rng = np.random.default_rng(0)

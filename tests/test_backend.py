@@ -94,7 +94,7 @@ def test_import_is_light():
 def test_importing_launches_nothing():
     code = """
 import fastcnn.backends.numba as b
-from fastcnn.backends.numba import jit
+from fastcnn.backends.numba.core import jit
 assert jit.threading_layer() is None
 kernels = [f for m in (b.im2col, b.max_pool_forward) for f in vars(
     __import__(m.__module__, fromlist=["x"])).values() if hasattr(f, "versions")]

@@ -7,7 +7,7 @@ import pytest
 from conftest import BACKENDS, threads
 from fastcnn.backends import numba as fast
 from fastcnn.backends import numpy as reference
-from fastcnn.backends.numba.exponential import exponential, exponential_minus_one
+from fastcnn.backends.numba.pointwise.exponential import exponential, exponential_minus_one
 
 KERNELS = {"numba": fast, "numpy": reference}
 WIDER = {"float32": np.float64, "float64": np.longdouble}

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import naive
 from conftest import BACKENDS, conv_algorithm, on_threads, run_python, tile_side
 from fastcnn.backends import KERNELS, UPDATES, pool_index_dtype
-from fastcnn.backends.numba import jit
-from fastcnn.backends.numba.width import VECTOR_BYTES
+from fastcnn.backends.numba.core import jit
+from fastcnn.backends.numba.core.width import VECTOR_BYTES
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # relative to the sum of absolute terms: sums of up to some 300 terms

@@ -9,7 +9,10 @@ pytest.importorskip("numba")
 
 from conftest import conv_algorithm, forget_plans, tile_side
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba import copying, direct_input, gemm, jit, softmax, winograd
+from fastcnn.backends.numba.convolution import direct_input, winograd
+from fastcnn.backends.numba.core import copying, jit
+from fastcnn.backends.numba.pointwise import softmax
+from fastcnn.backends.numba.product import gemm
 
 
 @pytest.fixture

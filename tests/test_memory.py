@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn.backends.numba import memory
+from fastcnn.backends.numba.core import memory
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, LeakyRelu, MaxPooling, Relu
 
 LARGE = (memory.POOLED // 4, 4)  # float32

@@ -14,7 +14,7 @@ import threadpoolctl
 import fastcnn
 from conftest import ROOT, run_fastcnn, run_python, threads
 from fastcnn import runtime, zoo
-from fastcnn.backends.numba import jit
+from fastcnn.backends.numba.core import jit
 from fastcnn.layers import Conv2D, Relu
 
 TRAIN = """
@@ -118,7 +118,7 @@ print(set(handled) == {x.size})
 def test_a_child_forked_in_the_midst_of_a_launch_has_its_own_locks():
     code = """
 import os, sys
-from fastcnn.backends.numba import jit, memory
+from fastcnn.backends.numba.core import jit, memory
 jit._lock.acquire()
 memory.POOL.lock.acquire()
 import threading
@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
     """No home at all, or a cache path that is a file: kernels compile and are not kept."""
     (tmp_path / "file").write_text("")
     code = """
-from fastcnn.backends.numba import jit
+from fastcnn.backends.numba.core import jit
 from fastcnn.layers import Relu
 print(jit.CACHE_FOLDER, Relu((1, 2)).forward([[1, -2]]))
 """
@@ -250,13 +250,13 @@ print(jit.CACHE_FOLDER, Relu((1, 2)).forward([[1, -2]]))
 
 
 def test_kernels_are_kept_in_a_folder_named_by_their_source_and_width(tmp_path):
-    from fastcnn.backends.numba.width import VECTOR_BYTES
+    from fastcnn.backends.numba.core.width import VECTOR_BYTES
 
     code = "from fastcnn.layers import Relu; Relu((1, 2)).forward([[1, -2]])"
     assert run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
     (folder,) = (tmp_path / "fastcnn").iterdir()
     sources = hashlib.sha256(str(VECTOR_BYTES).encode())
-    for path in sorted((ROOT / "fastcnn/backends/numba").glob("*.py")):
+    for path in sorted((ROOT / "fastcnn/backends/numba").rglob("*.py")):
         sources.update(path.read_bytes())
     assert folder.name == sources.hexdigest()[:16]
     assert list(folder.rglob("*.nbc"))
@@ -282,7 +282,7 @@ WARM = """
 import itertools, sys
 import numpy as np
 from fastcnn import Sequential, zoo
-from fastcnn.backends.numba import jit
+from fastcnn.backends.numba.core import jit
 from fastcnn.backends.numba.compilation import warm_up
 from fastcnn.layers import ELU, AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, LeakyRelu
 from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh

@@ -98,7 +98,7 @@ def test_the_digest_is_that_of_every_source(tmp_path):
     shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
     script = f"print(json.dumps([common.PACKAGE, common.digest(common.Path({str(tmp_path / 'fastcnn')!r}))]))"
     assert len(set(in_a_process(script))) == 1
-    callee = tmp_path / "fastcnn/backends/numba/arithmetic.py"
+    callee = tmp_path / "fastcnn/backends/numba/core/arithmetic.py"
     callee.write_text(callee.read_text() + "\n")
     assert len(set(in_a_process(script))) == 2
 

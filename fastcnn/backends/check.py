@@ -17,6 +17,7 @@ import numpy as np
 import fastcnn.backends.numba as fast
 import fastcnn.backends.numpy as reference
 from fastcnn import backends
+from fastcnn.backends.numba.convolution import conv
 from fastcnn.errors import BackendMismatch
 
 # Allowed error relative to the absolute terms: the worst case of a sum of n terms is n times the unit roundoff
@@ -66,9 +67,9 @@ def local(name: str, args: tuple, terms: Any) -> Any:
 
 # For each convolution: which algorithm computes it, and the axes that a tile covers.
 CONVOLUTIONS = {
-    "conv_forward": (fast.conv.find_forward, (1, 2)),
-    "conv_input_gradient": (fast.conv.find_input_gradient, (1, 2)),
-    "conv_weight_gradient": (fast.conv.find_weight_gradient, (0, 1)),
+    "conv_forward": (conv.find_forward, (1, 2)),
+    "conv_input_gradient": (conv.find_input_gradient, (1, 2)),
+    "conv_weight_gradient": (conv.find_weight_gradient, (0, 1)),
 }
 
 

@@ -28,8 +28,9 @@ def numba_facts() -> dict[str, Any]:
     import llvmlite.binding as llvm
     import numpy as np
 
-    from fastcnn.backends.numba import jit, relu_forward
-    from fastcnn.backends.numba.width import VECTOR_BYTES
+    from fastcnn.backends.numba import relu_forward
+    from fastcnn.backends.numba.core import jit
+    from fastcnn.backends.numba.core.width import VECTOR_BYTES
 
     relu_forward(np.zeros(jit.SMALL_WORK, np.float32))
     return {

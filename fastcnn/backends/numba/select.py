@@ -1,6 +1,6 @@
 """Choosing between SIMD vectors lane by lane, and the integers that say what was chosen: what pooling needs.
 
-Requires numba. The vectors themselves are in :mod:`fastcnn.backends.numba.simd`.
+Requires numba. The vectors themselves are in :mod:`fastcnn.backends.numba.core.vectors`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_model
 
-from fastcnn.backends.numba.simd import VectorModel, address, read, repeat, write
+from fastcnn.backends.numba.core.vectors import VectorModel, address, read, repeat, write
 
 
 class Integers(types.Type):

@@ -1,0 +1,1 @@
+"""Convolution: direct, by Winograd's algorithm, and by a column matrix. Requires numba."""

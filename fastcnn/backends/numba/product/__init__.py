@@ -1,0 +1,1 @@
+"""Matrix products, from register tiles up. Requires numba."""

@@ -1,0 +1,125 @@
+"""Matrices as the register tiles of a product read them: in panels, and rows filled up to whole tiles. Requires numba.
+
+A panel is the columns of one tile, row after row, so that a product reads it from one end to the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastcnn.backends.numba.core.arithmetic import add, fill
+from fastcnn.backends.numba.core.jit import MOVE, inline, kernel, prange, serial
+from fastcnn.backends.numba.core.memory import zeros
+from fastcnn.backends.numba.core.transpose import transpose
+from fastcnn.backends.numba.core.vectors import lanes, load, store
+from fastcnn.backends.numba.core.width import VECTOR_BYTES
+
+
+@inline
+def panel_width(n, j, v):
+    """Columns of the packed panel that begins at column j: two vectors, or one where that holds what is left."""
+    return 2 * v if n - j > v else v
+
+
+@serial
+def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
+    """Copy B[depth, columns], with any strides, into rows of `width`; zeros fill them up."""
+    v, rows, done = lanes(b), 0, 0
+    if b_row == 1:  # the transpose of a matrix whose rows are contiguous: whole squares of it at once
+        rows, done = depth // v * v, columns // v * v
+        for k in range(0, rows, v):
+            for i in range(0, done, v):
+                transpose(b, b0 + k + i * b_col, b_col, panels, q + k * width + i, width)
+    for k in range(depth):
+        source, target = b0 + k * b_row, q + k * width
+        for i in range(done if k < rows else 0, columns):
+            panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
+        for i in range(columns, width):
+            panels[np.uintp(target + i)] = 0
+
+
+@serial
+def pack_task(b, b_row, b_col, k, n, chunk, panels, task):
+    """Pack the panel of a chunk that `task` names."""
+    v = lanes(panels)
+    count = (n + 2 * v - 1) // (2 * v)
+    k0, j = task // count * chunk, task % count * 2 * v
+    depth, wide = min(chunk, k - k0), panel_width(n, j, v)
+    to = k0 * count * 2 * v + j * depth
+    pack_panel(b, k0 * b_row + j * b_col, b_row, b_col, depth, min(wide, n - j), wide, panels, to)
+
+
+@kernel
+def pack_panels(b, b_row, b_col, k, n, chunk, panels, tasks):
+    for it in prange(tasks):
+        pack_task(b, b_row, b_col, k, n, chunk, panels, np.int64(it))
+
+
+def pack(b: np.ndarray, b_row: int, b_col: int, k: int, n: int, chunk: int, panels: np.ndarray) -> None:
+    """Pack the flat matrix B[k, n], with any strides, `chunk` rows at a time, each of them panel after panel.
+
+    Not in the kernel that reads it: numba takes 1 s to compile another parallel loop there, and two threads would wait
+    for each other longer than one of them packs a small matrix.
+    """
+    tasks = -(-k // max(1, chunk)) * -(-n // (2 * vector_lanes(panels.dtype)))
+    pack_panels(b, b_row, b_col, k, n, chunk, panels, tasks, work=MOVE * k * n)
+
+
+@serial
+def pack_rows(b, b0, ldb, depth, n, panels, sums):
+    """Pack B[depth, n], whose rows are contiguous, from panels[0] on, and add its rows to `sums`.
+
+    Whole vectors are copied: what a row of a panel holds beyond column n is multiplied, but never stored.
+    """
+    v = lanes(b)
+    for j in range(0, n, 2 * v):
+        width = panel_width(n, j, v)
+        for t in range(j, min(n, j + width), v):
+            target, at, total = j * depth + t - j, b0 + t, load(sums, t)
+            for _ in range(depth):
+                if at + v <= b.size:
+                    row = load(b, at)
+                    store(panels, target, row)
+                    total = add(total, row)
+                else:  # the end of the array
+                    store(sums, t, total)
+                    for i in range(n - t):
+                        panels[np.uintp(target + i)] = b[np.uintp(at + i)]
+                        sums[np.uintp(t + i)] += b[np.uintp(at + i)]
+                    total = load(sums, t)
+                target += width
+                at += ldb
+            store(sums, t, total)
+
+
+@serial
+def add_up_rows(b, b0, n, depth, sums):
+    """Add B[depth, n], whose rows follow each other and are followed by a tile's width of something, to `sums`."""
+    v = lanes(b)
+    for t in range(0, n, v):
+        even, odd, at = load(sums, t), fill(b, 0), b0 + t  # two sums, as each waits for its last addition
+        for _ in range(depth // 2):
+            even, odd = add(even, load(b, at)), add(odd, load(b, at + n))
+            at += 2 * n
+        if depth % 2:
+            even = add(even, load(b, at))
+        store(sums, t, add(even, odd))
+
+
+def vector_lanes(dtype: np.dtype) -> int:
+    return max(1, VECTOR_BYTES // dtype.itemsize)
+
+
+def padded(n: int, dtype: np.dtype) -> int:
+    """n rounded up to whole tiles: the length of a bias, and of a packed row."""
+    width = 2 * vector_lanes(dtype)
+    return -(-n // width) * width
+
+
+def bias_row(bias: np.ndarray, wide: int) -> np.ndarray:
+    """`bias`, as long as a packed row of `wide` elements."""
+    if bias.size == wide:
+        return bias
+    row = zeros((wide,), bias.dtype)
+    row[: bias.size] = bias
+    return row
