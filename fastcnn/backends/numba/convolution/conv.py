@@ -60,7 +60,7 @@ def forward_plan(name, shape, weights_shape, stride, padding, rectify, dtype, mo
     if algorithm == "direct":
         given = shape, weights_shape, out_shape
         return algorithm, direct.forward_plan(*given, stride, padding, rectify, dtype, most)
-    return algorithm, functools.partial(columns.conv_forward, stride=stride, padding=padding, rectify=rectify)
+    return algorithm, functools.partial(columns.forward, stride=stride, padding=padding, rectify=rectify)
 
 
 @functools.lru_cache(maxsize=256)
@@ -72,7 +72,7 @@ def input_gradient_plan(name, eta_shape, weights_shape, image_shape, stride, pad
         given = eta_shape, weights_shape, image_shape
         return algorithm, direct_input.input_gradient_plan(*given, stride, padding, dtype, most)
     given = {"image_shape": image_shape, "stride": stride, "padding": padding}
-    return algorithm, functools.partial(columns.conv_input_gradient, **given)
+    return algorithm, functools.partial(columns.input_gradient, **given)
 
 
 @functools.lru_cache(maxsize=256)
@@ -86,7 +86,7 @@ def weight_gradient_plan(name, shape, eta_shape, ksize, stride, padding, rectify
         given = shape, eta_shape, ksize
         return algorithm, direct_weights.weight_gradient_plan(*given, stride, padding, rectify, dtype, most)
     given = {"ksize": ksize, "stride": stride, "padding": padding, "rectify": rectify}
-    return algorithm, functools.partial(columns.conv_weight_gradient, **given)
+    return algorithm, functools.partial(columns.weight_gradient, **given)
 
 
 def find_forward(x, weights, bias, stride, padding, rectify=False):

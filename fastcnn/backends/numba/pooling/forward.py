@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 
-from fastcnn.backends import pool_index_dtype, pool_no_index
 from fastcnn.backends.numba.core.arithmetic import add, at_least, divide, fill
 from fastcnn.backends.numba.core.copying import lowest
 from fastcnn.backends.numba.core.jit import MOVE, inline, kernel, prange, serial, threads_for
@@ -18,6 +17,7 @@ from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import next_task, task_counters
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.select import store_integers, where_larger, where_passes
+from fastcnn.backends.numpy.pooling import pool_index_dtype, pool_no_index
 from fastcnn.runtime import get_num_threads
 
 TASK_BYTES = 32 << 10  # of the image: some 2 us
