@@ -13,13 +13,14 @@ import itertools
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastcnn.backends.arguments import Source
 
 Terms = Callable[[Callable, tuple, tuple], Any]
+Definition = TypeVar("Definition", bound=Callable)
 
 # Allowed error relative to the absolute terms: the worst case of a sum of n terms is n times the unit roundoff
 # (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1), 6e-8 in float32 and 1.1e-16 in float64.
@@ -98,7 +99,7 @@ def declare(
     changes: tuple[str, ...] = (),
     tile_axes: tuple[int, int] | None = None,
     warm: Iterable[Mapping[str, int]] = ({},),
-) -> Callable[[FunctionType], FunctionType]:
+) -> Callable[[Definition], Definition]:
     """Declare the decorated function, of the NumPy backend, as the definition of a kernel. It stays what it is.
 
     Parameters
@@ -118,7 +119,7 @@ def declare(
         its questions for integers. Two dicts where the shapes decide which of two functions is compiled.
     """
 
-    def declared(define: FunctionType) -> FunctionType:
+    def declared(define: Definition) -> Definition:
         known = DECLARED.get(define.__name__)
         if known and known.define.__module__ != define.__module__:
             raise ImportError(f"{define.__name__} is declared twice: {known.define.__module__}, {define.__module__}")

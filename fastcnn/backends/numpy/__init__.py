@@ -7,4 +7,4 @@ from fastcnn.backends import registry
 
 globals().update(registry.find_twins(__name__, [__name__]))
 
-__all__ = list(registry.DECLARED)  # noqa: PLE0605 - every entry is a string
+__all__ = list(registry.DECLARED)
