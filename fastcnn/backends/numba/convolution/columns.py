@@ -26,7 +26,9 @@ def groups(batch: int, oh: int, ow: int, row_bytes: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, batch, size))
 
 
-def conv_forward(x, weights, bias, stride, padding, rectify):
+def conv_forward(
+    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, stride: int, padding: tuple[int, int], rectify: bool
+) -> np.ndarray:
     x = relu_forward(x) if rectify else x
     ksize, outputs = weights.shape[0], weights.shape[3]
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in x.shape[1:3])
@@ -38,7 +40,14 @@ def conv_forward(x, weights, bias, stride, padding, rectify):
     return out
 
 
-def conv_input_gradient(eta, weights, gate, image_shape, stride, padding):
+def conv_input_gradient(
+    eta: np.ndarray,
+    weights: np.ndarray,
+    gate: np.ndarray | None,
+    image_shape: tuple[int, ...],
+    stride: int,
+    padding: tuple[int, int],
+) -> np.ndarray:
     ksize, outputs = weights.shape[0], weights.shape[3]
     matrix = weights.reshape(-1, outputs)
     image = empty(image_shape, eta.dtype)
@@ -48,7 +57,9 @@ def conv_input_gradient(eta, weights, gate, image_shape, stride, padding):
     return image if gate is None else relu_backward(gate, image)
 
 
-def conv_weight_gradient(x, eta, ksize, stride, padding, rectify):
+def conv_weight_gradient(
+    x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool
+) -> tuple[np.ndarray, np.ndarray]:
     x = relu_forward(x) if rectify else x
     inputs, outputs = x.shape[3], eta.shape[3]
     dw = np.zeros((ksize * ksize * inputs, outputs), x.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.core.jit import serial
+from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.memory import ALIGNMENT
 from fastcnn.backends.numba.core.vectors import flat
 
@@ -30,13 +30,18 @@ def clear(array, first, last):
         array[np.uintp(i)] = 0
 
 
+@inline
+def run_of(left, count, width, channels):
+    """Of `count` pixels from column `left` on, the elements that lie inside an image `width` pixels wide."""
+    return min(count, max(0, -left)) * channels, max(0, min(count, width - left)) * channels
+
+
 @serial
 def crop(image, n, top, left, rows, columns, floor, target):
     """Copy a rectangle of image n, with zeros where it lies outside, and no value below `floor`."""
     _, h, w, c = image.shape
     source = flat(image)
-    length = columns * c
-    first, last = min(columns, max(0, -left)) * c, max(0, min(columns, w - left)) * c
+    length, (first, last) = columns * c, run_of(left, columns, w, c)
     for r in range(rows):
         to, at = r * length, ((n * h + top + r) * w + left) * c
         begin, end = (first, last) if 0 <= top + r < h and first < last else (length, length)
