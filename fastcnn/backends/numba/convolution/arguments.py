@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array, Pair
+
 
 class Geometry(NamedTuple):
     """What a convolution is, apart from its shapes: what plans are made of."""
 
     ksize: int
     stride: int
-    padding: tuple[int, int]
+    padding: Pair
     rectify: bool
     dtype: np.dtype
 
@@ -39,9 +41,9 @@ class Filters(NamedTuple):
     """Weights and bias. The weights are flat: packed where `step` is 0, else rows `step` elements apart. The bias is as
     long as a packed row."""
 
-    weights: np.ndarray
+    weights: Array
     step: int
-    bias: np.ndarray
+    bias: Array
 
 
 class Cut(NamedTuple):
@@ -55,20 +57,20 @@ class Cut(NamedTuple):
 class Gated(NamedTuple):
     """An image, and an array like it, or nothing: where this is below 0, the image is set to 0."""
 
-    image: np.ndarray
-    gate: np.ndarray
+    image: Array
+    gate: Array
 
 
 class Sums(NamedTuple):
     """Shares of the gradients of weights and bias: (shares, weights) and (shares, a packed row)."""
 
-    weights: np.ndarray
-    bias: np.ndarray
+    weights: Array
+    bias: Array
 
 
 class Memory(NamedTuple):
     """What a kernel needs for itself: a row of `scratch` and of `panels` for each thread, and tables of offsets."""
 
-    scratch: np.ndarray
-    panels: np.ndarray
-    tables: np.ndarray
+    scratch: Array
+    panels: Array
+    tables: Array

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Cut, Filters, Geometry, Memory, Windows
 from fastcnn.backends.numba.core.copying import crop, lowest
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import SMALL_WORK, inline, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace
 from fastcnn.backends.numba.core.tasks import even_share, task_kernel
@@ -33,10 +34,10 @@ class Blocks(NamedTuple):
     rows: int
     windows: tuple[int, int, int, bool, np.floating]  # the fields of a `Windows`
     area: int  # elements under the windows of a block, where they are copied
-    tables: np.ndarray  # offsets of pixels in the image, of the elements of a window, of rows of `outputs` elements
+    tables: Array  # offsets of pixels in the image, of the elements of a window, of rows of `outputs` elements
 
 
-def blocks_of(shape: tuple[int, ...], out_shape: tuple[int, ...], geometry: Geometry) -> Blocks:
+def blocks_of(shape: Shape, out_shape: Shape, geometry: Geometry) -> Blocks:
     (_, _, w, channels), (_, oh, ow, outputs), (k, stride, padding, rectify, dtype) = shape, out_shape, geometry
     in_place, rows = padding == (0, 0) and not rectify, even_share(oh, max(1, PIXELS // max(1, ow)))
     length = (w if in_place else (ow - 1) * stride + k) * channels
@@ -78,9 +79,7 @@ def convolve(task, thread, image, windows: Windows, filters: Filters, out, cut: 
     multiply_rows(source, panels, target, filters.bias[first:], nothing)
 
 
-def forward_plan(
-    shape: tuple[int, ...], out_shape: tuple[int, ...], geometry: Geometry, most: int
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+def forward_plan(shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
     rows, windows, area, tables = blocks_of(shape, out_shape, geometry)
     (batch, oh, ow, outputs), dtype = out_shape, geometry.dtype
@@ -92,7 +91,7 @@ def forward_plan(
     step = outputs if outputs == wide and pixels <= FEW_PIXELS else 0
     arrays = layout(dtype, (0 if step else depth * wide,), (threads, area))
 
-    def forward(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    def forward(x: Array, weights: Array, bias: Array) -> Array:
         out, packed, (panels, scratch) = empty(out_shape, dtype), weights.reshape(-1), workspace(arrays)
         if not step:
             pack((packed, outputs, 1), (depth, outputs), depth, panels)

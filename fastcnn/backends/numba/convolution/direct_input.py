@@ -19,6 +19,7 @@ import numpy as np
 from fastcnn.backends.numba.convolution.arguments import Cut, Gated, Geometry, Window
 from fastcnn.backends.numba.core.arithmetic import add
 from fastcnn.backends.numba.core.copying import clear, close_gate, run_of
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import even_share, task_kernel
@@ -48,9 +49,9 @@ class Part(NamedTuple):
 class Columns(NamedTuple):
     """A column matrix for each thread, a bias of zeros as long as its rows, and tables of offsets."""
 
-    cols: np.ndarray
-    zeros: np.ndarray
-    tables: np.ndarray
+    cols: Array
+    zeros: Array
+    tables: Array
 
 
 @serial
@@ -126,9 +127,7 @@ def input_gradient(task, thread, eta, weights, window: Window, cut: Cut, result:
     clear_rows(image, part, cleared, high)
 
 
-def input_gradient_plan(
-    eta_shape: tuple[int, ...], image_shape: tuple[int, ...], geometry: Geometry, most: int
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]:
+def input_gradient_plan(image_shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (eta, weights, gate) that computes it for arrays of these shapes, by `most` threads at most."""
     (batch, oh, ow, outputs), (_, h, _, c), (k, stride, padding, _, dtype) = eta_shape, image_shape, geometry
     if k == stride == 1 and padding == (0, 0):
@@ -144,7 +143,7 @@ def input_gradient_plan(
     arrays = layout(dtype, (parts * length * outputs,), (threads, block * ow * length))
     window, cut, start = (k, stride, padding[0]), (band, part, block), zeros((length,), dtype)
 
-    def gradient(eta: np.ndarray, weights: np.ndarray, gate: np.ndarray | None) -> np.ndarray:
+    def gradient(eta: Array, weights: Array, gate: Array | None) -> Array:
         image, (panels, cols) = empty(image_shape, dtype), workspace(arrays)
         for first in range(0, c, part):
             some = weights if part == c else copy_of(weights[:, :, first : first + part])
@@ -157,13 +156,13 @@ def input_gradient_plan(
     return gradient
 
 
-def copy_of(array: np.ndarray) -> np.ndarray:
+def copy_of(array: Array) -> Array:
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
 
-def by_pixels(eta: np.ndarray, weights: np.ndarray, gate: np.ndarray | None) -> np.ndarray:
+def by_pixels(eta: Array, weights: Array, gate: Array | None) -> Array:
     """The same for kernels of one pixel: a product of matrices."""
     (*pixels, outputs), inputs = eta.shape, weights.shape[2]
     image = product(eta.reshape(-1, outputs), weights.reshape(inputs, outputs).T).reshape(*pixels, inputs)

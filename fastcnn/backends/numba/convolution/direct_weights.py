@@ -16,6 +16,7 @@ import numpy as np
 from fastcnn.backends.numba.convolution.arguments import Geometry, Memory, Sums, Windows
 from fastcnn.backends.numba.convolution.direct import blocks_of, under_windows
 from fastcnn.backends.numba.core.copying import clear
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import layout, workspace
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -66,9 +67,7 @@ def add_blocks(task, thread, x, eta, windows: Windows, block, sums: Sums, memory
         add_block(x, eta, (i // blocks, start, min(block, eta.shape[1] - start)), windows, part, db, own)
 
 
-def weight_gradient_plan(
-    shape: tuple[int, ...], eta_shape: tuple[int, ...], geometry: Geometry, most: int
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
     (batch, oh, ow, outputs), inputs, ksize, dtype = eta_shape, shape[3], geometry.ksize, geometry.dtype
     rows, windows, area, tables = blocks_of(shape, eta_shape, geometry)
@@ -78,7 +77,7 @@ def weight_gradient_plan(
     threads = threads_for(work, most)
     arrays = layout(dtype, (shares, size), (shares, wide), (threads, area), (threads, rows * ow * wide))
 
-    def weight_gradient(x: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
         parts, sums, scratch, panels = workspace(arrays)
         memory = scratch, panels, tables
         add_blocks(x, eta, windows, rows, (parts, sums), memory, shares, work=work, threads=threads)

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Window
 from fastcnn.backends.numba.core.copying import clear, run_of
+from fastcnn.backends.numba.core.hints import Array, Pair, Shape
 from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import TASK_BYTES, even_share, task_kernel
@@ -59,7 +60,7 @@ def gather_rows(task, image, window: Window, block, cols):
         gather_row(image, row // rows, row % rows, window, cols)
 
 
-def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
+def im2col(image: Array, ksize: int, stride: int, padding: Pair) -> Array:
     b, h, w, c = image.shape
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
     cols = empty((b, oh, ow, ksize * ksize * c), image.dtype)
@@ -90,9 +91,7 @@ def collect_rows(task, cols, window: Window, block, image):
                     target[np.uintp(to + i * w * c + t)] += source[np.uintp(at + i * ksize * c + t)]
 
 
-def col2im(
-    cols: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int, padding: tuple[int, int]
-) -> np.ndarray:
+def col2im(cols: Array, image_shape: Shape, ksize: int, stride: int, padding: Pair) -> Array:
     b, h, w, c = image_shape
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
     image, columns = empty(image_shape, cols.dtype), cols.reshape(b, oh, ow, ksize * ksize * c)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from fastcnn.backends.numba.core.hints import Shape
+
 FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
 
 
@@ -21,8 +23,8 @@ class Layer(NamedTuple):
     ksize: int
     stride: int
     inputs: int
-    out_shape: tuple[int, ...]
-    made: tuple[int, ...]
+    out_shape: Shape
+    made: Shape
 
 
 class Limit(NamedTuple):
@@ -36,8 +38,12 @@ class Limit(NamedTuple):
         measured = MEASURES[self.measure](layer)
         return measured < self.value if self.below else measured >= self.value
 
-    def __str__(self) -> str:
-        return f"{self.measure} {'<' if self.below else '>='} {self.value}"
+    def text(self, layer: Layer | None = None) -> str:
+        """In words, with what the layer has: ``channels 3, not >= 16``."""
+        limit = f"{'<' if self.below else '>='} {self.value:g}"
+        if layer is None:
+            return f"{self.measure} {limit}"
+        return f"{self.measure} {MEASURES[self.measure](layer):g}{' ' if self.holds(layer) else ', not '}{limit}"
 
 
 class Row(NamedTuple):
@@ -46,21 +52,29 @@ class Row(NamedTuple):
 
     algorithm: str
     transform: str | None
-    directions: tuple[str, ...]
-    ksize: int | None
-    stride: int | None
-    fits: tuple[Limit, ...]
-    pays: tuple[Limit, ...]
     reason: str
+    ksize: int | None = None
+    stride: int | None = None
+    directions: tuple[str, ...] = DIRECTIONS
+    fits: tuple[Limit, ...] = ()
+    pays: tuple[Limit, ...] = ()
 
     def takes(self, layer: Layer) -> bool:
         """Whether the row is for such kernels at all."""
         same = self.ksize in (None, layer.ksize) and self.stride in (None, layer.stride)
         return same and layer.direction in self.directions
 
+    def limits(self, name: str) -> tuple[Limit, ...]:
+        """Those that must hold where algorithm `name` is asked for."""
+        return self.fits + self.pays * (name == "auto")
+
     def missed(self, layer: Layer, name: str) -> list[Limit]:
-        """The limits that do not hold where algorithm `name` is asked for."""
-        return [limit for limit in self.fits + self.pays * (name == "auto") if not limit.holds(layer)]
+        """The limits that do not hold."""
+        return [limit for limit in self.limits(name) if not limit.holds(layer)]
+
+    @property
+    def title(self) -> str:
+        return f"{self.algorithm} {self.transform or ''}".rstrip()
 
 
 def tiles(layer: Layer, side: int) -> int:
@@ -93,49 +107,28 @@ MEASURES = {
     "inside": inside,  # the share of the pixels of 4 x 4 tiles that are pixels of the outputs
 }
 
-LARGE = Limit("products", 0.9, below=True), Limit("made pixels", 128)
-FEW = "for fewer channels it gains a tenth at most, for fewer pixels transforming the weights costs more than it saves"
-LARGE_REASON = f"16 outputs for 36 multiplications, not 144; {FEW}"
-SMALL_REASON = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would stick out or be few; {FEW}"
+NOT_OUTSIDE = Limit("products", 0.9, below=True), Limit("made pixels", 128)
 PAYS = Limit("channels", 16), Limit("counted pixels", 128)
 PAYS_FOR_WEIGHTS = Limit("channels", 16), Limit("counted pixels", 64)
 STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
 
+FEW = (
+    "with fewer channels it gains a tenth at most, with fewer pixels transforming the weights costs more than it saves"
+)
+FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
+TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few or stick out; {FEW}"
+TWICE = (
+    "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it gained nothing"
+)
+
 ROWS = (
-    Row("winograd", "F(4,3)", (FORWARD, INPUT), 3, 1, LARGE, PAYS, LARGE_REASON),
-    Row("winograd", "F(4,3)", (WEIGHTS,), 3, 1, LARGE, PAYS_FOR_WEIGHTS, LARGE_REASON),
-    Row("winograd", "F(2,3)", (FORWARD, INPUT), 3, 1, (), PAYS, SMALL_REASON),
-    Row("winograd", "F(2,3)", (WEIGHTS,), 3, 1, (), PAYS_FOR_WEIGHTS, SMALL_REASON),
-    Row(
-        "winograd",
-        "stride2",
-        DIRECTIONS,
-        3,
-        2,
-        (),
-        STRIDED,
-        "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it gained nothing",
-    ),
-    Row(
-        "direct",
-        None,
-        DIRECTIONS,
-        None,
-        None,
-        (),
-        (),
-        "any shape: one matrix product that reads the image where it lies",
-    ),
-    Row(
-        "im2col",
-        None,
-        DIRECTIONS,
-        None,
-        None,
-        (),
-        (),
-        "any shape: a column matrix and one matrix product; where asked for",
-    ),
+    Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
+    Row("winograd", "F(4,3)", FOUR, 3, 1, (WEIGHTS,), NOT_OUTSIDE, PAYS_FOR_WEIGHTS),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), pays=PAYS),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=PAYS_FOR_WEIGHTS),
+    Row("winograd", "stride2", TWICE, 3, 2, pays=STRIDED),
+    Row("direct", None, "any shape: one matrix product that reads the image where it lies"),
+    Row("im2col", None, "any shape: a column matrix and one matrix product; only where it is asked for"),
 )
 
 
@@ -150,9 +143,6 @@ def choose(name: str, layer: Layer) -> Row:
     return next(row for row in candidates(name) if row.takes(layer) and not row.missed(layer, name))
 
 
-def layers(shape: tuple[int, ...], out_shape: tuple[int, ...], ksize: int, stride: int) -> list[Layer]:
-    """The three directions of a convolution of an image (B, H, W, C) to (B, OH, OW, O)."""
-    made = out_shape[:3], shape[:3], out_shape[:3]
-    return [
-        Layer(name, ksize, stride, shape[3], out_shape, sides) for name, sides in zip(DIRECTIONS, made, strict=True)
-    ]
+def layer_of(direction: str, shape: Shape, out_shape: Shape, ksize: int, stride: int) -> Layer:
+    """What the rule knows of a convolution of an image (B, H, W, C) to (B, OH, OW, O)."""
+    return Layer(direction, ksize, stride, shape[3], out_shape, (shape if direction == INPUT else out_shape)[:3])

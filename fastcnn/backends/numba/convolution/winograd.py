@@ -229,7 +229,7 @@ def forward_plan(transform, shape, out_shape, geometry, most):
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
-def input_gradient_plan(transform, eta_shape, image_shape, geometry, most):
+def input_gradient_plan(transform, image_shape, eta_shape, geometry, most):
     """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
     _, stride, padding, _, dtype = geometry
     if stride == 2:  # a tile begins with a pixel under the middle of windows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.memory import ALIGNMENT
 from fastcnn.backends.numba.core.vectors import flat
@@ -11,7 +12,7 @@ from fastcnn.backends.numba.core.vectors import flat
 STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
 
 
-def streams(result: np.ndarray) -> bool:
+def streams(result: Array) -> bool:
     """Whether to write `result`, (..., channels), past the caches: it is large, and every pixel whole vectors."""
     whole = (result.shape[-1] * result.itemsize) % ALIGNMENT == 0
     return result.nbytes >= STREAMED and whole and result.ctypes.data % ALIGNMENT == 0

@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastcnn.backends.numba.core.hints import Shape
 from fastcnn.backends.numba.core.jit import inline, launcher, prange, serial, single, threaded
 from fastcnn.backends.numba.core.vectors import address
 
@@ -111,7 +112,7 @@ def chunk(task, size):
     return task * CHUNK, min(size, (task + 1) * CHUNK)
 
 
-def task_rows(shape: tuple[int, ...], itemsize: int) -> int:
+def task_rows(shape: Shape, itemsize: int) -> int:
     """Rows of images of `shape` that make a task."""
     return max(1, TASK_BYTES // (max(1, shape[2] * shape[3]) * itemsize))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array, Pair
 from fastcnn.backends.numba.core.jit import MOVE, serial, single, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -30,17 +31,17 @@ STATISTICS, NORMALIZE_SUMS, SLOPE_SUMS = range(3)
 class Given(NamedTuple):
     """What is summed: two flat arrays, and what is subtracted from each column of a wide row of x."""
 
-    x: np.ndarray
-    eta: np.ndarray
-    mean: np.ndarray
+    x: Array
+    eta: Array
+    mean: Array
 
 
 class Sums(NamedTuple):
     """Memory of each thread: wide rows of sums, in the dtype of x and in float64, and sums of channels in float64."""
 
-    sums: np.ndarray
-    products: np.ndarray
-    totals: np.ndarray
+    sums: Array
+    products: Array
+    totals: Array
 
 
 def wide_row(channels: int) -> int:
@@ -74,13 +75,13 @@ def map_blocks(task, x, eta, table, operation, length, out):
     map_rows(x[first:last], eta[first:last], table, operation, out[first:last])
 
 
-def blocks_of(size: int, wide: int) -> tuple[int, int]:
+def blocks_of(size: int, wide: int) -> Pair:
     """Elements of a block, whole wide rows, and how many blocks make `size` elements."""
     length = max(1, BLOCK // wide) * wide
     return length, -(-size // length)
 
 
-def map_channels(x: np.ndarray, eta: np.ndarray, table: np.ndarray, operation: int) -> np.ndarray:
+def map_channels(x: Array, eta: Array, table: Array, operation: int) -> Array:
     """Of x and eta, (..., C), a new array, by a table (4, wide row) of each channel's mean, scale, shift and slope."""
     out, (length, blocks) = empty(x.shape, x.dtype), blocks_of(x.size, table.shape[1])
     lines = x.reshape(-1), eta.reshape(-1), table
@@ -224,9 +225,7 @@ def finish(partial, operation, length, size, first, second):
         second[k] = square[k] / rows
 
 
-def sum_channels(
-    x: np.ndarray, eta: np.ndarray, mean: np.ndarray, channels: int, operation: int
-) -> tuple[np.ndarray, np.ndarray]:
+def sum_channels(x: Array, eta: Array, mean: Array, channels: int, operation: int) -> tuple[Array, Array]:
     """Two sums of x and eta, (..., C), for each channel, (C,); `mean` is one wide row."""
     wide = wide_row(channels)
     block, blocks = blocks_of(x.size, wide)

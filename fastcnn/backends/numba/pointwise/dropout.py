@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn import splitmix
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
@@ -30,7 +31,7 @@ def dropout_chunk(task, x, keep, threshold, start, out):
         out[at] = x[at] / keep if (z >> S32) < threshold else zero
 
 
-def dropout(x: np.ndarray, keep: float, seed: int, first: int) -> np.ndarray:
+def dropout(x: Array, keep: float, seed: int, first: int) -> Array:
     out, start = empty(x.shape, x.dtype), (seed + (first + 1) * splitmix.GAMMA) & splitmix.MASK
     numbers = x.dtype.type(keep), np.uint64(round(keep * 2**32)), np.uint64(start)
     dropout_chunk(x.reshape(-1), *numbers, out.reshape(-1), chunks(x.size), work=MOVE * x.size)

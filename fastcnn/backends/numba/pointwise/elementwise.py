@@ -16,8 +16,7 @@ elu_forward        83       1,172  351
 
 from __future__ import annotations
 
-import numpy as np
-
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
@@ -57,7 +56,7 @@ def combine_chunks(task, a, b, alpha, operation, out):
     combine_chunk(a[first:last], b[first:last], alpha, operation, out[first:last])
 
 
-def combine(a: np.ndarray, b: np.ndarray, operation: int, alpha: float = 0) -> np.ndarray:
+def combine(a: Array, b: Array, operation: int, alpha: float = 0) -> Array:
     """A new array of `operation` on a, b and `alpha`."""
     out = empty(a.shape, a.dtype)
     lines, number = (a.reshape(-1), b.reshape(-1)), a.dtype.type(alpha)
@@ -112,7 +111,7 @@ def exponential_chunks(task, x, eta, alpha, operation, out):
         elu_gradient_chunk(part, eta[first:last], alpha, target)
 
 
-def exponentials(x: np.ndarray, eta: np.ndarray, operation: int, alpha: float = 0) -> np.ndarray:
+def exponentials(x: Array, eta: Array, operation: int, alpha: float = 0) -> Array:
     """A new array of `operation` on x, eta and `alpha`."""
     out = empty(x.shape, x.dtype)
     lines, number = (x.reshape(-1), eta.reshape(-1)), x.dtype.type(alpha)
@@ -120,29 +119,29 @@ def exponentials(x: np.ndarray, eta: np.ndarray, operation: int, alpha: float = 
     return out
 
 
-def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def add(a: Array, b: Array) -> Array:
     return combine(a, b, SUM)
 
 
-def sigmoid_forward(x: np.ndarray) -> np.ndarray:
+def sigmoid_forward(x: Array) -> Array:
     return exponentials(x, x, SIGMOID)
 
 
-def sigmoid_backward(y: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def sigmoid_backward(y: Array, eta: Array) -> Array:
     return combine(y, eta, SIGMOID_GRADIENT)
 
 
-def tanh_forward(x: np.ndarray) -> np.ndarray:
+def tanh_forward(x: Array) -> Array:
     return exponentials(x, x, TANH)
 
 
-def tanh_backward(y: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def tanh_backward(y: Array, eta: Array) -> Array:
     return combine(y, eta, TANH_GRADIENT)
 
 
-def elu_forward(x: np.ndarray, alpha: float) -> np.ndarray:
+def elu_forward(x: Array, alpha: float) -> Array:
     return exponentials(x, x, ELU, alpha)
 
 
-def elu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
+def elu_backward(x: Array, eta: Array, alpha: float) -> Array:
     return exponentials(x, eta, ELU_GRADIENT, alpha)

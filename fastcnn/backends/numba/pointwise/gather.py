@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.core.copying import clear, run_of
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -48,15 +49,7 @@ def cut(task, images, index, corner, flip, out):
         to = last
 
 
-def gather_images(
-    images: np.ndarray,
-    index: np.ndarray,
-    top: np.ndarray,
-    left: np.ndarray,
-    flip: np.ndarray,
-    height: int,
-    width: int,
-) -> np.ndarray:
+def gather_images(images: Array, index: Array, top: Array, left: Array, flip: Array, height: int, width: int) -> Array:
     out = empty((len(index), height, width, images.shape[3]), images.dtype)
     cut(images, index, (top, left), flip, out, len(index), work=MOVE * out.size)
     return out

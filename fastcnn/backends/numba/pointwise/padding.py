@@ -5,9 +5,8 @@ Putting zeros around an image and cutting them away are one kernel: a rectangle 
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastcnn.backends.numba.core.copying import crop, lowest
+from fastcnn.backends.numba.core.hints import Array, Pair
 from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
@@ -24,7 +23,7 @@ def crop_rows(task, image, start, block, floor, out):
     crop(image, n, start + first, start, min(block, rows - first), columns, floor, target)
 
 
-def resized(image: np.ndarray, more: int, start: int) -> np.ndarray:
+def resized(image: Array, more: int, start: int) -> Array:
     b, h, w, c = image.shape
     out = empty((b, h + more, w + more, c), image.dtype)
     block = task_rows(out.shape, out.itemsize)
@@ -32,9 +31,9 @@ def resized(image: np.ndarray, more: int, start: int) -> np.ndarray:
     return out
 
 
-def pad(image: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
+def pad(image: Array, padding: Pair) -> Array:
     return resized(image, sum(padding), -padding[0])
 
 
-def unpad(image: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
+def unpad(image: Array, padding: Pair) -> Array:
     return resized(image, -sum(padding), padding[0])

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array
+
 
 class PoolWindow(NamedTuple):
     """Windows: pixels on a side, from one window to the next; and the rows, counted over all images, of one task."""
@@ -26,7 +28,7 @@ class Line(NamedTuple):
     """Windows in a row: the flat image and the first window's first element, and the elements from one window to the
     next, from one row of the image to the next, and of a pixel."""
 
-    image: np.ndarray
+    image: Array
     first: int
     step: int
     row: int
@@ -36,8 +38,8 @@ class Line(NamedTuple):
 class Result(NamedTuple):
     """Maxima or means, the offsets of maxima or nothing, both flat, and the first element."""
 
-    values: np.ndarray
-    offsets: np.ndarray
+    values: Array
+    offsets: Array
     first: int
 
 
@@ -45,7 +47,7 @@ class Pixels(NamedTuple):
     """Where gradients go: the flat image, the first element, the elements from one window to the next, and whether they
     are written past the caches."""
 
-    image: np.ndarray
+    image: Array
     first: int
     step: int
     past: bool

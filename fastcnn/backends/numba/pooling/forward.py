@@ -11,6 +11,7 @@ import numpy as np
 from fastcnn.backends import pool_index_dtype, pool_no_index
 from fastcnn.backends.numba.core.arithmetic import add, at_least, divide, fill
 from fastcnn.backends.numba.core.copying import lowest
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import MOVE, inline, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
@@ -93,14 +94,14 @@ def pool_rows(task, x, window: PoolWindow, limits: Limits, out, index):
 
 
 @functools.lru_cache(maxsize=256)
-def plan(shape: tuple[int, ...], ksize: int, stride: int, rectify: bool, dtype: np.dtype, most: int) -> Callable:
+def plan(shape: Shape, ksize: int, stride: int, rectify: bool, dtype: np.dtype, most: int) -> Callable:
     """The function of (x, whether maxima are asked for) that pools an array of that shape."""
     (b, h, w, c), block = shape, task_rows(shape, dtype.itemsize)
     out_shape, work, offsets = (b, h // stride, w // stride, c), MOVE * math.prod(shape), pool_index_dtype(ksize)
     window, limits = (ksize, stride, block), (lowest(dtype, rectify), dtype.type(pool_no_index(ksize)))
     tasks, threads = -(-b * out_shape[1] // block), threads_for(work, most)
 
-    def pool(x: np.ndarray, maxima: bool) -> tuple[np.ndarray, np.ndarray]:
+    def pool(x: Array, maxima: bool) -> tuple[Array, Array]:
         out, index = empty(out_shape, dtype), empty(out_shape, offsets) if maxima else NO_INDEX
         pool_rows(x, window, limits, out, index, tasks, work=work, threads=threads)
         return out, index
@@ -108,9 +109,9 @@ def plan(shape: tuple[int, ...], ksize: int, stride: int, rectify: bool, dtype: 
     return pool
 
 
-def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def max_pool_forward(x: Array, ksize: int, stride: int, rectify: bool = False) -> tuple[Array, Array]:
     return plan(x.shape, ksize, stride, rectify, x.dtype, get_num_threads())(x, True)
 
 
-def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
+def avg_pool_forward(x: Array, ksize: int, stride: int) -> Array:
     return plan(x.shape, ksize, stride, False, x.dtype, get_num_threads())(x, False)[0]

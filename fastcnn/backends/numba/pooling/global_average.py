@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import divide, fill
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -34,13 +35,13 @@ def each_image(task, image, means, backwards):
             store_part(target, at, share, c - t)
 
 
-def global_avg_pool_forward(x: np.ndarray) -> np.ndarray:
+def global_avg_pool_forward(x: Array) -> Array:
     means = empty((x.shape[0], x.shape[3]), x.dtype)
     each_image(x, means, False, len(x), work=MOVE * x.size)
     return means
 
 
-def global_avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+def global_avg_pool_backward(eta: Array, image_shape: Shape) -> Array:
     image = empty(image_shape, eta.dtype)
     each_image(image, eta, True, len(image), work=MOVE * math.prod(image_shape))
     return image

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.core.copying import clear, streams
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import MOVE, inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
@@ -142,7 +143,7 @@ def overlapping_rows(task, thread, eta, index, window: PoolWindow, past, image, 
             overlapping_row(eta, index, where, (h, w), window, target, first)
 
 
-def backward(eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
+def backward(eta: Array, index: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
     """The gradient of a maximum, or of a mean where `index` is empty."""
     image, block = empty(image_shape, eta.dtype), task_rows(image_shape, eta.itemsize)
     b, h, w, c = image_shape
@@ -156,11 +157,9 @@ def backward(eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], k
     return image
 
 
-def max_pool_backward(
-    eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int
-) -> np.ndarray:
+def max_pool_backward(eta: Array, index: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
     return backward(eta, index, image_shape, ksize, stride)
 
 
-def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
+def avg_pool_backward(eta: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
     return backward(eta, NO_INDEX, image_shape, ksize, stride)

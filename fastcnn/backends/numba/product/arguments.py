@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
+from fastcnn.backends.numba.core.hints import Array
 
 
 class Matrix(NamedTuple):
     """A matrix of any strides: the flat array, and the distances of its rows and of its columns."""
 
-    array: np.ndarray
+    array: Array
     row: int
     column: int
 
@@ -22,16 +22,16 @@ class Matrix(NamedTuple):
 class Rows(NamedTuple):
     """The left operand A: element k of row i is ``array[rows[i] + columns[k]]``, so rows may begin anywhere."""
 
-    array: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
+    array: Array
+    rows: Array
+    columns: Array
 
 
 class Panels(NamedTuple):
     """The right operand B, from array[first] on: packed in panels where `step` is 0, else rows `step` elements apart,
     from each of which whole panels are read. What lies beyond the result's columns is multiplied and not stored."""
 
-    array: np.ndarray
+    array: Array
     first: int
     step: int
 
@@ -39,9 +39,9 @@ class Panels(NamedTuple):
 class Target(NamedTuple):
     """The result C: row i begins at ``array[first + rows[i]]`` and has so many `columns`."""
 
-    array: np.ndarray
+    array: Array
     first: int
-    rows: np.ndarray
+    rows: Array
     columns: int
 
 
@@ -50,7 +50,7 @@ class Prefetch(NamedTuple):
     tile. Else memory waits for the product, and the next product for memory: the input gradient of a 1x1 convolution of
     32 images of 56 x 56 ran at 146 GFLOP/s instead of 169."""
 
-    array: np.ndarray
+    array: Array
     first: int
     last: int
 
@@ -58,7 +58,7 @@ class Prefetch(NamedTuple):
 class Lines(NamedTuple):
     """What one panel prefetches of a `Prefetch`, `each` elements for every tile."""
 
-    array: np.ndarray
+    array: Array
     first: int
     last: int
     each: int

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import ALIGNMENT, empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -96,7 +97,7 @@ def multiply_rows(a, b, c, bias, ahead):
 
 
 @functools.lru_cache(maxsize=256)
-def offset_tables(*grids: tuple[int, int, int, int]) -> np.ndarray:
+def offset_tables(*grids: tuple[int, int, int, int]) -> Array:
     """Tables of offsets for `multiply_rows`, one for each grid (rows, columns, distance of rows, of columns).
 
     They follow from shapes alone and are kept: making them anew took a tenth of a small convolution.
@@ -154,7 +155,7 @@ def multiply_blocks(task, a: Matrix, panels, parts, cut: Cut, bias, tables):
     block(start, panels, packed_row, (rows, k0, k1), (flat(parts), to), columns, bias, tables)
 
 
-def flat_matrix(matrix: np.ndarray) -> tuple[np.ndarray, int, int]:
+def flat_matrix(matrix: Array) -> tuple[Array, int, int]:
     """The `Matrix` of a C-contiguous array or of the transpose of one."""
     if matrix.flags.c_contiguous:
         return matrix.reshape(-1), matrix.shape[1], 1
@@ -173,7 +174,7 @@ def plan(shape: tuple[int, int, int], strides: tuple[int, int], dtype: np.dtype,
     tasks, work, zero = pieces * -(-m // BLOCK_ROWS) * -(-n // columns), m * n * k, zeros((wide,), dtype)
     threads, cut = threads_for(work, most), (k, BLOCK_ROWS, columns)
 
-    def multiply(a: tuple, b: np.ndarray, bias: np.ndarray | None, out: np.ndarray) -> None:
+    def multiply(a: tuple, b: Array, bias: Array | None, out: Array) -> None:
         panels, *cut_sum = workspace(arrays)
         parts = cut_sum[0] if cut_sum else out[np.newaxis]
         start = zero if bias is None or cut_sum else bias_row(bias, wide)
@@ -187,7 +188,7 @@ def plan(shape: tuple[int, int, int], strides: tuple[int, int], dtype: np.dtype,
     return multiply
 
 
-def product(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
+def product(a: Array, b: Array, bias: Array | None = None, out: Array | None = None) -> Array:
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n, dtype, left = a.shape, b.shape[1], a.dtype, flat_matrix(a)
     out = empty((m, n), dtype) if out is None else out

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill
+from fastcnn.backends.numba.core.hints import Array, Strided
 from fastcnn.backends.numba.core.jit import MOVE, inline, serial
 from fastcnn.backends.numba.core.memory import zeros
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -51,7 +52,7 @@ def pack_panels(task, b: Matrix, shape, chunk, panels):
     pack_panel(b, first, depth, min(width, n - j), width, panels, to)
 
 
-def pack(b: tuple[np.ndarray, int, int], shape: tuple[int, int], chunk: int, panels: np.ndarray) -> None:
+def pack(b: Strided, shape: tuple[int, int], chunk: int, panels: Array) -> None:
     """Pack the `Matrix` b of `shape` (rows, columns), `chunk` rows at a time, each of them panel after panel.
 
     Not in the kernel that reads it: two threads would wait for each other longer than one of them packs a small matrix.
@@ -112,7 +113,7 @@ def padded(n: int, dtype: np.dtype) -> int:
     return -(-n // width) * width
 
 
-def bias_row(bias: np.ndarray, wide: int) -> np.ndarray:
+def bias_row(bias: Array, wide: int) -> Array:
     """`bias`, as long as a packed row of `wide` elements."""
     if bias.size == wide:
         return bias

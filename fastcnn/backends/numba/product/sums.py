@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
@@ -25,7 +26,7 @@ def sum_parts(task, parts, total):
             total[np.uintp(i)] += parts[s, np.uintp(i)]
 
 
-def add_up(parts: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None = None) -> np.ndarray:
+def add_up(parts: Array, shape: Shape, out: Array | None = None) -> Array:
     """The sum of parts (number, elements), in order, as an array of `shape`."""
     out = empty(shape, parts.dtype) if out is None else out
     sum_parts(parts, out.reshape(-1), chunks(out.size), work=MOVE * parts.size)
@@ -43,7 +44,7 @@ def partial_sums(task, matrix, parts):
             total[j] += matrix[i, j]
 
 
-def sum_rows(matrix: np.ndarray) -> np.ndarray:
+def sum_rows(matrix: Array) -> Array:
     """The sum of the rows, of which there may be none."""
     parts = empty((max(1, -(-len(matrix) // SUM_ROWS)), matrix.shape[1]), matrix.dtype)
     partial_sums(matrix, parts, len(parts), work=MOVE * matrix.size)

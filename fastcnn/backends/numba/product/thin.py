@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
+from fastcnn.backends.numba.core.hints import Array, Strided
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.product.arguments import Matrix
@@ -33,7 +32,7 @@ def multiply_thin(task, a: Matrix, b, bias, out):
         store_part(c, to + j, add(even, odd), count)
 
 
-def thin_product(a: tuple[np.ndarray, int, int], b: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+def thin_product(a: Strided, b: Array, bias: Array, out: Array) -> None:
     """out = A @ B + bias, A a `Matrix` of few rows."""
     m, n = out.shape
     multiply_thin(a, b, bias, out, m * -(-n // COLUMNS), work=m * b.size)
