@@ -103,13 +103,13 @@ def inside(layer: Layer) -> float:
 # What limits speak of: in words, and how it is measured.
 MEASURES = {
     "channels": (
-        "of the input or the output, whichever has fewer",
+        "of the input or the output: the fewer",
         lambda layer: min(layer.inputs, layer.out_shape[3]),
     ),
     "pixels": ("of the whole batch's outputs", lambda layer: math.prod(layer.out_shape[:3])),
     "counted pixels": ("these, twice where inputs times outputs are 8192 or more", counted_pixels),
     "made pixels": (
-        "of the whole batch's outputs, or of the images for their gradient",
+        "the same, but for the input gradient those of the images",
         lambda layer: math.prod(layer.made),
     ),
     "products": ("multiplications of 4 x 4 tiles, over those of 2 x 2 tiles", products),
