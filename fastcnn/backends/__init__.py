@@ -22,16 +22,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
+
+__all__ = ["KERNELS", "UPDATES", "pool_index_dtype", "pool_no_index"]
+
 
 def __getattr__(name: str) -> Any:
-    """`KERNELS` and `UPDATES`, the names of all kernels and of those that change arrays in place; the dtype of a
-    maximum's offsets, and that of no pixel."""
+    """The names of all kernels: `KERNELS`, and `UPDATES` that change arrays in place."""
     if name in ("KERNELS", "UPDATES"):
         from fastcnn.backends.numpy import registry
 
         return tuple(key for key, kernel in registry.DECLARED.items() if bool(kernel.changes) == (name == "UPDATES"))
-    if name in ("pool_index_dtype", "pool_no_index"):
-        from fastcnn.backends.numpy import pooling
-
-        return getattr(pooling, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -109,7 +109,7 @@ def test_batches_of_bytes(module, rng):
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_twins_have_one_signature(name):
-    signatures = [str(inspect.signature(getattr(module, name))) for module in MODULES.values()]
+    signatures = [str(inspect.signature(getattr(module, name), eval_str=True)) for module in MODULES.values()]
     assert signatures[0] == signatures[1]
     assert list(inspect.signature(getattr(naive, name)).parameters) == DECLARED[name].parameters
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastcnn.backends.arguments import Source
 from fastcnn.backends.numpy.activation import relu_forward
+from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
 from fastcnn.backends.registry import declare
 
 # Offsets of one byte and of four; windows apart and overlapping.
@@ -40,16 +41,6 @@ def draw_mean(source: Source) -> tuple:
 def draw_mean_gradient(source: Source) -> tuple:
     shape, ksize, stride = source.pooling()
     return source.array(shape[0], shape[1] // stride, shape[2] // stride, shape[3]), shape, ksize, stride
-
-
-def pool_index_dtype(ksize: int) -> np.dtype:
-    """The dtype that holds an offset into a `ksize` x `ksize` window: one byte wherever it fits."""
-    return np.dtype(np.uint8 if ksize * ksize < 256 else np.int32)
-
-
-def pool_no_index(ksize: int) -> int:
-    """The offset that no pixel of a window has: the gradient goes nowhere. A number that float32 can hold."""
-    return 255 if ksize * ksize < 256 else 2**30
 
 
 def extended_shape(image_shape: tuple[int, ...], ksize: int, stride: int) -> tuple[int, ...]:
