@@ -1,6 +1,6 @@
 """The rules: gradient descent, and what remembers earlier gradients.
 
-The arithmetic is that of the update kernels, :mod:`fastcnn.backends`; constructors and defaults are PyTorch's, but for
+The arithmetic is that of :mod:`fastcnn.backends.numpy.update`; constructors and defaults are PyTorch's, but for
 RMSProp's rate.
 """
 
