@@ -10,8 +10,8 @@ exception are optimizers' updates, which change parameters in place and return n
 are results then, and sums over the batch are 0.
 
 An image batch is (B, H, W, C), convolution weights are (k, k, C, O), `eta` is the gradient of the loss with respect to
-a kernel's output. `padding` is (before, after), zeros on both image axes. A ReLU can be fused into the layer that follows
-it: `rectify` of convolutions and of the maximum, `gate` of the convolution's input gradient.
+a kernel's output. `padding` is (before, after), zeros on both image axes. A ReLU can be fused into the layer that
+follows it: `rectify` of convolutions and of the maximum, `gate` of the convolution's input gradient.
 """
 
 from __future__ import annotations
