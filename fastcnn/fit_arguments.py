@@ -64,7 +64,7 @@ def take_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels, checked whole; larger images than the model takes where they are cropped."""
     if augmentation is None or augmentation.crop is None:
-        return model.take_data(owner, x, y, group)
+        return model.take_data(owner, x, y, group.part)
     x = real_array(owner, "x", x)
     _, height, width, channels = model.input_shape
     if x.ndim != 4 or x.shape[1] < height or x.shape[2] < width or x.shape[3] != channels or not len(x):
@@ -83,7 +83,7 @@ def take_validation(model: Sequential, data: Any, augmentation: Any, group: Grou
         x = real_array("fit, validation_data", "x", x)
         if x.ndim == 4 and x.shape[1] >= augmentation.crop[0] and x.shape[2] >= augmentation.crop[1]:
             x = center_crop(x, augmentation.crop)
-    return model.take_data("fit, validation_data", x, y, group)
+    return model.take_data("fit, validation_data", x, y, group.part)
 
 
 def check_loss_options(model: Sequential, y: np.ndarray, class_weight: Any, label_smoothing: Any) -> dict[str, Any]:
