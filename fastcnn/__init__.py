@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 
+from fastcnn import moved
+
 TYPE_CHECKING = False  # type checkers know the name; `typing` itself takes longer to import than all else here
 if TYPE_CHECKING:
     from typing import Any
@@ -51,6 +53,8 @@ _MODULES = (
 )
 
 __all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604 - every entry is a string
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

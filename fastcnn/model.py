@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import inference, metrics, storage, training
+from fastcnn import inference, metrics, training
 from fastcnn.backend import compilation_announced
 from fastcnn.distributed.group import Group, check_comm
 from fastcnn.errors import FileFormatError
@@ -16,6 +16,7 @@ from fastcnn.inference import Evaluation
 from fastcnn.layers.chain import walk
 from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
+from fastcnn.saving import model_file
 from fastcnn.shapes import check_flag, check_int, check_number, must_be
 
 
@@ -128,7 +129,7 @@ class Sequential(Network):
             isinstance(optimizer, Optimizer) and all(id(layer) in own for layer in optimizer.layers)
         ):
             raise ValueError(must_be("save", "optimizer", "an Optimizer over this model", optimizer))
-        storage.save(path, self.layers, self.metadata, optimizer, random_state)
+        model_file.save(path, self.layers, self.metadata, optimizer, random_state)
 
     @classmethod
     def load(
@@ -146,12 +147,12 @@ class Sequential(Network):
         """
         if not (custom_layers is None or isinstance(custom_layers, dict)):
             raise TypeError(must_be("load", "custom_layers", "a dict of class names and classes", custom_layers))
-        file = storage.read(path)
-        layers = storage.load_layers(file, custom_layers or {})
+        file = model_file.read(path)
+        layers = model_file.load_layers(file, custom_layers or {})
         try:
             model = cls(layers, file.header["metadata"])
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"{os.fspath(path)}: {error}") from error
         if check_flag("load", "random_state", random_state):
-            storage.load_random(file, layers)
+            model_file.load_random(file, layers)
         return model

@@ -344,7 +344,7 @@ def test_bad_arguments(make, error, message, tmp_path, monkeypatch):
     [
         (
             EarlyStopping(),
-            "fit: `callbacks` must be a list of callbacks. Received callbacks=<fastcnn.callbacks.progress",
+            "fit: `callbacks` must be a list of callbacks. Received callbacks=<fastcnn.training.callbacks.progress",
         ),
         ([EarlyStopping], r"fit: `callbacks\[0\]` must be a fastcnn.callbacks.Callback. Received .*<class"),
         ([EarlyStopping(), "csv"], r"fit: `callbacks\[1\]` must be a fastcnn.callbacks.Callback. Received .*='csv'"),

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastcnn.checksum import crc32
 from fastcnn.distributed.failures import all_fail, end_all, launched_on_node, remote_error, told
 from fastcnn.runtime import at_most_threads, available_cores
+from fastcnn.saving.checksum import crc32
 from fastcnn.shapes import must_be, shortened
 
 # Seconds in which a wait asks again at once; most answers come within. On two cores a LeNet step of two ranks took 4.0

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcnn.augmentation import Augmentation, center_crop
-from fastcnn.callbacks import Callback
 from fastcnn.optimizers import Optimizer, make
 from fastcnn.shapes import (
     check_array,
@@ -20,6 +19,7 @@ from fastcnn.shapes import (
     real_array,
     shape_text,
 )
+from fastcnn.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from fastcnn.distributed.group import Group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from fastcnn.loop import Run
+    from fastcnn.training.loop import Run
 
 
 class Callback:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn import checksum, storage
 from fastcnn.errors import FileFormatError
+from fastcnn.saving import checksum, model_file
 from fastcnn.shapes import check_int, must_be, shortened
 
 if TYPE_CHECKING:
     from fastcnn.distributed.group import Group
-    from fastcnn.loop import Run
+    from fastcnn.training.loop import Run
 
 
 def course(run: Run) -> dict[str, str]:
@@ -39,7 +39,7 @@ def course(run: Run) -> dict[str, str]:
 
 def settings(run: Run) -> dict[str, str]:
     """What decides the course of a run, as text: what differs when a run is resumed is an error that names it."""
-    model = {"model": str(storage.describe(run.model.layers))}
+    model = {"model": str(model_file.describe(run.model.layers))}
     validation = [fingerprint(array, run.group) for array in run.validation_data or ()]
     data = {"x": fingerprint(run.x, run.group), "y": fingerprint(run.y, run.group)}
     return model | course(run) | data | {"validation_data": " and ".join(validation) or "none"}
@@ -79,7 +79,7 @@ def write(run: Run, path: Any) -> None:
         "callbacks": states,
     }
     model = run.model
-    storage.save(
+    model_file.save(
         path, model.layers, model.metadata, run.optimizer, True, more={"training": training}, more_arrays=arrays
     )
 
@@ -101,7 +101,7 @@ def divided(label: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarra
     return others, kept
 
 
-def resume(run: Run, file: storage.ModelFile, any_seed: bool) -> None:
+def resume(run: Run, file: model_file.ModelFile, any_seed: bool) -> None:
     """Set `run`, its model and its optimizer to where the run of the checkpoint stood, whose `file` has been read.
 
     Raises
@@ -133,17 +133,19 @@ def resume(run: Run, file: storage.ModelFile, any_seed: bool) -> None:
         history = {key: list(values) for key, values in training["history"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(file.where, error) from error
-    storage.load_layers(storage.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run))  # all or nothing
+    model_file.load_layers(
+        model_file.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run)
+    )  # all or nothing
     for label, callback in labelled(run.callbacks):
         if label in states:
             try:
                 callback.load_state(states[label])
             except (KeyError, TypeError, ValueError) as error:
                 raise damaged(file.where, error) from error
-    storage.load_random(file, run.model.layers)
-    storage.load_optimizer(storage.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
+    model_file.load_random(file, run.model.layers)
+    model_file.load_optimizer(model_file.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
     vars(run.optimizer).update(numbers)  # a callback may have assigned another rate since the run began
-    storage.fill(file, run.model.layers)
+    model_file.fill(file, run.model.layers)
     vars(run).update(progress, loss=loss, seconds=seconds)
     run.history.update(history)
     run.history.stopped = training.get("stopped")

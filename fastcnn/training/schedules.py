@@ -7,9 +7,9 @@ also a line of text, its `repr`, by which a checkpoint knows it again. Any other
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 
+from fastcnn.optimizers.rates import describe
 from fastcnn.shapes import check_number, must_be
 
 
@@ -22,17 +22,10 @@ class Schedule:
     def __call__(self, done: float) -> float:
         return self.function(done)
 
+    __call__.__module__ = "fastcnn.schedules"  # its public name, by which checkpoints know it
+
     def __repr__(self) -> str:
         return self.text
-
-
-def describe(learning_rate: float | Callable[[float], float]) -> float | str:
-    """A rate as JSON can hold it, the same in every process: a function by its name, and not by its address."""
-    if not callable(learning_rate):
-        return learning_rate
-    if hasattr(learning_rate, "__qualname__"):
-        return f"{learning_rate.__module__}.{learning_rate.__qualname__}"
-    return re.sub(" at 0x[0-9a-fA-F]+", "", repr(learning_rate))
 
 
 def check_part(owner: str, name: str, value: float) -> float:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 import fastcnn.layers
-from fastcnn import containers, random_state
 from fastcnn.errors import FileFormatError
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import walk
+from fastcnn.saving import containers, random_state
 from fastcnn.shapes import check_finite, check_path
 
 FORMAT = "fastcnn-model"

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn import random_state, storage
 from fastcnn.errors import FileFormatError
 from fastcnn.files import write_elsewhere
 from fastcnn.layers import Layer, Residual, Softmax
 from fastcnn.layers.chain import call, walk
+from fastcnn.saving import model_file, random_state
 from fastcnn.shapes import received
 
 if TYPE_CHECKING:
-    from fastcnn.loop import Run
+    from fastcnn.training.loop import Run
 
 
 def first_bad(array: np.ndarray) -> str | None:
@@ -38,7 +38,7 @@ def first_bad(array: np.ndarray) -> str | None:
 def bad_parameter(layers: list[Any]) -> str | None:
     """The first array of a layer that holds NaN or an infinity, in one sentence."""
     for place, layer in walk(layers):
-        for name, array in (storage.tensors(layer) if hasattr(layer, "parameters") else {}).items():
+        for name, array in (model_file.tensors(layer) if hasattr(layer, "parameters") else {}).items():
             if found := first_bad(np.asarray(array)):
                 return f"`{name}` of `layers[{place}]`, a {type(layer).__name__}: {name}{found}"
     return None
@@ -130,7 +130,7 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
     arrays = {"x": x, "y": y} | options
 
     def save(path: str) -> str:
-        storage.save(
+        model_file.save(
             path,
             run.model.layers,
             run.model.metadata,
@@ -156,11 +156,11 @@ def replay(path: Any, custom_layers: dict[str, type] | None = None) -> str | Non
     """Compute the step of a failure's file again; the first array that goes bad, in one sentence, or None."""
     from fastcnn.model import Sequential
 
-    file = storage.read(path)
+    file = model_file.read(path)
     file.section("failure", "batch that failed: no file that a training left when its loss was NaN or infinite")
     arrays = file.part("training.")
-    model = Sequential(storage.load_layers(file, custom_layers or {}, finite=False), file.header["metadata"])
-    storage.load_random(file, model.layers)
+    model = Sequential(model_file.load_layers(file, custom_layers or {}, finite=False), file.header["metadata"])
+    model_file.load_random(file, model.layers)
     if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Softmax):
         raise FileFormatError(f"{file.where}: the batch that failed is missing")
     x, y = arrays.pop("x"), arrays.pop("y")

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn import checkpoint, containers, diagnosis, storage
-from fastcnn.callbacks.base import Callback
 from fastcnn.files import remove_leftovers
 from fastcnn.layers.chain import walk
+from fastcnn.saving import containers, model_file
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
+from fastcnn.training import checkpoint, diagnosis
+from fastcnn.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from fastcnn.loop import Run
+    from fastcnn.training.loop import Run
 
 
 class Best:
@@ -38,7 +39,7 @@ class Best:
         if run.validation_data is not None:
             known += ["val_loss", "val_accuracy", *(f"val_{name}" for name in run.metrics)]
         if all(
-            type(callback).__module__.startswith("fastcnn.callbacks.") for callback in run.callbacks
+            type(callback).__module__.startswith("fastcnn.training.callbacks.") for callback in run.callbacks
         ):  # others may add quantities
             self.check(known)
         if is_new(run):
@@ -187,7 +188,7 @@ class EarlyStopping(Callback):
                 self.arrays = {
                     f"{place}.{name}": np.array(array)
                     for place, layer in walk(run.model.layers)
-                    for name, array in storage.tensors(layer).items()
+                    for name, array in model_file.tensors(layer).items()
                 }
         else:
             self.wait += 1
@@ -197,7 +198,7 @@ class EarlyStopping(Callback):
     def on_fit_end(self, run: Run) -> None:
         if self.arrays and run.history.stopped != "interrupted":
             for place, layer in walk(run.model.layers):
-                for name in storage.tensors(layer):
+                for name in model_file.tensors(layer):
                     setattr(layer, name, self.arrays[f"{place}.{name}"])
 
     def state(self) -> dict[str, Any]:

@@ -8,26 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import checksum, random_state, storage
 from fastcnn.distributed.group import Group
 from fastcnn.layers import BatchNorm, Dropout
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import walk
 from fastcnn.optimizers import Optimizer
+from fastcnn.saving import checksum, model_file, random_state
 
 
 def tensors(layers: list[Any]) -> Iterator[np.ndarray]:
     """All arrays of all layers, parameters and statistics."""
     for _, layer in walk(layers):
         if hasattr(layer, "parameters"):
-            yield from storage.tensors(layer).values()
+            yield from model_file.tensors(layer).values()
 
 
 def described(layers: list[Any]) -> str:
     """Class and arrays of each layer, as text: what must be equal before arrays can be sent."""
     found = []
     for place, layer in walk(layers):
-        arrays = storage.tensors(layer) if hasattr(layer, "parameters") else {}
+        arrays = model_file.tensors(layer) if hasattr(layer, "parameters") else {}
         shapes = [f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()]
         found.append(f"{place} {type(layer).__name__} ({', '.join(shapes)})")
     return ", ".join(found)

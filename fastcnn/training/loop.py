@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn import diagnosis, inference, interrupt
+from fastcnn import inference
 from fastcnn.augmentation import Augmentation, Moves
 from fastcnn.distributed.group import Group
 from fastcnn.metrics import measure
 from fastcnn.optimizers import Optimizer
+from fastcnn.training import diagnosis, interrupt
 
 if TYPE_CHECKING:
-    from fastcnn.callbacks import Callback
     from fastcnn.model import Sequential
+    from fastcnn.training.callbacks import Callback
 
 
 class History(dict):

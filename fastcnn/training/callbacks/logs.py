@@ -9,12 +9,12 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from fastcnn.callbacks.base import Callback
 from fastcnn.files import check_writable, write_whole
 from fastcnn.shapes import check_path
+from fastcnn.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from fastcnn.loop import Run
+    from fastcnn.training.loop import Run
 
 
 class CSVLogger(Callback):

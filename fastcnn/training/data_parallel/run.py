@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn import checkpoint, diagnosis
 from fastcnn.augmentation import Moves
-from fastcnn.distributed import replicas
-from fastcnn.distributed.gradients import GradientSum
 from fastcnn.distributed.group import data_facts
-from fastcnn.loop import Run
+from fastcnn.training import checkpoint, diagnosis
+from fastcnn.training.data_parallel import replicas
+from fastcnn.training.data_parallel.gradients import GradientSum
+from fastcnn.training.loop import Run
 
 if TYPE_CHECKING:
-    from fastcnn.callbacks import Callback
+    from fastcnn.training.callbacks import Callback
 
 NEWS = 4  # numbers that the ranks add up in each step: loss, hits, how many losses are not finite, who wants to stop
 

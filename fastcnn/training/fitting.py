@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastcnn import checkpoint, storage
-from fastcnn import fit_arguments as arguments
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.distributed.group import Group
-from fastcnn.distributed.run import DistributedRun
-from fastcnn.loop import History, Run
 from fastcnn.metrics import check_metrics
 from fastcnn.optimizers import Optimizer
-from fastcnn.schedules import constant, cosine
+from fastcnn.saving import model_file
 from fastcnn.shapes import check_flag, check_int, check_path, must_be
+from fastcnn.training import arguments, checkpoint
+from fastcnn.training.data_parallel.run import DistributedRun
+from fastcnn.training.loop import History, Run
+from fastcnn.training.schedules import constant, cosine
 
 if TYPE_CHECKING:
-    from fastcnn.callbacks import Callback
     from fastcnn.model import Sequential
+    from fastcnn.training.callbacks import Callback
 
 __all__ = ["History", "Run", "constant", "cosine", "fit"]
 
@@ -143,7 +143,7 @@ def fit(
         if group.broadcast(resume is not None or any(callback.saves for callback in run.callbacks)):
             run.settings = checkpoint.settings(run)
         if group.broadcast(resume is not None):
-            file = group.on_lead(lambda: storage.read(check_path("fit", "resume", resume)))
+            file = group.on_lead(lambda: model_file.read(check_path("fit", "resume", resume)))
             group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
         run.optimizer.clear_gradients()
         run.train()
