@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise error
     if group.lead:
         report(arguments, options, history, seconds, out, data, group.size)
-    group.meet()  # mpiexec may end all ranks when the first one leaves
+    group.barrier()  # mpiexec may end all ranks when the first one leaves
 
 
 def fit(

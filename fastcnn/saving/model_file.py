@@ -1,6 +1,6 @@
 """Model files: the architecture as JSON and the parameters as arrays; where asked, optimizer and random state too.
 
-A checkpoint of a training is such a file as well. Loading one from a stranger runs none of its content.
+A checkpoint of a training is such a file as well. Loading a file from an untrusted source runs none of its content.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ class ModelFile:
 
 
 def tensors(layer: Any) -> dict[str, np.ndarray]:
-    """The arrays that a file holds for a layer, a script's own too."""
-    return layer.tensors() if isinstance(layer, Layer) else layer.parameters()
+    """The arrays that a file holds for a layer; none for a custom layer without `parameters`."""
+    if isinstance(layer, Layer):
+        return layer.tensors()
+    return layer.parameters() if hasattr(layer, "parameters") else {}
 
 
-def describe(layers: list[Any]) -> list[dict[str, Any]]:
+def architecture(layers: list[Any]) -> list[dict[str, Any]]:
     """Class and constructor's arguments of each layer."""
     for place, layer in walk(layers):
         if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
@@ -98,7 +100,12 @@ def save(
     `more` is added to the header, `more_arrays` to the arrays. With `finite`, NaN and infinity are refused.
     """
     check_path("save", "path", path)
-    header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "layers": describe(layers), "metadata": metadata}
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "layers": architecture(layers),
+        "metadata": metadata,
+    }
     arrays = dict(more_arrays or {})
     for place, layer in walk(layers):
         for key, value in tensors(layer).items():

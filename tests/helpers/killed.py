@@ -15,7 +15,7 @@ from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, MaxPooling, Relu, Residual, Softmax
 from fastcnn.optimizers import Adam
-from fastcnn.storage import tensors
+from fastcnn.saving.model_file import tensors
 
 
 class Begun(Callback):

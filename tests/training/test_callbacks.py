@@ -7,10 +7,12 @@ import struct
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, checkpoint, containers
+from fastcnn import Sequential
 from fastcnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningCurves, TensorBoard
 from fastcnn.files import temporary_beside
 from fastcnn.optimizers import Adam
+from fastcnn.saving import containers
+from fastcnn.training import checkpoint
 from tests.helpers.models import small
 from tests.helpers.processes import run_python
 
