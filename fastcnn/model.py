@@ -13,7 +13,7 @@ from fastcnn.backend import compilation_announced
 from fastcnn.distributed.group import Group, check_comm
 from fastcnn.errors import FileFormatError
 from fastcnn.inference import Evaluation
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import walk
 from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
 from fastcnn.saving import model_file

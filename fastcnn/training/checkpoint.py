@@ -163,7 +163,7 @@ def labelled(callbacks: list[Any]) -> list[tuple[str, Any]]:
 
 def custom_of(run: Run) -> dict[str, type]:
     """The classes of the model's layers, by the names that a file gives them."""
-    from fastcnn.layers.chain import walk
+    from fastcnn.layers.protocol import walk
 
     return {type(layer).__name__: type(layer) for _, layer in walk(run.model.layers)}
 

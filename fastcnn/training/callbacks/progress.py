@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcnn.files import remove_leftovers
-from fastcnn.layers.chain import walk
-from fastcnn.saving import containers, model_file
+from fastcnn.layers.protocol import tensors_of, walk
+from fastcnn.saving import containers
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
 from fastcnn.training import checkpoint, diagnosis
 from fastcnn.training.callbacks.base import Callback
@@ -188,7 +188,7 @@ class EarlyStopping(Callback):
                 self.arrays = {
                     f"{place}.{name}": np.array(array)
                     for place, layer in walk(run.model.layers)
-                    for name, array in model_file.tensors(layer).items()
+                    for name, array in tensors_of(layer).items()
                 }
         else:
             self.wait += 1
@@ -198,7 +198,7 @@ class EarlyStopping(Callback):
     def on_fit_end(self, run: Run) -> None:
         if self.arrays and run.history.stopped != "interrupted":
             for place, layer in walk(run.model.layers):
-                for name in model_file.tensors(layer):
+                for name in tensors_of(layer):
                     setattr(layer, name, self.arrays[f"{place}.{name}"])
 
     def state(self) -> dict[str, Any]:

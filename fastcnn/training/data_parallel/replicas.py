@@ -9,26 +9,22 @@ from typing import Any
 import numpy as np
 
 from fastcnn.distributed.group import Group
-from fastcnn.layers import BatchNorm, Dropout
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import draw_seed, part_names_of, state_of, tensors_of, walk
 from fastcnn.optimizers import Optimizer
-from fastcnn.saving import checksum, model_file, random_state
+from fastcnn.saving import checksum, random_state
 
 
 def tensors(layers: list[Any]) -> Iterator[np.ndarray]:
     """All arrays of all layers, parameters and statistics."""
     for _, layer in walk(layers):
-        if hasattr(layer, "parameters"):
-            yield from model_file.tensors(layer).values()
+        yield from tensors_of(layer).values()
 
 
 def described(layers: list[Any]) -> str:
     """Class and arrays of each layer, as text: what must be equal before arrays can be sent."""
     found = []
     for place, layer in walk(layers):
-        arrays = model_file.tensors(layer) if hasattr(layer, "parameters") else {}
-        shapes = [f"{name} {array.dtype} {array.shape}" for name, array in arrays.items()]
+        shapes = [f"{name} {array.dtype} {array.shape}" for name, array in tensors_of(layer).items()]
         found.append(f"{place} {type(layer).__name__} ({', '.join(shapes)})")
     return ", ".join(found)
 
@@ -37,8 +33,7 @@ def broadcast(group: Group, layers: list[Any], optimizer: Optimizer) -> None:
     """Give all ranks rank 0's parameters, statistics, optimizer, and random numbers."""
     if group.lead:
         for _, layer in walk(layers):
-            if isinstance(layer, Dropout):
-                layer.draw_seed()  # now, and not in the first forward: the ranks must draw the same
+            draw_seed(layer)  # now, and not in the first forward: the ranks must draw the same
     group.overwrite(list(tensors(layers)))
     random_state.restore(layers, group.broadcast(random_state.capture(layers)))
     optimizer.load_state_dict(group.broadcast(optimizer.state_dict()))
@@ -74,37 +69,33 @@ class Part:
 
     def __init__(self, layers: list[Any], total: Callable[[np.ndarray], np.ndarray] | None):
         self.total = total
-        self.norms = [layer for _, layer in walk(layers) if isinstance(layer, BatchNorm)]
-        self.dropouts = [layer for _, layer in walk(layers) if isinstance(layer, Dropout)]
+        self.names = [(layer, name) for _, layer in walk(layers) for name in part_names_of(layer)]
 
     @contextlib.contextmanager
     def begins_at(self, first: int) -> Iterator[None]:
         """The part whose first image is number `first` of the batch."""
-        before = [layer.first_image for layer in self.dropouts]
-        for layer in self.norms:
-            layer.total = self.total
-        for layer in self.dropouts:
-            layer.first_image = first
+        part = {"first_image": first, "total": self.total}
+        before = [getattr(layer, name) for layer, name in self.names]
+        for layer, name in self.names:
+            setattr(layer, name, part[name])
         try:
             yield
         finally:
-            for layer in self.norms:
-                layer.total = None
-            for layer, number in zip(self.dropouts, before, strict=True):
-                layer.first_image = number
+            for (layer, name), value in zip(self.names, before, strict=True):
+                setattr(layer, name, value)
 
 
 class Statistics:
     """Arrays that no gradient changes, such as a running mean, each rank's own after a step: they become means over the
-    images of the batch. Not those of BatchNorm where these are `synced` anyway, nor whole numbers."""
+    images of the batch. Not those of layers whose state is `synced` anyway, nor whole numbers."""
 
     def __init__(self, layers: list[Any], synced: bool):
         self.names = [
             (layer, name)
             for _, layer in walk(layers)
-            if isinstance(layer, Layer) and not (synced and isinstance(layer, BatchNorm))
-            for name in layer.state_names
-            if np.asarray(getattr(layer, name)).dtype.kind == "f"
+            if not (synced and "total" in part_names_of(layer))
+            for name, array in state_of(layer).items()
+            if np.asarray(array).dtype.kind == "f"
         ]
 
     def values(self) -> np.ndarray:
