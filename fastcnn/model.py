@@ -11,7 +11,7 @@ from fastcnn import inference, metrics, training
 from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
 from fastcnn.inference import Evaluation
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import walk
 from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
 from fastcnn.saving import model_file

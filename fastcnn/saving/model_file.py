@@ -16,8 +16,7 @@ import numpy as np
 
 import fastcnn.layers
 from fastcnn.errors import FileFormatError
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import can_be_saved, config_of, needs_in_config, tensors_of, walk
 from fastcnn.saving import containers, random_state
 from fastcnn.shapes import check_finite, check_path
 
@@ -46,21 +45,14 @@ class ModelFile:
         return self.header[name]
 
 
-def tensors(layer: Any) -> dict[str, np.ndarray]:
-    """The arrays that a file holds for a layer; none for a custom layer without `parameters`."""
-    if isinstance(layer, Layer):
-        return layer.tensors()
-    return layer.parameters() if hasattr(layer, "parameters") else {}
-
-
 def architecture(layers: list[Any]) -> list[dict[str, Any]]:
     """Class and constructor's arguments of each layer."""
     for place, layer in walk(layers):
-        if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
+        if not can_be_saved(layer):
             name = type(layer).__name__
             raise TypeError(f"save: layers[{place}], a {name}, has no config() and parameters() to save it by")
         check_config(place, layer)
-    return [{"class": type(layer).__name__, "config": layer.config()} for layer in layers]
+    return [config_of(layer) for layer in layers]
 
 
 def check_config(place: str, layer: Any) -> None:
@@ -77,10 +69,7 @@ def check_config(place: str, layer: Any) -> None:
         for name, argument in arguments.items()
         if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
     }
-    if not isinstance(layer, Layer):
-        return
-    missing = sorted(named - config - {"rng", "initializer", *layer.random_names})  # of numbers that the file replaces
-    if missing:
+    if missing := sorted(needs_in_config(layer, named) - config):
         raise TypeError(f"{what} must hold all arguments of the constructor. It lacks {missing[0]!r}")
 
 
@@ -108,7 +97,7 @@ def save(
     }
     arrays = dict(more_arrays or {})
     for place, layer in walk(layers):
-        for key, value in tensors(layer).items():
+        for key, value in tensors_of(layer).items():
             if finite:
                 check_finite("save", f"layers[{place}].{key}", np.asarray(value))
             arrays[f"{place}.{key}"] = np.asarray(value)
@@ -156,7 +145,7 @@ def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = 
 def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
     """Move the arrays of a file into layers; FileFormatError where they are not what these need."""
     for place, layer in walk(layers):
-        for name in tensors(layer):
+        for name in tensors_of(layer):
             key, what = f"{place}.{name}", f"parameter `{name}` of layer {place}, a {type(layer).__name__}"
             if key not in file.arrays:
                 raise FileFormatError(f"{file.where}: {what}, is missing")

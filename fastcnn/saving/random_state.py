@@ -6,25 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import random_numbers_of, walk
 from fastcnn.shapes import check_int
 
 
 def layer_numbers(layers: list[Any]) -> dict[str, dict[str, int | None]]:
     """For each layer with random numbers of its own, the integers from which the next ones follow."""
-    return {
-        place: {name: getattr(layer, name) for name in layer.random_names}
-        for place, layer in walk(layers)
-        if isinstance(layer, Layer) and layer.random_names
-    }
+    found = {place: random_numbers_of(layer) for place, layer in walk(layers)}
+    return {place: numbers for place, numbers in found.items() if numbers}
 
 
 def set_layer_numbers(layers: list[Any], numbers: dict[str, dict[str, int | None]]) -> None:
     """What `layer_numbers` returned, for the same layers."""
     for place, layer in walk(layers):
         for name, value in numbers.get(place, {}).items():
-            if name in layer.random_names:
+            if name in random_numbers_of(layer):
                 setattr(layer, name, None if value is None else check_int(layer.name, name, value, 0))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import walk
 from fastcnn.saving import checksum, model_file
 from fastcnn.shapes import check_int, must_be, shortened
 from fastcnn.training.run import Resumable, TrainingRun

@@ -18,8 +18,8 @@ import numpy as np
 
 from fastcnn.errors import FileFormatError
 from fastcnn.files import write_elsewhere
-from fastcnn.layers import Layer, Softmax
-from fastcnn.layers.chain import call, walk
+from fastcnn.layers.protocol import call, state_of, tensors_of, walk
+from fastcnn.losses import Loss
 from fastcnn.network import Network
 from fastcnn.saving import model_file, random_state
 from fastcnn.shapes import received
@@ -39,7 +39,7 @@ def first_bad(array: np.ndarray) -> str | None:
 def bad_parameter(layers: list[Any]) -> str | None:
     """The first array of a layer that holds NaN or an infinity, in one sentence."""
     for place, layer in walk(layers):
-        for name, array in model_file.tensors(layer).items():
+        for name, array in tensors_of(layer).items():
             if found := first_bad(np.asarray(array)):
                 return f"`{name}` of `layers[{place}]`, a {type(layer).__name__}: {name}{found}"
     return None
@@ -115,11 +115,7 @@ def explain(model: Network, x: np.ndarray, y: np.ndarray, loss_options: dict[str
 
 def before_forward(layers: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state that a forward in training changes: the layers' random numbers, and arrays such as a running mean."""
-    states = {
-        place: {name: getattr(layer, name).copy() for name in layer.state_names}
-        for place, layer in walk(layers)
-        if isinstance(layer, Layer) and layer.state_names
-    }
+    states = {place: {name: array.copy() for name, array in state_of(layer).items()} for place, layer in walk(layers)}
     return random_state.layer_numbers(layers), states
 
 
@@ -200,7 +196,7 @@ def replay(path: Any, custom_layers: dict[str, type] | None = None) -> str | Non
     arrays = file.part("training.")
     model = Network(model_file.load_layers(file, custom_layers or {}, finite=False), file.header["metadata"])
     model_file.load_random(file, model.layers)
-    if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Softmax):
+    if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Loss):
         raise FileFormatError(f"{file.where}: the batch that failed is missing")
     x, y = arrays.pop("x"), arrays.pop("y")
     try:

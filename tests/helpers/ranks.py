@@ -19,10 +19,9 @@ from fastcnn import Sequential, datasets, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, MaxPooling, Relu, Residual, Softmax
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import tensors_of, walk
 from fastcnn.optimizers import Adam, Momentum
 from fastcnn.saving import model_file
-from fastcnn.saving.model_file import tensors
 
 DEFAULTS = {"images": 150, "batch_size": 31, "epochs": 2, "dtype": "float64", "sync": True, "every": 2}
 
@@ -160,7 +159,7 @@ def train(result, options, comm=None):
         **arguments,
     )
     kept = {f"{key}.{slot}": a for key, slots in optimizer.state_dict()["kept"].items() for slot, a in slots.items()}
-    arrays = {f"{place}.{name}": a for place, layer in walk(model.layers) for name, a in tensors(layer).items()}
+    arrays = {f"{place}.{name}": a for place, layer in walk(model.layers) for name, a in tensors_of(layer).items()}
     numbers = {key: np.array(values) for key, values in history.items() if not key.startswith(("seconds", "images"))}
     probabilities = model.predict(data.test_images[:17] / 255, distributed=comm)
     stopped = np.array([str(history.stopped), str(optimizer.steps)])

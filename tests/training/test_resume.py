@@ -15,7 +15,7 @@ import fastcnn
 from fastcnn import FileFormatError, Sequential, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import walk
 from fastcnn.optimizers import Adam, Momentum
 from tests.helpers.killed import make_model
 from tests.helpers.models import small

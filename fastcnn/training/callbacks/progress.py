@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.files import remove_leftovers
-from fastcnn.layers.chain import learns, walk
+from fastcnn.layers.protocol import learns, offers, tensors_of, walk
 from fastcnn.saving import containers, model_file
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
 from fastcnn.training import checkpoint, diagnosis
@@ -175,7 +175,7 @@ class EarlyStopping(Callback):
         if run.is_new:
             self.wait, self.arrays = 0, {}
         for place, layer in walk(run.model.layers) if self.restore_best else ():
-            if learns(layer) and not hasattr(layer, "parameters"):
+            if learns(layer) and not offers(layer, "parameters"):
                 what = f"of the layer {place}, a {type(layer).__name__}, which learns and has no parameters()"
                 raise TypeError(f"EarlyStopping: `restore_best` cannot restore the weights {what}")
 
@@ -186,7 +186,7 @@ class EarlyStopping(Callback):
                 self.arrays = {
                     f"{place}.{name}": np.array(array)
                     for place, layer in walk(run.model.layers)
-                    for name, array in model_file.tensors(layer).items()
+                    for name, array in tensors_of(layer).items()
                 }
         else:
             self.wait += 1
@@ -196,7 +196,7 @@ class EarlyStopping(Callback):
     def on_fit_end(self, run: TrainingRun) -> None:
         if self.arrays and run.history.stopped != "interrupted":
             for place, layer in walk(run.model.layers):
-                for name in model_file.tensors(layer):
+                for name in tensors_of(layer):
                     setattr(layer, name, self.arrays[f"{place}.{name}"])
 
     def state(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.distributed.group import Group
+from fastcnn.layers.protocol import gradients_of
 from fastcnn.optimizers import Optimizer
 
 BUCKET = 256 << 10  # bytes; docs/scaling.md has what other sizes took
@@ -101,7 +102,7 @@ def into_buckets(optimizer: Optimizer, size: int) -> list[Bucket]:
 
 def lasting_gradients(place: str, layer: Any) -> dict[str, np.ndarray]:
     """The layer's gradients; TypeError where they cannot be overwritten by the sums, as they are copies."""
-    first, second = ((layer.gradients() if hasattr(layer, "gradients") else {}) for _ in range(2))
+    first, second = (gradients_of(layer) for _ in range(2))
     if first and all(np.shares_memory(array, second[name]) for name, array in first.items()):
         return first
     what = "returns copies from gradients()" if first else "has no gradients()"

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.distributed.group import Group
-from fastcnn.layers import BatchNorm, Dropout
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import draw_seed, part_names_of, state_of, walk
 from fastcnn.optimizers import Optimizer
 from fastcnn.saving import model_facts, random_state
 
@@ -20,8 +18,7 @@ def broadcast(group: Group, layers: list[Any], optimizer: Optimizer) -> None:
     """Overwrite parameters, statistics, optimizer and random state of all ranks with those of rank 0."""
     if group.lead:
         for _, layer in walk(layers):
-            if isinstance(layer, Dropout):
-                layer.draw_seed()  # now, as in the first forward each rank would draw its own
+            draw_seed(layer)  # now, as in the first forward each rank would draw its own
     group.broadcast_arrays(list(model_facts.arrays_of(layers)))
     random_state.restore(layers, group.broadcast(random_state.capture(layers)))
     optimizer.load_state_dict(group.broadcast(optimizer.state_dict()))
@@ -49,37 +46,33 @@ class Shard:
 
     def __init__(self, layers: list[Any], total: Callable[[np.ndarray], np.ndarray] | None):
         self.total = total
-        self.norms = [layer for _, layer in walk(layers) if isinstance(layer, BatchNorm)]
-        self.dropouts = [layer for _, layer in walk(layers) if isinstance(layer, Dropout)]
+        self.names = [(layer, name) for _, layer in walk(layers) for name in part_names_of(layer)]
 
     @contextlib.contextmanager
     def begins_at(self, first: int) -> Iterator[None]:
         """The shard whose first image is number `first` of the batch."""
-        before = [layer.first_image for layer in self.dropouts]
-        for layer in self.norms:
-            layer.total = self.total
-        for layer in self.dropouts:
-            layer.first_image = first
+        shard = {"first_image": first, "total": self.total}
+        before = [getattr(layer, name) for layer, name in self.names]
+        for layer, name in self.names:
+            setattr(layer, name, shard[name])
         try:
             yield
         finally:
-            for layer in self.norms:
-                layer.total = None
-            for layer, number in zip(self.dropouts, before, strict=True):
-                layer.first_image = number
+            for (layer, name), value in zip(self.names, before, strict=True):
+                setattr(layer, name, value)
 
 
 class Statistics:
     """Arrays that no gradient changes, such as a running mean, and that differ between ranks after a step: they are
-    averaged over the images of the batch. Not those of a BatchNorm that is `synced`, which are equal; nor integers."""
+    averaged over the images of the batch. Not those of layers that are `synced`, which are equal; nor integers."""
 
     def __init__(self, layers: list[Any], synced: bool):
         self.names = [
             (layer, name)
             for _, layer in walk(layers)
-            if isinstance(layer, Layer) and not (synced and isinstance(layer, BatchNorm))
-            for name in layer.state_names
-            if np.asarray(getattr(layer, name)).dtype.kind == "f"
+            if not (synced and "total" in part_names_of(layer))
+            for name, array in state_of(layer).items()
+            if np.asarray(array).dtype.kind == "f"
         ]
 
     def values(self) -> np.ndarray:
