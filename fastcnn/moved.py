@@ -42,12 +42,12 @@ class Finder:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if not name.startswith("fastcnn.") or new_name(name) is None:
+        if not name.startswith("fastcnn.") or new_name(name) is None or (spec := spec_of(name)) is None:
             return None
         from importlib.util import spec_from_loader
 
         loader: Any = Finder
-        return spec_from_loader(name, loader, origin=spec_of(name).origin)
+        return spec_from_loader(name, loader, origin=spec.origin)
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> None:

@@ -121,6 +121,7 @@ def fit(
             verbose=not arguments.quiet,
             distributed=arguments.comm,
             sync_batch_norm=options["sync_batch_norm"],
+            validation_batch_size=options["validation_batch_size"],
         )
     except OSError as error:
         if not optimizer.steps:
