@@ -1,6 +1,7 @@
 """Modules that have moved: their old names keep working, with ``python -m`` and in pickles too.
 
-An old name stands for the very module of the new one, so that there is one copy of each class.
+An old name stands for the very module of the new one, so that there is one copy of each class. Type checkers, which
+see no finder, read a stub (`callbacks.pyi`) for each old name that is public.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,13 @@ def test_there_is_one_copy_of_a_moved_module(old, new):
     assert old in PATHS, "list it"
     assert importlib.import_module(old) is importlib.import_module(new)
     assert importlib.import_module(new).__name__ == new and importlib.import_module(new).__spec__.name == new
+
+
+@pytest.mark.parametrize("name", sorted(set(fastcnn.__all__) & {old.partition(".")[2] for old in moved.MOVED}))
+def test_type_checkers_find_public_modules(name):
+    """Theirs is a stub that re-exports the module of the new name."""
+    stub = Path(fastcnn.__file__).with_name(f"{name}.pyi")
+    assert stub.read_text() == f"from {moved.MOVED[f'fastcnn.{name}']} import *\n"
 
 
 def test_submodules_of_moved_packages():

@@ -36,7 +36,7 @@ def safetensors() -> Any:
 
 
 def check_destination(path: str | os.PathLike) -> None:
-    """Raise at once where `write` would later: OSError, and ImportError where the library is missing."""
+    """OSError where `path` cannot be written, and ImportError where the library for its format is missing."""
     check_writable(path)
     if is_safetensors(path):
         safetensors()

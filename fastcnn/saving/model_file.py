@@ -27,7 +27,7 @@ WHAT = "a fastcnn model file"
 
 @dataclass
 class ModelFile:
-    """A model file, read whole: where it is, its header, and its arrays, of which those of a part are taken out."""
+    """A model file in memory: its path, its header, and those of its arrays that have not been taken out yet."""
 
     where: str
     header: dict[str, Any]
@@ -84,7 +84,7 @@ def save(
     more_arrays: dict[str, np.ndarray] | None = None,
     finite: bool = True,
 ) -> None:
-    """Write `layers` to `path`; nothing is touched there where they cannot be written as they are.
+    """Write `layers` to `path`; a file already there is left as it is where they cannot be written.
 
     `more` is added to the header, `more_arrays` to the arrays. With `finite`, NaN and infinity are refused.
     """
@@ -116,7 +116,7 @@ def save(
 
 
 def read(path: Any) -> ModelFile:
-    """The file at `path`, of which nothing has been built yet."""
+    """Read the file at `path`; no layer is built yet."""
     where = check_path("load", "path", path)
     header, arrays = containers.read(path, WHAT)
     try:
@@ -159,8 +159,8 @@ def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
 
 
 def place_for_weights(file: ModelFile) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An initializer for weights that the file replaces at once: nothing is drawn, and a small file that describes a
-    layer of gigabytes is refused before they are allocated."""
+    """An initializer for weights that the file replaces: zeros instead of random numbers; FileFormatError where a small
+    file describes a layer of gigabytes, before they are allocated."""
     most = max(1 << 20, sum(array.size for array in file.arrays.values()))
 
     def initializer(shape: tuple[int, ...], _: Any) -> np.ndarray:
@@ -190,11 +190,11 @@ def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
     except Exception as error:  # sizes beyond all memory count too
         raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
     finally:
-        np.random.set_state(state)  # loading a model draws no numbers, as far as the caller can see
+        np.random.set_state(state)  # loading a model leaves NumPy's global generator as it was
 
 
 def load_optimizer(file: ModelFile, optimizer: Any) -> None:
-    """Let `optimizer` continue from the file; FileFormatError where it was saved for another rule or other layers."""
+    """Restore the state of `optimizer`; FileFormatError where it was saved for another rule or other layers."""
     saved = file.section("optimizer", "optimizer's state")
     if saved.get("class") != optimizer.name:
         raise FileFormatError(f"{file.where}: it holds the state of {saved.get('class')}, and not of {optimizer.name}")
@@ -209,7 +209,7 @@ def load_optimizer(file: ModelFile, optimizer: Any) -> None:
 
 
 def load_random(file: ModelFile, layers: list[Any]) -> None:
-    """Let random numbers continue from the file."""
+    """Restore the random state."""
     state = file.section("random", "random state")
     try:
         random_state.restore(layers, state)
