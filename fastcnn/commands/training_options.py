@@ -73,7 +73,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--patience", "stop after N epochs without a smaller test loss", type=number(int, 1), metavar="N")
     add("--metric", "of the test images after each epoch; may be given several times", choices=METRICS, action="append")
     add("--seed", "of weights, order and augmentation", type=number(int, 0), metavar="N")
-    synced = "with --distributed: batch normalisation over the whole batch, not each rank's part"
+    synced = "with --distributed: batch normalisation over the whole batch, not each rank's shard"
     add("--sync-batch-norm", synced, action="store_const", const=True)
 
 
