@@ -90,25 +90,29 @@ def takes_decay(backward: Callable) -> bool:
 
 
 @functools.cache
-def has_phases(layer_class: type[Any]) -> bool:
+def has_phases(layer_class: Any) -> bool:
+    """Whether layers of a class compute something else in training than in use, as BatchNorm and Dropout do."""
     return phase_of(layer_class.forward) is not None
 
 
 @functools.cache
-def has_decay(layer_class: type[Any]) -> bool:
+def has_decay(layer_class: Any) -> bool:
+    """Whether layers of a class take a decay beside `alpha`."""
     return takes_decay(functools.partial(layer_class.backward, None))
 
 
 def call(layer: Any, x: Any, phase: str) -> Any:
     """``layer.forward(x)``, in a phase where the layer has phases."""
-    return layer.forward(x, phase=phase) if has_phases(type(layer)) else layer.forward(x)
+    kind: type[object] = type(layer)
+    return layer.forward(x, phase=phase) if has_phases(kind) else layer.forward(x)
 
 
 def update(layer: Any, alpha: float, weight_decay: float) -> None:
     """The layer's own `backward`, where it has one."""
     if not offers(layer, "backward"):
         return
-    if has_decay(type(layer)):
+    kind: type[object] = type(layer)
+    if has_decay(kind):
         layer.backward(alpha, weight_decay)
     else:
         layer.backward(alpha)
