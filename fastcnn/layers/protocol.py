@@ -40,13 +40,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from fastcnn.components import Component
 
 PHASES = ("train", "test")
+Answer = TypeVar("Answer")
 
 
 class LayerLike(Protocol):
@@ -89,13 +90,18 @@ def takes_decay(backward: Callable) -> bool:
     return True
 
 
-@functools.cache
+def once_a_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+    """A function of a class whose answers are kept: a step asks each layer's."""
+    return functools.cache(function)
+
+
+@once_a_class
 def has_phases(layer_class: Any) -> bool:
     """Whether layers of a class compute something else in training than in use, as BatchNorm and Dropout do."""
     return phase_of(layer_class.forward) is not None
 
 
-@functools.cache
+@once_a_class
 def has_decay(layer_class: Any) -> bool:
     """Whether layers of a class take a decay beside `alpha`."""
     return takes_decay(functools.partial(layer_class.backward, None))
@@ -103,16 +109,14 @@ def has_decay(layer_class: Any) -> bool:
 
 def call(layer: Any, x: Any, phase: str) -> Any:
     """``layer.forward(x)``, in a phase where the layer has phases."""
-    kind: type[object] = type(layer)
-    return layer.forward(x, phase=phase) if has_phases(kind) else layer.forward(x)
+    return layer.forward(x, phase=phase) if has_phases(type(layer)) else layer.forward(x)
 
 
 def update(layer: Any, alpha: float, weight_decay: float) -> None:
     """The layer's own `backward`, where it has one."""
     if not offers(layer, "backward"):
         return
-    kind: type[object] = type(layer)
-    if has_decay(kind):
+    if has_decay(type(layer)):
         layer.backward(alpha, weight_decay)
     else:
         layer.backward(alpha)

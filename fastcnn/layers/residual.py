@@ -35,6 +35,7 @@ class Residual(Layer):
     """
 
     input_shape = Fixed(lambda layer: layer.body[0].input_shape)
+    batchsize = Fixed(lambda layer: layer.input_shape[0])
     output_shape = Fixed(lambda layer: layer.body[-1].output_shape)
 
     def __init__(self, body: Any, shortcut: Any = None):
@@ -60,10 +61,6 @@ class Residual(Layer):
                     f"{self.name}: `shortcut` must {what} {shape_text('batch', *wanted[1:])}, as `body` does. "
                     f"It would {what} {shape_text('batch', *got[1:])}. {received('shortcut', shortcut)}"
                 )
-
-    @property
-    def batchsize(self) -> int:
-        return self.input_shape[0]
 
     def children(self) -> dict[str, Any]:
         ways = {"body": self.body, "shortcut": self.shortcut}
