@@ -19,7 +19,7 @@ from fastcnn import runtime
 from fastcnn.benchmark import ranks
 from fastcnn.benchmark.networks import NETWORKS
 from fastcnn.distributed.group import Group
-from fastcnn.training.data_parallel.gradients import BUCKET, divided
+from fastcnn.training.data_parallel.gradients import BUCKET, into_buckets
 
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SMALL, LARGE = 4, 32 << 20  # bytes of the sums by which latency and bandwidth are measured
@@ -87,7 +87,7 @@ def buckets(name: str, batch: int, times: Sequence[float]) -> tuple[tuple[int, f
     """The bytes of each bucket, and the share of the backward pass after which it leaves."""
     run = ranks.make_run(Group(), name, batch)
     done, top = np.cumsum(times[1:]), len(run.model.body) - 1
-    made = divided(run.optimizer, BUCKET)
+    made = into_buckets(run.optimizer, BUCKET)
     return tuple((bucket.nbytes, float(done[top - bucket.last] / done[-1])) for bucket in made)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fastcnn.backend import active
 from fastcnn.backends import numpy as reference
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
-from fastcnn.optimizers.rates import describe
+from fastcnn.optimizers.rates import rate_text
 from fastcnn.shapes import check_array, check_int, check_number, must_be, received
 
 # Numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently.
@@ -167,7 +167,7 @@ class Optimizer:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments but `layers`, as JSON can hold them; a schedule is its text."""
         names = ("weight_decay", "clip_norm", "clip_value")
-        return {"learning_rate": describe(self.learning_rate)} | {name: getattr(self, name) for name in names}
+        return {"learning_rate": rate_text(self.learning_rate)} | {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """`steps`, and `kept`: what is kept for each parameter, copies by ``place.parameter`` and slot."""

@@ -1,6 +1,6 @@
 """Model files: the architecture as JSON and the parameters as arrays; where asked, optimizer and random state too.
 
-A checkpoint of a training is such a file as well. Loading one from a stranger runs none of its content.
+A checkpoint of a training is such a file as well. Loading a file from an untrusted source runs none of its content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WHAT = "a fastcnn model file"
 
 @dataclass
 class ModelFile:
-    """A model file, read whole: where it is, its header, and its arrays, of which those of a part are taken out."""
+    """A model file in memory: its path, its header, and those of its arrays that have not been taken out yet."""
 
     where: str
     header: dict[str, Any]
@@ -45,7 +45,7 @@ class ModelFile:
         return self.header[name]
 
 
-def describe(layers: list[Any]) -> list[dict[str, Any]]:
+def architecture(layers: list[Any]) -> list[dict[str, Any]]:
     """Class and constructor's arguments of each layer."""
     for place, layer in walk(layers):
         if not can_be_saved(layer):
@@ -84,12 +84,17 @@ def save(
     more_arrays: dict[str, np.ndarray] | None = None,
     finite: bool = True,
 ) -> None:
-    """Write `layers` to `path`; nothing is touched there where they cannot be written as they are.
+    """Write `layers` to `path`; a file already there is left as it is where they cannot be written.
 
     `more` is added to the header, `more_arrays` to the arrays. With `finite`, NaN and infinity are refused.
     """
     check_path("save", "path", path)
-    header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "layers": describe(layers), "metadata": metadata}
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "layers": architecture(layers),
+        "metadata": metadata,
+    }
     arrays = dict(more_arrays or {})
     for place, layer in walk(layers):
         for key, value in tensors_of(layer).items():
@@ -111,7 +116,7 @@ def save(
 
 
 def read(path: Any) -> ModelFile:
-    """The file at `path`, of which nothing has been built yet."""
+    """Read the file at `path`; no layer is built yet."""
     where = check_path("load", "path", path)
     header, arrays = containers.read(path, WHAT)
     try:
@@ -154,8 +159,8 @@ def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
 
 
 def place_for_weights(file: ModelFile) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An initializer for weights that the file replaces at once: nothing is drawn, and a small file that describes a
-    layer of gigabytes is refused before they are allocated."""
+    """An initializer for weights that the file replaces: zeros instead of random numbers; FileFormatError where a small
+    file describes a layer of gigabytes, before they are allocated."""
     most = max(1 << 20, sum(array.size for array in file.arrays.values()))
 
     def initializer(shape: tuple[int, ...], _: Any) -> np.ndarray:
@@ -185,11 +190,11 @@ def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
     except Exception as error:  # sizes beyond all memory count too
         raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
     finally:
-        np.random.set_state(state)  # loading a model draws no numbers, as far as the caller can see
+        np.random.set_state(state)  # loading a model leaves NumPy's global generator as it was
 
 
 def load_optimizer(file: ModelFile, optimizer: Any) -> None:
-    """Let `optimizer` continue from the file; FileFormatError where it was saved for another rule or other layers."""
+    """Restore the state of `optimizer`; FileFormatError where it was saved for another rule or other layers."""
     saved = file.section("optimizer", "optimizer's state")
     if saved.get("class") != optimizer.name:
         raise FileFormatError(f"{file.where}: it holds the state of {saved.get('class')}, and not of {optimizer.name}")
@@ -204,7 +209,7 @@ def load_optimizer(file: ModelFile, optimizer: Any) -> None:
 
 
 def load_random(file: ModelFile, layers: list[Any]) -> None:
-    """Let random numbers continue from the file."""
+    """Restore the random state."""
     state = file.section("random", "random state")
     try:
         random_state.restore(layers, state)

@@ -1,4 +1,4 @@
-"""Where the random numbers of a training stand: NumPy's global generator, and layers such as Dropout."""
+"""The state of random numbers: NumPy's global generator, and layers such as Dropout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def layer_numbers(layers: list[Any]) -> dict[str, dict[str, int | None]]:
 
 
 def set_layer_numbers(layers: list[Any], numbers: dict[str, dict[str, int | None]]) -> None:
-    """What `layer_numbers` returned, for the same layers."""
+    """Restore what `layer_numbers` returned for the same layers."""
     for place, layer in walk(layers):
         for name, value in numbers.get(place, {}).items():
             if name in random_numbers_of(layer):
@@ -25,13 +25,13 @@ def set_layer_numbers(layers: list[Any], numbers: dict[str, dict[str, int | None
 
 
 def capture(layers: list[Any]) -> dict[str, Any]:
-    """All of it, as JSON can hold it."""
+    """The whole state, as JSON can hold it."""
     name, key, *rest = np.random.get_state()
     return {"numpy": [name, [int(word) for word in key], *rest], "layers": layer_numbers(layers)}
 
 
 def restore(layers: list[Any], state: dict[str, Any]) -> None:
-    """Continue where `capture` stood; where `state` is damaged, an error of any class, and nothing is changed."""
+    """Restore what `capture` returned; where `state` is damaged, an error of any class, and nothing is changed."""
     before, numbers = np.random.get_state(), layer_numbers(layers)
     try:
         name, key, *rest = state["numpy"]

@@ -15,12 +15,13 @@ import time
 import numpy as np
 
 import fastcnn
-from fastcnn import Sequential, datasets, schedules, storage
+from fastcnn import Sequential, datasets, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, MaxPooling, Relu, Residual, Softmax
 from fastcnn.layers.protocol import tensors_of, walk
 from fastcnn.optimizers import Adam, Momentum
+from fastcnn.saving import model_file
 
 DEFAULTS = {"images": 150, "batch_size": 31, "epochs": 2, "dtype": "float64", "sync": True, "every": 2}
 
@@ -90,7 +91,7 @@ class Look(Callback):
         self.path = path
 
     def on_epoch_end(self, run):
-        self.stopped = (*self.stopped, storage.read(self.path).header["training"]["stopped"])
+        self.stopped = (*self.stopped, model_file.read(self.path).header["training"]["stopped"])
 
     def settings(self):
         return "Look()"
