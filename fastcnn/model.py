@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import inference, metrics, storage, training
-from fastcnn.backend import compilation_announced
+from fastcnn.backends.active import compilation_announced
 from fastcnn.distributed.group import Group, check_comm
 from fastcnn.errors import FileFormatError
 from fastcnn.inference import Evaluation

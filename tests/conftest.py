@@ -1,6 +1,7 @@
 """Shared fixtures. Tests run with no FASTCNN_* variable set and leave every switch as it was."""
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
     del os.environ[variable]
 
 import fastcnn  # noqa: E402
-from fastcnn import Sequential, cli, datasets, runtime  # noqa: E402
+from fastcnn import Sequential, cli, config, datasets  # noqa: E402
 from fastcnn.layers import Conv2D, FullyConnect, MaxPooling, Relu, Softmax  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -41,21 +42,18 @@ def backend(request):
 
 
 @pytest.fixture
-def main(monkeypatch):
+def main():
     """The command line in this process, which keeps none of the switches that a command sets."""
-    monkeypatch.setattr(fastcnn.backend, "_process_choice", None)
-    monkeypatch.setattr(runtime, "_threads", None)
-    monkeypatch.setattr(runtime, "_dtype", None)
-    return cli.main
+    with switches_kept():
+        yield cli.main
 
 
 @pytest.fixture
 def float64():
     """float64 for layers made in the test."""
-    before = runtime._dtype
-    fastcnn.set_dtype("float64")
-    yield
-    runtime._dtype = before
+    with switches_kept():
+        fastcnn.set_dtype("float64")
+        yield
 
 
 @pytest.fixture
@@ -84,15 +82,20 @@ def small(classes=10, **options):
 
 
 @contextlib.contextmanager
+def switches_kept():
+    """What `set_backend` and the like change inside a ``with`` block is undone after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "process", dataclasses.replace(config.process))
+        yield
+    config._settle_blas()
+
+
+@contextlib.contextmanager
 def threads(count):
     """Kernels on `count` threads inside a ``with`` block."""
-    before = runtime._threads
-    fastcnn.set_num_threads(count)
-    try:
+    with switches_kept():
+        fastcnn.set_num_threads(count)
         yield
-    finally:
-        runtime._threads = before
-        runtime.limit_blas(runtime.get_num_threads())
 
 
 @pytest.fixture
@@ -101,21 +104,21 @@ def threads_variable(monkeypatch):
 
     def change(text):
         monkeypatch.setenv("FASTCNN_NUM_THREADS", text)
-        runtime._environment_threads.cache_clear()
+        forget()
+
+    def forget():
+        config._environment_threads.cache_clear()
+        config._default_threads.cache_clear()
 
     yield change
-    runtime._environment_threads.cache_clear()
+    forget()
 
 
 @contextlib.contextmanager
 def conv_algorithm(name):
     """Convolutions by the algorithm `name` inside a ``with`` block."""
-    before = runtime._conv
-    fastcnn.set_conv_algorithm(name)
-    try:
+    with fastcnn.using(conv=name):
         yield
-    finally:
-        runtime._conv = before
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ import test_kernels
 from conftest import forget_plans, tile_side
 
 import fastcnn
-from fastcnn import runtime
 from fastcnn.backends import KERNELS, UPDATES, check
+from fastcnn.config import CONV_ALGORITHMS
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -81,7 +81,7 @@ class RandomCase(test_kernels.WideCase):
 def run_small(fence, dtype):
     """Many shapes of a few pixels and channels, by each algorithm."""
     for name in KERNELS:
-        for algorithm in runtime.CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
+        for algorithm in CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
             print(name, algorithm, dtype, flush=True)
             fastcnn.set_conv_algorithm(algorithm)
             for seed in range(60):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from conftest import run_python
+from conftest import run_python, switches_kept
 from fastcnn import backend, backends
 from fastcnn.backends import check
 from fastcnn.layers import ELU, Conv2D, MaxPooling, Relu
@@ -15,9 +15,8 @@ from fastcnn.layers import ELU, Conv2D, MaxPooling, Relu
 
 @pytest.fixture(autouse=True)
 def _restore():
-    before = backend._process_choice
-    yield
-    backend._process_choice = before
+    with switches_kept():
+        yield
 
 
 def test_default_and_set_backend():

@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 
 import fastcnn
 import ranks
-from conftest import ROOT, run_fastcnn, run_python
-from fastcnn import checkpoint, checksum, runtime
+from conftest import ROOT, run_fastcnn, run_python, switches_kept
+from fastcnn import checkpoint, checksum
 from fastcnn.distributed import launcher
 from fastcnn.distributed.failures import remote_error, told
 from fastcnn.distributed.group import Group, data_facts
 from fastcnn.distributed.run import DistributedRun
 from fastcnn.errors import FileFormatError
 from fastcnn.loop import History
+from fastcnn.threads import available_cores
 
 RANKS = Path(__file__).with_name("ranks.py")
 KILLS = 20
@@ -67,9 +68,8 @@ def alone(tmp_path, float64):
     """What one process without MPI gets, by options; it compiles the kernels too."""
 
     def train(**options):
-        before = runtime._threads
-        ranks.train(f"{tmp_path}/alone", options)
-        runtime._threads = before
+        with switches_kept():
+            ranks.train(f"{tmp_path}/alone", options)
         return dict(np.load(tmp_path / "alone0.npz"))
 
     return train
@@ -547,18 +547,18 @@ def test_threads_of_all_ranks_have_a_core_each(tmp_path):
     script = tmp_path / "threads.py"
     script.write_text(THREADS)
     out, error = start(2, script).communicate(timeout=60)
-    most = max(1, runtime.available_cores() // 2)
+    most = max(1, available_cores() // 2)
     assert out.split() == [f"{{{most}}}", "True"] * 2, error
 
 
 THREADS = r"""
 import numpy as np
 from mpi4py import MPI
-from fastcnn import Sequential, layers, runtime
+from fastcnn import Sequential, config, layers
 seen = set()
 class Watch(layers.Relu):
     def forward(self, x):
-        seen.add(runtime.get_num_threads())
+        seen.add(config.get_num_threads())
         return super().forward(x)
 fc = layers.FullyConnect((4, 3), 2)
 model = Sequential([Watch((4, 3)), fc, layers.Softmax((4, 2))])
@@ -567,7 +567,7 @@ model.fit(x, y, distributed=world, verbose=False)
 model.evaluate(x, y, distributed=world)
 model.predict(x, distributed=world)
 model.report(x, y, distributed=world)
-print(f"{seen} {runtime._threads is None}\n", end="", flush=True)
+print(f"{seen} {config.process.threads is None}\n", end="", flush=True)
 """
 
 

@@ -6,8 +6,7 @@ import shlex
 import pytest
 
 import benchmarks.__main__ as benchmarks
-import fastcnn
-from conftest import ROOT
+from conftest import ROOT, switches_kept
 from fastcnn import cli
 
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -21,10 +20,10 @@ def blocks(document, language):
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")])
 def test_snippets_run_one_after_the_other(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fastcnn.backend, "_process_choice", None)  # a snippet may choose one, for itself
     scope = {}
-    for snippet in blocks(document, "python"):
-        exec(compile(snippet, document, "exec"), scope)
+    with switches_kept():  # a snippet may choose a backend, for itself
+        for snippet in blocks(document, "python"):
+            exec(compile(snippet, document, "exec"), scope)
 
 
 def test_there_are_snippets():

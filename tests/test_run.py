@@ -15,7 +15,7 @@ import pytest
 
 import fastcnn
 from conftest import ROOT, run_fastcnn, run_python
-from fastcnn import aliases, script
+from fastcnn.compat import aliases, script
 from fastcnn.layers import base_conv, fc
 
 FAST = {"FASTCNN_BACKEND": "numpy"}

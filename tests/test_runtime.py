@@ -13,9 +13,10 @@ import threadpoolctl
 
 import fastcnn
 from conftest import ROOT, run_fastcnn, run_python, threads
-from fastcnn import runtime, zoo
+from fastcnn import zoo
 from fastcnn.backends.numba.core import jit
 from fastcnn.layers import Conv2D, Relu
+from fastcnn.threads import available_cores
 
 TRAIN = """
 import hashlib, sys
@@ -47,7 +48,7 @@ def test_results_are_bitwise_equal_at_every_thread_count():
 
 
 def test_num_threads(threads_variable):
-    assert fastcnn.get_num_threads() == runtime.available_cores()
+    assert fastcnn.get_num_threads() == available_cores()
     with threads(1):
         assert fastcnn.get_num_threads() == 1
         blas = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]

@@ -10,8 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from conftest import run_fastcnn, run_python
-from fastcnn import runtime
+from conftest import run_fastcnn, run_python, threads
 from fastcnn.benchmark import ranks, scaling, shaped
 from fastcnn.benchmark.scaling import Network, Training, largest
 from fastcnn.distributed.group import Group
@@ -142,13 +141,9 @@ def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
 
 
 def test_measured_constants():
-    threads = runtime._threads
-    try:
-        runtime.set_num_threads(1)
+    with threads(1):
         network = scaling.measure_network()
         training = scaling.measure_training("lenet", (2, 4), rounds=1, steps=3)
-    finally:
-        runtime._threads = threads
     assert 0 < network.latency < 1 and 1e6 < network.bandwidth < 1e12
     assert training.compute(4) > 0 and 0 < training.backward < 1 and training.buckets[0][0] == 35752
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_cli import assert_fails
 
-from conftest import run_fastcnn
-from fastcnn import Sequential, backend, cli, metrics, optimizers, runtime, schedules
+from conftest import run_fastcnn, switches_kept
+from fastcnn import Sequential, cli, metrics, optimizers, schedules
 from fastcnn.commands import train as train_command
 from fastcnn.commands.training_options import DEFAULTS, METRICS
 
@@ -23,9 +23,6 @@ def main(monkeypatch, tmp_path, capfd, rng):
     40 images of 4 classes, 14 x 16 pixels: a class is a bright quarter.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backend, "_process_choice", None)
-    monkeypatch.setattr(runtime, "_threads", None)
-    monkeypatch.setattr(runtime, "_dtype", None)
     y = np.arange(40) % 4
     x = rng.integers(0, 100, (40, 14, 16)).astype(np.uint8)
     for i, label in enumerate(y):
@@ -39,7 +36,8 @@ def main(monkeypatch, tmp_path, capfd, rng):
             status = error.code
         return (status, *capfd.readouterr())
 
-    return run
+    with switches_kept():
+        yield run
 
 
 @pytest.fixture

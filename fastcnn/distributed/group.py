@@ -19,9 +19,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastcnn.checksum import crc32
+from fastcnn.config import at_most_threads
 from fastcnn.distributed.failures import all_fail, end_all, launched_on_node, remote_error, told
-from fastcnn.runtime import at_most_threads, available_cores
 from fastcnn.shapes import must_be, shortened
+from fastcnn.threads import available_cores
 
 # Seconds in which a wait asks again at once; most answers come within. On two cores a LeNet step of two ranks took 4.0
 # to 5.7 ms with a tenth of it, as a core that slept takes its time to wake up, and 3.1 to 4.9 so.

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
+from fastcnn.config import layer_dtype
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.attributes import Parameter
-from fastcnn.runtime import layer_dtype
 from fastcnn.shapes import check_array, check_number, check_shape, is_ready, received, shape_text
 
 

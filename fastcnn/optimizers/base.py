@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
 from fastcnn.backends import numpy as reference
+from fastcnn.backends.active import active
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import update, walk
 from fastcnn.schedules import describe
