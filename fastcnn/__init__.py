@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import importlib
 
+from fastcnn import moved
+
 TYPE_CHECKING = False  # type checkers take it for True; `typing` itself takes longer to import than all else here
 if TYPE_CHECKING:
     from typing import Any
 
     from fastcnn import augmentation as augmentation
     from fastcnn import backend as backend
-    from fastcnn import callbacks as callbacks
     from fastcnn import datasets as datasets
-    from fastcnn import diagnosis as diagnosis
     from fastcnn import errors as errors
     from fastcnn import initializers as initializers
     from fastcnn import layers as layers
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from fastcnn import plotting as plotting
     from fastcnn import profiling as profiling
     from fastcnn import runtime as runtime
-    from fastcnn import schedules as schedules
     from fastcnn import testing as testing
     from fastcnn import training as training
     from fastcnn import zoo as zoo
@@ -44,6 +43,9 @@ if TYPE_CHECKING:
     from fastcnn.errors import DatasetNotFoundError as DatasetNotFoundError
     from fastcnn.errors import FileFormatError as FileFormatError
     from fastcnn.model import Sequential as Sequential
+    from fastcnn.training import callbacks as callbacks
+    from fastcnn.training import diagnosis as diagnosis
+    from fastcnn.training import schedules as schedules
 
 __version__ = "0.1.0"
 
@@ -85,6 +87,8 @@ _MODULES = (
 )
 
 __all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604 - every entry is a string
+
+moved.install()
 
 
 if not TYPE_CHECKING:  # or they would take any name

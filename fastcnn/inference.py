@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastcnn.distributed import replicas
 from fastcnn.distributed.group import Group, data_facts
+from fastcnn.training.data_parallel import replicas
 
 if TYPE_CHECKING:
     from fastcnn.model import Sequential

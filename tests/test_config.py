@@ -11,9 +11,11 @@ import pytest
 import threadpoolctl
 
 import fastcnn
-from conftest import run_python, switches_kept
 from fastcnn import config, threads
+from fastcnn.backends.active import active
 from fastcnn.layers import Conv2D, Relu
+from tests.helpers.processes import run_python
+from tests.helpers.switches import switches_kept
 
 # Each switch with a value that no test has by default, one that is wrong, and what the message says.
 SWITCHES = {
@@ -76,9 +78,9 @@ def test_what_a_block_chooses_is_what_is_used(rng):
     x = rng.standard_normal((1, 8, 8, 2))
     with fastcnn.using(dtype="float64", backend="numpy"):
         layer = Conv2D(x.shape, 3)
-        assert fastcnn.backend.active().__name__ == "fastcnn.backends.numpy"
+        assert active().__name__ == "fastcnn.backends.numpy"
         assert layer.forward(x).dtype == np.float64
-    assert fastcnn.backend.active().__name__ == "fastcnn.backends.numba"
+    assert active().__name__ == "fastcnn.backends.numba"
     assert Relu(x.shape).forward(x).dtype == np.float32
     from fastcnn.backends.numba.core import jit
 
@@ -368,10 +370,9 @@ def test_public_names():
 def test_old_names():
     """What scripts and older documents call `fastcnn.backend` and `fastcnn.runtime`."""
     from fastcnn import backend, runtime
-    from fastcnn.backends import active
 
-    assert backend.active is active.active and backend.use_backend is fastcnn.use_backend
-    assert backend.compilation_announced is active.compilation_announced and backend.BACKENDS is config.BACKENDS
+    assert backend.active is active and backend.use_backend is fastcnn.use_backend
+    assert backend.BACKENDS is config.BACKENDS and backend.load is config.load
     for name in ("get_dtype", "set_dtype", "get_num_threads", "set_num_threads", "get_conv_algorithm"):
         assert getattr(runtime, name) is getattr(fastcnn, name)
     for name in ("available_cores", "pool_size", "check_pool", "limit_blas", "MAX_THREADS"):

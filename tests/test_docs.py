@@ -6,8 +6,9 @@ import shlex
 import pytest
 
 import benchmarks.__main__ as benchmarks
-from conftest import ROOT, switches_kept
 from fastcnn import cli
+from tests.helpers.processes import ROOT
+from tests.helpers.switches import switches_kept
 
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 

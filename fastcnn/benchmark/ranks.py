@@ -28,9 +28,9 @@ from fastcnn.benchmark import networks
 from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
 from fastcnn.distributed.group import Group
-from fastcnn.distributed.run import NEWS, DistributedRun
-from fastcnn.loop import Run
 from fastcnn.optimizers import SGD
+from fastcnn.training.data_parallel.run import NEWS, DistributedRun
+from fastcnn.training.loop import Run
 
 SCRIPT = "import sys\nfrom fastcnn.benchmark.ranks import work\nwork(sys.argv[1], int(sys.argv[2]))"
 KEY, RANKS = "FASTCNN_BENCH_KEY", "FASTCNN_BENCH_RANKS"  # variables: the connection's password, how many there are

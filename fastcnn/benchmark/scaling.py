@@ -18,8 +18,8 @@ import numpy as np
 from fastcnn import runtime
 from fastcnn.benchmark import ranks
 from fastcnn.benchmark.networks import NETWORKS
-from fastcnn.distributed.gradients import BUCKET, divided
 from fastcnn.distributed.group import Group
+from fastcnn.training.data_parallel.gradients import BUCKET, divided
 
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SMALL, LARGE = 4, 32 << 20  # bytes of the sums by which latency and bandwidth are measured

@@ -102,7 +102,8 @@ def make_augmentation(options: dict[str, Any]) -> Augmentation | None:
 
 def make_optimizer(options: dict[str, Any], model: Sequential) -> Optimizer:
     """The optimizer with its schedule."""
-    from fastcnn import optimizers, schedules
+    from fastcnn import optimizers
+    from fastcnn.training import schedules
 
     rule, rate, decay = optimizers.OPTIMIZERS[options["optimizer"]], options["lr"], options["weight_decay"]
     plain = options["optimizer"] == "sgd"

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastcnn.checksum import crc32
 from fastcnn.config import at_most_threads
 from fastcnn.distributed.failures import all_fail, end_all, launched_on_node, remote_error, told
+from fastcnn.saving.checksum import crc32
 from fastcnn.shapes import must_be, shortened
 from fastcnn.threads import available_cores
 

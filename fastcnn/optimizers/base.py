@@ -13,7 +13,7 @@ from fastcnn.backends import numpy as reference
 from fastcnn.backends.active import active
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import update, walk
-from fastcnn.schedules import describe
+from fastcnn.optimizers.rates import describe
 from fastcnn.shapes import check_array, check_int, check_number, must_be, received
 
 # Numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently.
@@ -217,9 +217,9 @@ class Optimizer:
 
         Raises :class:`fastcnn.errors.FileFormatError` where it holds no such state; nothing is changed then.
         """
-        from fastcnn import storage
+        from fastcnn.saving import model_file
 
-        storage.load_optimizer(storage.read(path), self)
+        model_file.load_optimizer(model_file.read(path), self)
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.config().items())})"
