@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import Sequential, layers, runtime
-from fastcnn.backend import get_backend
+import fastcnn
+from fastcnn import layers
 from fastcnn.benchmark import networks
 from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
@@ -55,7 +55,7 @@ def make_run(group: Group, name: str, batch: int, **options: Any) -> Run:
     """A training of a network of the benchmark that stands before its first step."""
     np.random.seed(0)
     x, y = networks.data(name, batch)
-    model = Sequential(networks.layers(name, batch, layers))
+    model = fastcnn.Sequential(networks.layers(name, batch, layers))
     optimizer = SGD(model, 1e-3)
     nothing: dict[str, Any] = {"augmentation": None, "loss_options": {}, "metrics": {}, "callbacks": []}
     run = (Run if group.size == 1 else DistributedRun)(
@@ -129,7 +129,7 @@ def work(address: str, threads: int) -> None:
     comm = None
     if os.environ[RANKS] != "1":
         comm = world()
-    runtime.set_num_threads(threads)
+    fastcnn.set_num_threads(threads)
     with Group(comm) as group:
         connection = Client(address, authkey=bytes.fromhex(os.environ[KEY])) if group.lead else None
         runs: dict[Any, Run] = {}
@@ -156,7 +156,7 @@ class Job:
         with Listener(family="AF_UNIX" if os.name == "posix" else "AF_PIPE", authkey=key) as listener:
             python = [sys.executable, "-c", SCRIPT, str(listener.address), str(threads)]
             environment = os.environ | variables | {KEY: key.hex(), RANKS: str(ranks)}
-            environment |= {"FASTCNN_BACKEND": get_backend(), "FASTCNN_DTYPE": runtime.get_dtype().name}
+            environment |= {"FASTCNN_BACKEND": fastcnn.get_backend(), "FASTCNN_DTYPE": fastcnn.get_dtype().name}
             # Ctrl-C is for this process, which then ends the others.
             self.process = subprocess.Popen([*launch, *python], env=environment, start_new_session=True)
             self.connection: Connection = self.accept(listener)

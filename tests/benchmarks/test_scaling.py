@@ -10,10 +10,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from fastcnn.benchmark import ranks, scaling, shaped
-from fastcnn.benchmark.scaling import Network, Training, largest
+from benchmarks.__main__ import main as benchmarks
+from benchmarks.nodes import scaling, shaped
+from benchmarks.nodes.scaling import Network, Training, largest
+from fastcnn.benchmark import ranks
 from fastcnn.distributed.group import Group
-from tests.helpers.processes import run_fastcnn, run_python
+from tests.helpers.processes import ROOT, run_fastcnn, run_python
 from tests.helpers.switches import threads
 
 TEN = Network(10e-6, 1e9)
@@ -51,10 +53,27 @@ def test_bench_names_its_workloads():
     assert done.returncode == 2 and "argument --ranks: expected nothing without --distributed" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["scaling", "shaped"])
-def test_modules_have_help(module):
-    assert "usage: python -m" in run_python("-m", f"fastcnn.benchmark.{module}", "--help").stdout
-    assert run_python("-m", f"fastcnn.benchmark.{module}", "resnet").returncode == 2
+@pytest.mark.parametrize("words", [("fastcnn.benchmark.{}",), ("benchmarks", "{}")])
+@pytest.mark.parametrize("tool", ["scaling", "shaped"])
+def test_modules_have_help(tool, words):
+    words = [word.format(tool) for word in words]
+    assert f"usage: python -m benchmarks {tool}" in run_python("-m", *words, "--help").stdout
+    assert run_python("-m", *words, "resnet").returncode == 2
+
+
+@pytest.mark.parametrize("tool", ["scaling", "shaped"])
+def test_old_names_are_the_same_modules(tool):
+    code = f"import fastcnn.benchmark.{tool} as old, benchmarks.nodes.{tool} as new; print(old is new)"
+    assert run_python("-c", code).stdout == "True\n"
+
+
+def test_an_installed_package_says_where_they_are(tmp_path):
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
+    done = run_python("-m", "fastcnn.benchmark.scaling", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    message = "fastcnn.benchmark.scaling is part of the repository and not of the installed package: clone it, and run"
+    assert done.returncode == 1 and done.stderr == f"{message} `python -m benchmarks scaling` there\n"
+    done = run_python("-c", "import fastcnn.benchmark.shaped", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert "ImportError: fastcnn.benchmark.shaped is part of the repository" in done.stderr
 
 
 @pytest.mark.mpi
@@ -137,7 +156,7 @@ def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(scaling, "measure_network", lambda **transport: asked.append(transport) or Network(1e-5, 2e9))
     monkeypatch.setattr(scaling, "measure_training", lambda _: Training(0.001, 0.0001, 0.5, ((10**6, 1.0),), 0.05))
-    assert scaling.main(["lenet"]) == 0
+    assert benchmarks(["scaling", "lenet"]) == 0
     out = capsys.readouterr().out
     assert asked == [scaling.TCP, {}] and out.count("\n  1024 ") == 2 and "jitter 5.0%" in out
     assert "lenet: 1.00 ms + 0.100 ms an image" in out
