@@ -145,13 +145,14 @@ def join_ranks(arguments: argparse.Namespace) -> int:
             print(f"{arguments.prog}: warning: {text}: --distributed shares it", file=sys.stderr)
         return MAX_THREADS
     from fastcnn.distributed import world
-    from fastcnn.distributed.group import patience, threads_per_rank
+    from fastcnn.distributed.group import timeout
+    from fastcnn.distributed.threads import threads_per_rank
 
     comm = world()
     arguments.ending = failures.Ending(comm)
     arguments.comm = comm if comm.Get_size() > 1 else None
     try:
-        patience()
+        timeout()
     except ValueError as error:
         raise UsageError(str(error)) from error
     return threads_per_rank(comm) if arguments.comm else MAX_THREADS

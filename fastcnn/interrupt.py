@@ -1,7 +1,7 @@
-"""Ctrl-C while modules are imported: at once.
+"""Ctrl-C while modules are imported: the process ends at once.
 
-Python would raise KeyboardInterrupt in the midst of an import, and an extension module, NumPy's for one, may print it
-with its traceback and go on with an ImportError. There is nothing to clean up yet, so the process simply ends.
+Python would raise KeyboardInterrupt in the midst of an import, and an extension module, such as NumPy's, may print it
+with its traceback and continue with an ImportError. There is nothing to clean up yet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def leave(*_: object) -> NoReturn:
 
 
 def leave_at_once() -> None:
-    """From now on; not where Ctrl-C was meant to be ignored, or is somebody else's."""
+    """From now on; a no-op where Ctrl-C is ignored or another handler is installed."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Any
 
 import numpy as np
 
 from fastcnn import inference, metrics, training
-from fastcnn.backends.active import compilation_announced
-from fastcnn.distributed.group import Group, check_comm
+from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
 from fastcnn.inference import Evaluation
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import walk
 from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
 from fastcnn.saving import model_file
@@ -53,25 +51,13 @@ class Sequential(Network):
         x, y = self.take_data("train_on_batch", x, y)
         return self.step(x, y, learning_rate, weight_decay)
 
-    def fit(
-        self,
-        x: Any,
-        y: Any,
-        epochs: int = 1,
-        batch_size: int = 64,
-        validation_data: tuple[Any, Any] | None = None,
-        **options: Any,
-    ) -> training.History:
-        """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
-        comm = options.get("distributed")
-        check_comm("fit", comm)
-        shown = options.get("verbose", True) and (comm is None or comm.Get_rank() == 0)
-        with compilation_announced() if shown else contextlib.nullcontext():
-            return training.fit(self, x, y, epochs, batch_size, validation_data, **options)
+    fit = training.fit  # a method as any other: its signature and documentation stand there alone
 
     def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
         """The arguments of `evaluate`, or with y None of `predict`, checked."""
-        x, y = (self.take_images(owner, x, group.part), None) if y is None else self.take_data(owner, x, y, group.part)
+        x, y = (
+            (self.take_images(owner, x, group.shard), None) if y is None else self.take_data(owner, x, y, group.shard)
+        )
         return x, y, check_int(owner, "batch_size", batch_size)
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:

@@ -1,6 +1,7 @@
 """Modules that have moved: their old names keep working, with ``python -m`` and in pickles too.
 
-An old name stands for the very module of the new one, so that there is one copy of each class.
+An old name stands for the very module of the new one, so that there is one copy of each class. Type checkers, which
+see no finder, read a stub (`callbacks.pyi`) for each old name that is public.
 """
 
 from __future__ import annotations
@@ -12,38 +13,42 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
+    from typing import Any
 
 MOVED = {
     "fastcnn.callbacks": "fastcnn.training.callbacks",
-    "fastcnn.checkpoint": "fastcnn.training.checkpoint",
-    "fastcnn.checksum": "fastcnn.saving.checksum",
-    "fastcnn.containers": "fastcnn.saving.containers",
     "fastcnn.diagnosis": "fastcnn.training.diagnosis",
-    "fastcnn.distributed.run": "fastcnn.training.data_parallel.run",
-    "fastcnn.loop": "fastcnn.training.loop",
+    "fastcnn.loop": "fastcnn.training.run",  # pickles of a History name it
     "fastcnn.schedules": "fastcnn.training.schedules",
-    "fastcnn.storage": "fastcnn.saving.model_file",
 }
 
 
 def new_name(name: str) -> str | None:
-    """Where the module `name`, or the package that holds it, has moved; None where it has not."""
+    """The present name of the module `name`, itself moved or in a moved package; None where it has not moved."""
     for old, new in MOVED.items():
         if name == old or name.startswith(f"{old}."):
             return new + name[len(old) :]
     return None
 
 
+def spec_of(name: str) -> Any:
+    """The spec of the module that had the name `name`."""
+    from importlib.util import find_spec
+
+    return find_spec(new_name(name) or name)
+
+
 class Finder:
-    """Finds modules by their old names, and is the loader of these."""
+    """Finds modules by their old names, and loads them."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if not name.startswith("fastcnn.") or new_name(name) is None:
+        if not name.startswith("fastcnn.") or new_name(name) is None or (spec := spec_of(name)) is None:
             return None
         from importlib.util import spec_from_loader
 
-        return spec_from_loader(name, Finder, origin=moved_spec(name).origin)
+        loader: Any = Finder
+        return spec_from_loader(name, loader, origin=spec.origin)
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> None:
@@ -53,22 +58,15 @@ class Finder:
     def exec_module(module: ModuleType) -> None:
         from importlib import import_module
 
-        sys.modules[module.__name__] = import_module(moved_spec(module.__name__).name)
+        sys.modules[module.__name__] = import_module(spec_of(module.__name__).name)
 
     @staticmethod
     def get_code(name: str) -> CodeType:
         """What ``python -m`` runs."""
-        spec = moved_spec(name)
+        spec = spec_of(name)
         return spec.loader.get_code(spec.name)
 
 
-def moved_spec(name: str) -> ModuleSpec:
-    """The spec of the module that once had this name."""
-    from importlib.util import find_spec
-
-    return find_spec(new_name(name))
-
-
 def install() -> None:
-    """Before all other finders: a submodule of a moved package would be found a second time in its folder."""
+    """Before all other finders: they would find a submodule of a moved package a second time, in its new folder."""
     sys.meta_path.insert(0, Finder)

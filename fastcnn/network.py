@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.layers import Softmax
-from fastcnn.layers.bn import PHASES
-from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through, update
+from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
+from fastcnn.layers.protocol import PHASES, multiply_adds_of, parameter_count_of, update
+from fastcnn.losses import Loss
 from fastcnn.shapes import check_choice, check_finite, check_labels, real_array, shape_text
 
 
@@ -22,7 +22,7 @@ class Network:
     Parameters
     ----------
     layers : iterable of layers
-        Each made for the output shape of the one before; a `Softmax` may stand at the end.
+        Each made for the output shape of the one before; a loss may stand at the end.
     metadata : dict, optional
         Facts that go with the layers, as JSON can hold them.
     """
@@ -45,13 +45,13 @@ class Network:
 
     @property
     def body(self) -> list[Any]:
-        """All layers but a closing Softmax."""
-        return self.layers[:-1] if isinstance(self.layers[-1], Softmax) else self.layers
+        """All layers but a closing loss."""
+        return self.layers[:-1] if isinstance(self.layers[-1], Loss) else self.layers
 
     @property
-    def loss_layer(self) -> Softmax:
-        """The closing Softmax."""
-        if isinstance(self.layers[-1], Softmax):
+    def loss_layer(self) -> Loss:
+        """The closing loss; ValueError where there is none."""
+        if isinstance(self.layers[-1], Loss):
             return self.layers[-1]
         raise ValueError(
             f"{self.owner}: training and evaluation need a Softmax as the last layer. "
@@ -59,16 +59,16 @@ class Network:
         )
 
     def logits(self, x: Any, phase: str = "test") -> np.ndarray:
-        """The output of the layers before a closing Softmax.
+        """The output of the layers before a closing loss.
 
         `phase` is 'train' in a training step of one's own: BatchNorm and Dropout do then what they do in training.
         """
         return forward_through(self.body, x, check_choice("logits", "phase", phase, PHASES))
 
     def forward(self, x: Any) -> np.ndarray:
-        """The output of the last layer: probabilities where it is a Softmax."""
+        """The output of the last layer: probabilities where it is a loss."""
         out = self.logits(x)
-        return self.layers[-1].predict(out) if len(self.body) < len(self.layers) else out
+        return self.layers[-1].predict(out) if isinstance(self.layers[-1], Loss) else out
 
     def gradient(self, eta: Any) -> np.ndarray:
         """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
@@ -84,8 +84,7 @@ class Network:
     def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
         """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
         for layer in self.body:
-            if hasattr(layer, "backward"):
-                update(layer, alpha, weight_decay)
+            update(layer, alpha, weight_decay)
 
     def step(self, x: np.ndarray, y: np.ndarray, learning_rate: float, weight_decay: float) -> tuple[float, int]:
         """One step of gradient descent on a batch, which is not checked; the summed loss and the hits before it."""
@@ -132,11 +131,12 @@ class Network:
         rows = [("layer", "output shape", "parameters", "multiply-adds")]
         total = [0, 0]
         for layer in self.layers:
-            counts = [getattr(layer, name, lambda: 0)() for name in ("parameter_count", "multiply_adds")]
-            total = [sum(pair) for pair in zip(total, counts, strict=True)]
+            parameters, products = parameter_count_of(layer), multiply_adds_of(layer)
+            total[0] += parameters
+            total[1] += products
             shape = ", ".join(map(str, getattr(layer, "output_shape", ("?", "?"))[1:]))
-            rows.append((type(layer).__name__, f"(batch, {shape})", *(f"{count:,}" for count in counts)))
-        rows.append(("total", "", *(f"{count:,}" for count in total)))
+            rows.append((type(layer).__name__, f"(batch, {shape})", f"{parameters:,}", f"{products:,}"))
+        rows.append(("total", "", f"{total[0]:,}", f"{total[1]:,}"))
         w0, w1, w2, w3 = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [f"{a:<{w0}}  {b:<{w1}}  {c:>{w2}}  {d:>{w3}}" for a, b, c, d in rows]
         rule = "-" * len(lines[0])

@@ -175,7 +175,11 @@ def trial(given: argparse.Namespace) -> int:
 
 def scaling(given: argparse.Namespace) -> int:
     from benchmarks.nodes import scaling as model
+    from fastcnn.benchmark.networks import NETWORKS
 
+    for name in given.networks:
+        if name not in NETWORKS:
+            raise CommandError(f"argument NETWORK: expected any of {', '.join(NETWORKS)}, received {name!r}")
     return model.run(given.networks)
 
 

@@ -29,8 +29,8 @@ from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
 from fastcnn.distributed.group import Group
 from fastcnn.optimizers import SGD
-from fastcnn.training.data_parallel.run import NEWS, DistributedRun
-from fastcnn.training.loop import Run
+from fastcnn.training.data_parallel.loop import STATUS, DistributedLoop
+from fastcnn.training.loop import Loop
 
 SCRIPT = "import sys\nfrom fastcnn.benchmark.ranks import work\nwork(sys.argv[1], int(sys.argv[2]))"
 KEY, RANKS = "FASTCNN_BENCH_KEY", "FASTCNN_BENCH_RANKS"  # variables: the connection's password, how many there are
@@ -51,26 +51,26 @@ class Timing:
         return statistics.median(self.steps)
 
 
-def make_run(group: Group, name: str, batch: int, **options: Any) -> Run:
+def make_run(group: Group, name: str, batch: int, **options: Any) -> Loop:
     """A training of a network of the benchmark that stands before its first step."""
     np.random.seed(0)
     x, y = networks.data(name, batch)
     model = fastcnn.Sequential(networks.layers(name, batch, layers))
     optimizer = SGD(model, 1e-3)
     nothing: dict[str, Any] = {"augmentation": None, "loss_options": {}, "metrics": {}, "callbacks": []}
-    run = (Run if group.size == 1 else DistributedRun)(
+    run = (Loop if group.size == 1 else DistributedLoop)(
         model, optimizer, x, y, 1, batch, None, False, 0, **nothing, failure_file=None, verbose=False, group=group
     )
     run.prepare(**options if group.size > 1 else {})
     return run
 
 
-def timed(run: Run, steps: int, times: Sequence[float] | None = None) -> Timing:
+def timed(run: Loop, steps: int, times: Sequence[float] | None = None) -> Timing:
     """Some steps on the same batch, after one that does not count; see `sleep_through` for `times`."""
     index, found = np.arange(run.batch_size), Timing([], [])
     sums = getattr(run, "sums", None)
     for _ in range(steps + 1):
-        run.group.meet()
+        run.group.barrier()
         waited, start = sums.waited if sums else 0.0, time.perf_counter()
         if times is None:
             run.train_batch(index, None)
@@ -84,14 +84,14 @@ def timed(run: Run, steps: int, times: Sequence[float] | None = None) -> Timing:
     return found
 
 
-def sleep_through(run: Run, times: Sequence[float]) -> None:
+def sleep_through(run: Loop, times: Sequence[float]) -> None:
     """A step that computes nothing: it sleeps as long as the forward pass and then each layer's gradients, from the
     last layer, would take, and adds up what it would. So more ranks than cores show what their network does."""
     time.sleep(times[0])
-    run.sums.begin(np.zeros(NEWS))
+    run.sums.begin(np.zeros(STATUS))
     for position, seconds in zip(range(len(times) - 2, -1, -1), times[1:], strict=True):
         time.sleep(seconds)
-        run.sums.add(position)
+        run.sums.layer_done(position)
     run.sums.finish()
 
 
@@ -117,9 +117,9 @@ def sums_alone(group: Group, size: int, repeats: int) -> list[float]:
     array, found = np.empty(size // 4, np.float32), []
     for _ in range(repeats + 1):
         array[...] = 1
-        group.meet()
+        group.barrier()
         start = time.perf_counter()
-        group.sum(array)
+        group.all_reduce(array)
         found.append(time.perf_counter() - start)
     return found[1:]
 
@@ -132,7 +132,7 @@ def work(address: str, threads: int) -> None:
     fastcnn.set_num_threads(threads)
     with Group(comm) as group:
         connection = Client(address, authkey=bytes.fromhex(os.environ[KEY])) if group.lead else None
-        runs: dict[Any, Run] = {}
+        runs: dict[Any, Loop] = {}
         while (request := group.broadcast(connection.recv() if connection else None)) is not None:
             name, batch, steps, times, options = request
             key = (name, batch, *options.items())

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise error
     if group.lead:
         report(arguments, options, history, seconds, out, data, group.size)
-    group.meet()  # mpiexec may end all ranks when the first one leaves
+    group.barrier()  # mpiexec may end all ranks when the first one leaves
 
 
 def fit(
@@ -121,6 +121,7 @@ def fit(
             verbose=not arguments.quiet,
             distributed=arguments.comm,
             sync_batch_norm=options["sync_batch_norm"],
+            validation_batch_size=options["validation_batch_size"],
         )
     except OSError as error:
         if not optimizer.steps:

@@ -11,19 +11,12 @@ import numpy as np
 
 from fastcnn.backends import numpy as reference
 from fastcnn.backends.active import active
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import update, walk
-from fastcnn.optimizers.rates import describe
+from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
+from fastcnn.optimizers.rates import rate_text
 from fastcnn.shapes import check_array, check_int, check_number, must_be, received
 
 # Numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently.
 CHUNK = 8192
-
-
-def has_own_backward(layer: Any) -> bool:
-    """Whether a script's own class says how the layer is updated."""
-    backward = getattr(type(layer), "backward", None)
-    return backward is not None and not getattr(backward, "__module__", "").startswith("fastcnn.layers.")
 
 
 class Optimizer:
@@ -93,15 +86,13 @@ class Optimizer:
         """Each layer that is trained, and its place."""
         for place, layer in walk(self.layers):
             own = has_own_backward(layer)
-            if own and not (self.takes_backward or (hasattr(layer, "gradients") and layer.gradients())):
+            named = has_gradients(layer)
+            if own and not (self.takes_backward or named):
                 raise TypeError(
                     f"{self.name}: the layer {place}, a {type(layer).__name__}, has a `backward` of its own and no "
                     "gradients(): give it parameters() and gradients(), dicts of arrays by the same names, or train "
                     "with SGD, which calls `backward`"
                 )
-            named = (
-                layer.gradient_names if isinstance(layer, Layer) else hasattr(layer, "gradients") and layer.gradients()
-            )
             if own or named:
                 yield place, layer
 
@@ -136,13 +127,12 @@ class Optimizer:
                     kept = [self.slot(place, name, slot, parameter) for slot in self.slots]
                     ready = all(is_plain(array, parameter) for array in (parameter, gradients[name]))
                     self.update(active() if ready else reference, parameter, gradients[name], kept, rate, scale)
-            clear_gradients(layer, gradients)
+            clear_gradients(layer)
 
     def clear_gradients(self) -> None:
         """Start the sums of all gradients anew: those of a batch that failed would spoil the next step."""
         for _, layer in self.trained:
-            if hasattr(layer, "gradients"):
-                clear_gradients(layer, layer.gradients())
+            clear_gradients(layer)
 
     def rate(self, done: float = 0.0) -> float:
         """The learning rate of a step."""
@@ -177,7 +167,7 @@ class Optimizer:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments but `layers`, as JSON can hold them; a schedule is its text."""
         names = ("weight_decay", "clip_norm", "clip_value")
-        return {"learning_rate": describe(self.learning_rate)} | {name: getattr(self, name) for name in names}
+        return {"learning_rate": rate_text(self.learning_rate)} | {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """`steps`, and `kept`: what is kept for each parameter, copies by ``place.parameter`` and slot."""
@@ -239,12 +229,3 @@ def square_sum(array: np.ndarray) -> float:
         return math.fsum(float(np.dot(part, part)) for part in parts)
     except OverflowError:
         return math.inf
-
-
-def clear_gradients(layer: Any, gradients: dict[str, np.ndarray]) -> None:
-    """Start the sums of a layer's gradients anew."""
-    if hasattr(layer, "clear_gradients"):
-        layer.clear_gradients()
-    else:  # a script's own
-        for gradient in gradients.values():
-            gradient[...] = 0

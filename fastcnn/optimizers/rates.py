@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 
-def describe(learning_rate: float | Callable[[float], float]) -> float | str:
+def rate_text(learning_rate: float | Callable[[float], float]) -> float | str:
     """A rate as JSON can hold it, the same in every process: a function by its name, and not by its address."""
     if not callable(learning_rate):
         return learning_rate

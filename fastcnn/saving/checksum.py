@@ -19,10 +19,10 @@ def as_bytes(array: np.ndarray) -> np.ndarray:
 def crc32(array: np.ndarray, before: int = 0) -> int:
     """CRC-32 of the bytes of `array`, row by row, after bytes whose checksum is `before`."""
     if not array.ndim:
-        return zlib.crc32(as_bytes(array), before)
+        return zlib.crc32(as_bytes(array).data, before)
     rows = max(1, BLOCK // max(1, array[:1].nbytes))
     for first in range(0, len(array), rows):
-        before = zlib.crc32(as_bytes(array[first : first + rows]), before)
+        before = zlib.crc32(as_bytes(array[first : first + rows]).data, before)
     return before
 
 

@@ -36,7 +36,7 @@ def safetensors() -> Any:
 
 
 def check_destination(path: str | os.PathLike) -> None:
-    """Raise at once where `write` would later: OSError, and ImportError where the library is missing."""
+    """OSError where `path` cannot be written, and ImportError where the library for its format is missing."""
     check_writable(path)
     if is_safetensors(path):
         safetensors()
@@ -54,7 +54,8 @@ def write(path: str | os.PathLike, header: str, arrays: dict[str, np.ndarray]) -
         )
         write_whole(path, lambda file: file.write(content))
     else:
-        write_whole(path, lambda file: np.savez(file, **{HEADER: np.array(header)}, **arrays))
+        named: dict[str, Any] = {HEADER: np.array(header), **arrays}
+        write_whole(path, lambda file: np.savez(file, **named))
 
 
 def read(path: str | os.PathLike, what: str) -> tuple[Any, dict[str, np.ndarray]]:

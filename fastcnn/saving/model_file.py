@@ -1,6 +1,6 @@
 """Model files: the architecture as JSON and the parameters as arrays; where asked, optimizer and random state too.
 
-A checkpoint of a training is such a file as well. Loading one from a stranger runs none of its content.
+A checkpoint of a training is such a file as well. Loading a file from an untrusted source runs none of its content.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 
 import fastcnn.layers
 from fastcnn.errors import FileFormatError
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import can_be_saved, config_of, needs_in_config, tensors_of, walk
 from fastcnn.saving import containers, random_state
 from fastcnn.shapes import check_finite, check_path
 
@@ -28,7 +27,7 @@ WHAT = "a fastcnn model file"
 
 @dataclass
 class ModelFile:
-    """A model file, read whole: where it is, its header, and its arrays, of which those of a part are taken out."""
+    """A model file in memory: its path, its header, and those of its arrays that have not been taken out yet."""
 
     where: str
     header: dict[str, Any]
@@ -46,19 +45,14 @@ class ModelFile:
         return self.header[name]
 
 
-def tensors(layer: Any) -> dict[str, np.ndarray]:
-    """The arrays that a file holds for a layer, a script's own too."""
-    return layer.tensors() if isinstance(layer, Layer) else layer.parameters()
-
-
-def describe(layers: list[Any]) -> list[dict[str, Any]]:
+def architecture(layers: list[Any]) -> list[dict[str, Any]]:
     """Class and constructor's arguments of each layer."""
     for place, layer in walk(layers):
-        if not hasattr(layer, "config") or not hasattr(layer, "parameters"):
+        if not can_be_saved(layer):
             name = type(layer).__name__
             raise TypeError(f"save: layers[{place}], a {name}, has no config() and parameters() to save it by")
         check_config(place, layer)
-    return [{"class": type(layer).__name__, "config": layer.config()} for layer in layers]
+    return [config_of(layer) for layer in layers]
 
 
 def check_config(place: str, layer: Any) -> None:
@@ -75,10 +69,7 @@ def check_config(place: str, layer: Any) -> None:
         for name, argument in arguments.items()
         if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
     }
-    if not isinstance(layer, Layer):
-        return
-    missing = sorted(named - config - {"rng", "initializer", *layer.random_names})  # of numbers that the file replaces
-    if missing:
+    if missing := sorted(needs_in_config(layer, named) - config):
         raise TypeError(f"{what} must hold all arguments of the constructor. It lacks {missing[0]!r}")
 
 
@@ -93,15 +84,20 @@ def save(
     more_arrays: dict[str, np.ndarray] | None = None,
     finite: bool = True,
 ) -> None:
-    """Write `layers` to `path`; nothing is touched there where they cannot be written as they are.
+    """Write `layers` to `path`; a file already there is left as it is where they cannot be written.
 
     `more` is added to the header, `more_arrays` to the arrays. With `finite`, NaN and infinity are refused.
     """
     check_path("save", "path", path)
-    header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "layers": describe(layers), "metadata": metadata}
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "layers": architecture(layers),
+        "metadata": metadata,
+    }
     arrays = dict(more_arrays or {})
     for place, layer in walk(layers):
-        for key, value in tensors(layer).items():
+        for key, value in tensors_of(layer).items():
             if finite:
                 check_finite("save", f"layers[{place}].{key}", np.asarray(value))
             arrays[f"{place}.{key}"] = np.asarray(value)
@@ -120,7 +116,7 @@ def save(
 
 
 def read(path: Any) -> ModelFile:
-    """The file at `path`, of which nothing has been built yet."""
+    """Read the file at `path`; no layer is built yet."""
     where = check_path("load", "path", path)
     header, arrays = containers.read(path, WHAT)
     try:
@@ -149,7 +145,7 @@ def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = 
 def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
     """Move the arrays of a file into layers; FileFormatError where they are not what these need."""
     for place, layer in walk(layers):
-        for name in tensors(layer):
+        for name in tensors_of(layer):
             key, what = f"{place}.{name}", f"parameter `{name}` of layer {place}, a {type(layer).__name__}"
             if key not in file.arrays:
                 raise FileFormatError(f"{file.where}: {what}, is missing")
@@ -163,8 +159,8 @@ def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
 
 
 def place_for_weights(file: ModelFile) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An initializer for weights that the file replaces at once: nothing is drawn, and a small file that describes a
-    layer of gigabytes is refused before they are allocated."""
+    """An initializer for weights that the file replaces: zeros instead of random numbers; FileFormatError where a small
+    file describes a layer of gigabytes, before they are allocated."""
     most = max(1 << 20, sum(array.size for array in file.arrays.values()))
 
     def initializer(shape: tuple[int, ...], _: Any) -> np.ndarray:
@@ -194,11 +190,11 @@ def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
     except Exception as error:  # sizes beyond all memory count too
         raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
     finally:
-        np.random.set_state(state)  # loading a model draws no numbers, as far as the caller can see
+        np.random.set_state(state)  # loading a model leaves NumPy's global generator as it was
 
 
 def load_optimizer(file: ModelFile, optimizer: Any) -> None:
-    """Let `optimizer` continue from the file; FileFormatError where it was saved for another rule or other layers."""
+    """Restore the state of `optimizer`; FileFormatError where it was saved for another rule or other layers."""
     saved = file.section("optimizer", "optimizer's state")
     if saved.get("class") != optimizer.name:
         raise FileFormatError(f"{file.where}: it holds the state of {saved.get('class')}, and not of {optimizer.name}")
@@ -213,7 +209,7 @@ def load_optimizer(file: ModelFile, optimizer: Any) -> None:
 
 
 def load_random(file: ModelFile, layers: list[Any]) -> None:
-    """Let random numbers continue from the file."""
+    """Restore the random state."""
     state = file.section("random", "random state")
     try:
         random_state.restore(layers, state)

@@ -1,12 +1,14 @@
-"""The arguments of `Sequential.fit`, checked before anything is trained."""
+"""The arguments of `fit`, checked before anything is trained."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 
 from fastcnn.augmentation import Augmentation, center_crop
+from fastcnn.distributed.group import Group
+from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer, make
 from fastcnn.shapes import (
     check_array,
@@ -21,16 +23,13 @@ from fastcnn.shapes import (
 )
 from fastcnn.training.callbacks import Callback
 
-if TYPE_CHECKING:
-    from fastcnn.distributed.group import Group
-    from fastcnn.model import Sequential
-
 
 def draw_seed() -> int:
+    """A seed of 63 bits from the system's entropy."""
     return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def check_optimizer(model: Sequential, optimizer: Any, learning_rate: Any, weight_decay: Any) -> Optimizer:
+def check_optimizer(model: Network, optimizer: Any, learning_rate: Any, weight_decay: Any) -> Optimizer:
     """The optimizer over `model`; a rate and a decay go with a name alone."""
     if not isinstance(optimizer, Optimizer):
         options = {"learning_rate": learning_rate, "weight_decay": weight_decay}
@@ -43,7 +42,7 @@ def check_optimizer(model: Sequential, optimizer: Any, learning_rate: Any, weigh
     return optimizer
 
 
-def check_augmentation(owner: str, model: Sequential, augmentation: Any) -> None:
+def check_augmentation(owner: str, model: Network, augmentation: Any) -> None:
     if augmentation is None:
         return
     if not isinstance(augmentation, Augmentation):
@@ -60,21 +59,21 @@ def check_augmentation(owner: str, model: Sequential, augmentation: Any) -> None
 
 
 def take_images(
-    model: Sequential, owner: str, x: Any, y: Any, augmentation: Any, group: Group
+    model: Network, owner: str, x: Any, y: Any, augmentation: Any, group: Group
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels, checked whole; larger images than the model takes where they are cropped."""
     if augmentation is None or augmentation.crop is None:
-        return model.take_data(owner, x, y, group.part)
+        return model.take_data(owner, x, y, group.shard)
     x = real_array(owner, "x", x)
-    _, height, width, channels = model.input_shape
+    _, height, width, channels = cast(tuple[int, ...], model.input_shape)  # `check_augmentation` has seen it
     if x.ndim != 4 or x.shape[1] < height or x.shape[2] < width or x.shape[3] != channels or not len(x):
         wanted = shape_text("images", f"{height} or more", f"{width} or more", channels)
         raise ValueError(f"{owner}: `x` must have the shape {wanted}. Received the shape {x.shape}")
-    check_finite(owner, "x", x, group.part(len(x)))
+    check_finite(owner, "x", x, group.shard(len(x)))
     return x, check_labels(owner, "y", y, len(x), model.loss_layer.input_shape[1])
 
 
-def take_validation(model: Sequential, data: Any, augmentation: Any, group: Group) -> tuple[np.ndarray, np.ndarray]:
+def take_validation(model: Network, data: Any, augmentation: Any, group: Group) -> tuple[np.ndarray, np.ndarray]:
     """Validation images and labels; of larger images than the model takes the middle, where training crops them."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ValueError(must_be("fit", "validation_data", "a pair (x, y)", data))
@@ -83,17 +82,18 @@ def take_validation(model: Sequential, data: Any, augmentation: Any, group: Grou
         x = real_array("fit, validation_data", "x", x)
         if x.ndim == 4 and x.shape[1] >= augmentation.crop[0] and x.shape[2] >= augmentation.crop[1]:
             x = center_crop(x, augmentation.crop)
-    return model.take_data("fit, validation_data", x, y, group.part)
+    return model.take_data("fit, validation_data", x, y, group.shard)
 
 
-def check_loss_options(model: Sequential, y: np.ndarray, class_weight: Any, label_smoothing: Any) -> dict[str, Any]:
+def check_loss_options(model: Network, y: np.ndarray, class_weight: Any, label_smoothing: Any) -> dict[str, Any]:
     """The keyword arguments of `cal_loss`; none where a plain cross-entropy is asked for."""
-    loss, options = model.loss_layer, {}
+    loss = model.loss_layer
+    options: dict[str, Any] = {}
     if class_weight is not None:
         options["class_weights"] = class_weights(class_weight, y, loss.input_shape[1], loss.dtype)
     if label_smoothing:
         options["label_smoothing"] = label_smoothing
-    if options or label_smoothing != 0:  # whatever is wrong with them is said by the layer itself, now
+    if options or label_smoothing != 0:  # the layer itself raises what is wrong with them
         twin = type(loss)((1, loss.input_shape[1]), dtype=loss.dtype)
         twin.cal_loss(np.zeros((1, loss.input_shape[1]), loss.dtype), [0], label_smoothing=label_smoothing)
     return options

@@ -1,66 +1,72 @@
-"""Checkpoints: a training's whole state in a model file, from which it goes on to the same bits.
+"""Checkpoints: the whole state of a training in a model file, from which it is resumed to the same bits.
 
-What a step does follows from the parameters, the optimizer's and the layers' state, NumPy's random state, the seed, and
-the numbers of the epoch and the batch; that is what is kept, with the history and the callbacks' own state.
+A step depends on the parameters, the state of optimizer and layers, NumPy's random state, the seed, and the numbers of
+the epoch and the batch. That is what is kept, with the history and the state of the callbacks.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
+from fastcnn.layers.protocol import walk
 from fastcnn.saving import checksum, model_file
 from fastcnn.shapes import check_int, must_be, shortened
+from fastcnn.training.run import Resumable, TrainingRun
 
-if TYPE_CHECKING:
-    from fastcnn.distributed.group import Group
-    from fastcnn.training.loop import Run
+# Arguments of `fit` that checkpoints of earlier versions do not name, and what these versions computed with.
+EARLIER = {"validation_batch_size": "256"}
 
 
-def course(run: Run) -> dict[str, str]:
-    """The arguments that decide the course of a run, as text."""
+def course(run: TrainingRun) -> dict[str, str]:
+    """The arguments on which the results of a run depend, as text."""
     config = run.optimizer.config()
     return {
         "optimizer": run.optimizer.name,
-        **{f"optimizer's {name}": describe(value) for name, value in config.items()},
+        **{f"optimizer's {name}": as_text(value) for name, value in config.items()},
         "epochs": str(run.epochs),
         "batch_size": str(run.batch_size),
+        "validation_batch_size": str(run.validation_batch_size),
         "shuffle": str(run.shuffle),
         "augmentation": repr(run.augmentation),
-        "label_smoothing": describe(run.loss_options.get("label_smoothing", 0.0)),
-        "class_weight": describe(run.loss_options.get("class_weights")),
+        "label_smoothing": as_text(run.loss_options.get("label_smoothing", 0.0)),
+        "class_weight": as_text(run.loss_options.get("class_weights")),
         "metrics": ", ".join(run.metrics) or "none",
         "callbacks": ", ".join(filter(None, (callback.settings() for callback in run.callbacks))) or "none",
     }
 
 
-def settings(run: Run) -> dict[str, str]:
-    """What decides the course of a run, as text: what differs when a run is resumed is an error that names it."""
-    model = {"model": str(model_file.describe(run.model.layers))}
+def settings(run: TrainingRun) -> dict[str, str]:
+    """All on which the results of a run depend, as text: it must be equal where the run is resumed."""
+    model = {"model": str(model_file.architecture(run.model.layers))}
     validation = [fingerprint(array, run.group) for array in run.validation_data or ()]
     data = {"x": fingerprint(run.x, run.group), "y": fingerprint(run.y, run.group)}
     return model | course(run) | data | {"validation_data": " and ".join(validation) or "none"}
 
 
-def describe(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """`repr`, which shortens no array."""
     return repr(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
 def fingerprint(array: np.ndarray, group: Group) -> str:
-    """Shape, dtype and checksum of data, of which each rank of `group` reads its part."""
-    part = array[group.part(len(array))]
+    """Shape, dtype and checksum of an array, of which each rank of `group` reads its shard."""
+    shard = array[group.shard(len(array))]
     whole = 0
-    for crc, size in group.gather((checksum.crc32(part), part.nbytes)):
+    for crc, size in group.all_gather((checksum.crc32(shard), shard.nbytes)):
         whole = checksum.joined(whole, crc, size)
     return f"{array.dtype} {array.shape}, CRC-32 {whole:08x}"
 
 
-def write(run: Run, path: Any) -> None:
+def write(run: TrainingRun, path: Any) -> None:
     """Write the state of `run` to `path`, whole or not at all."""
-    states, arrays = {}, {}
+    states: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for label, callback in labelled(run.callbacks):
         states[label], kept = divided(label, callback.state())
         arrays |= {f"training.{label}.{key}": value for key, value in kept.items()}
@@ -85,12 +91,12 @@ def write(run: Run, path: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy as one of Python, which JSON can hold."""
+    """A NumPy scalar as a Python number, which JSON can hold."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def divided(label: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a callback's `state` returned: what JSON can hold, and arrays."""
+    """What a callback's `state` returned, divided into what JSON can hold and arrays."""
     try:
         kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
         others = {key: plain(value) for key, value in state.items() if key not in kept}
@@ -101,8 +107,8 @@ def divided(label: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarra
     return others, kept
 
 
-def resume(run: Run, file: model_file.ModelFile, any_seed: bool) -> None:
-    """Set `run`, its model and its optimizer to where the run of the checkpoint stood, whose `file` has been read.
+def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None:
+    """Set `run`, its model and its optimizer to the state in a checkpoint, whose `file` has been read.
 
     Raises
     ------
@@ -113,7 +119,7 @@ def resume(run: Run, file: model_file.ModelFile, any_seed: bool) -> None:
     """
     training = file.section("training", "training to resume: it is no checkpoint")
     try:
-        saved = dict(training["settings"])
+        saved = EARLIER | training["settings"]
         check_settings(file.where, saved, run.settings)
         if not any_seed and run.seed != training["seed"]:
             raise ValueError(mismatch(file.where, "seed", training["seed"], run.seed))
@@ -155,16 +161,14 @@ def damaged(where: str, error: Exception) -> FileFormatError:
     return FileFormatError(f"{where}: its training state is damaged ({type(error).__name__}: {error})")
 
 
-def labelled(callbacks: list[Any]) -> list[tuple[str, Any]]:
-    """Each callback under its class's name and its number among those of that class."""
+def labelled(callbacks: Sequence[Resumable]) -> list[tuple[str, Resumable]]:
+    """Each callback with its label in a file: its class's name, and its number among those of that class."""
     names = [type(callback).__name__ for callback in callbacks]
     return [(f"{name}_{names[:i].count(name)}", callbacks[i]) for i, name in enumerate(names)]
 
 
-def custom_of(run: Run) -> dict[str, type]:
+def custom_of(run: TrainingRun) -> dict[str, type]:
     """The classes of the model's layers, by the names that a file gives them."""
-    from fastcnn.layers.chain import walk
-
     return {type(layer).__name__: type(layer) for _, layer in walk(run.model.layers)}
 
 

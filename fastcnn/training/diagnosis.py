@@ -1,28 +1,29 @@
-"""Where a training went bad: the first layer and array that hold NaN or an infinity, and a file that shows it again.
+"""Where a training failed: the first layer and array that hold NaN or an infinity, and a file that reproduces it.
 
 The file is a model file with the batch in it, before the step that failed: ``python -m fastcnn.diagnosis FILE`` and
-:func:`replay` compute that step again and say what they find.
+:func:`replay` compute that step again and report what they find.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from fastcnn.errors import FileFormatError
 from fastcnn.files import write_elsewhere
-from fastcnn.layers import Layer, Residual, Softmax
-from fastcnn.layers.chain import call, walk
+from fastcnn.layers.protocol import call, state_of, tensors_of, walk
+from fastcnn.losses import Loss
+from fastcnn.network import Network
 from fastcnn.saving import model_file, random_state
 from fastcnn.shapes import received
-
-if TYPE_CHECKING:
-    from fastcnn.training.loop import Run
+from fastcnn.training.run import TrainingRun
 
 
 def first_bad(array: np.ndarray) -> str | None:
@@ -38,34 +39,74 @@ def first_bad(array: np.ndarray) -> str | None:
 def bad_parameter(layers: list[Any]) -> str | None:
     """The first array of a layer that holds NaN or an infinity, in one sentence."""
     for place, layer in walk(layers):
-        for name, array in (model_file.tensors(layer) if hasattr(layer, "parameters") else {}).items():
+        for name, array in tensors_of(layer).items():
             if found := first_bad(np.asarray(array)):
                 return f"`{name}` of `layers[{place}]`, a {type(layer).__name__}: {name}{found}"
     return None
 
 
-def bad_output(layers: list[Any], x: Any, prefix: str = "") -> tuple[Any, str | None]:
-    """The output of the last of `layers` in training, and the first output that holds NaN or an infinity."""
-    for position, layer in enumerate(layers):
-        place = f"{prefix}{position}"
-        if isinstance(layer, Residual):
-            for way in ("body", "shortcut"):
-                _, found = bad_output(getattr(layer, way), x, f"{place}.{way}.")
-                if found:
-                    return None, found
-        x = call(layer, x, "train")
-        if found := first_bad(np.asarray(x)):
-            return None, f"the output of `layers[{place}]`, a {type(layer).__name__}: output{found}"
-    return x, None
+class BadOutputError(Exception):
+    """The output of a layer holds NaN or an infinity: which one and where, in one sentence."""
 
 
-def explain(model: Any, x: np.ndarray, y: np.ndarray, loss_options: dict[str, Any]) -> str | None:
-    """What is the first to be bad in the forward of a batch; None where all is finite."""
+def check_output(place: str, layer: Any, output: Any) -> Any:
+    """`output`; BadOutputError where it is not finite."""
+    if found := first_bad(np.asarray(output)):
+        raise BadOutputError(f"the output of `layers[{place}]`, a {type(layer).__name__}: output{found}")
+    return output
+
+
+@contextlib.contextmanager
+def inner_outputs_checked(layers: list[Any]) -> Iterator[None]:
+    """Inside, a layer inside another one of `layers` raises `BadOutputError` from a forward whose output is not finite.
+
+    The forward itself is watched, and not repeated: it draws random numbers and moves running means.
+    """
+    with contextlib.ExitStack() as stack:
+        for place, layer in walk(layers):
+            for name in ("forward", "forward_rectified"):
+                if "." in place and hasattr(layer, name):
+                    stack.enter_context(result_checked(place, layer, name))
+        yield
+
+
+@contextlib.contextmanager
+def result_checked(place: str, layer: Any, method: str) -> Iterator[None]:
+    """Inside, `check_output` is applied to what a method of `layer` returns."""
+    original, own = getattr(layer, method), vars(layer)
+
+    @functools.wraps(original)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        return check_output(place, layer, original(*arguments, **options))
+
+    replaced = own.get(method)
+    own[method] = checked
+    try:
+        yield
+    finally:
+        if replaced is None:
+            del own[method]
+        else:
+            own[method] = replaced
+
+
+def checked_forward(layers: list[Any], x: Any) -> Any:
+    """The output of the last of `layers` in training; BadOutputError at the first output that is not finite."""
+    with inner_outputs_checked(layers):
+        for position, layer in enumerate(layers):
+            x = check_output(str(position), layer, call(layer, x, "train"))
+    return x
+
+
+def explain(model: Network, x: np.ndarray, y: np.ndarray, loss_options: dict[str, Any]) -> str | None:
+    """The first array that is not finite in the forward of a batch, in one sentence; None where all are."""
     with np.errstate(all="ignore"):
         found = bad_parameter(model.layers)
         if found is None:
-            logits, found = bad_output(model.body, x)
-        if found is None:
+            try:
+                logits = checked_forward(model.body, x)
+            except BadOutputError as bad:
+                return str(bad)
             loss = model.loss_layer.cal_loss(logits, y, **loss_options)
             if not np.isfinite(loss):
                 found = f"`loss` of `layers[{len(model.body)}]`, a {type(model.loss_layer).__name__}: it is {loss}"
@@ -73,17 +114,13 @@ def explain(model: Any, x: np.ndarray, y: np.ndarray, loss_options: dict[str, An
 
 
 def before_forward(layers: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a forward in training changes: the layers' random numbers, and arrays such as a running mean."""
-    states = {
-        place: {name: getattr(layer, name).copy() for name in layer.state_names}
-        for place, layer in walk(layers)
-        if isinstance(layer, Layer) and layer.state_names
-    }
+    """The state that a forward in training changes: the layers' random numbers, and arrays such as a running mean."""
+    states = {place: {name: array.copy() for name, array in state_of(layer).items()} for place, layer in walk(layers)}
     return random_state.layer_numbers(layers), states
 
 
 def undo_forward(layers: list[Any], before: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Put back what `before_forward` returned; a seed that the forward has drawn stays."""
+    """Restore what `before_forward` returned; a seed that the forward has drawn is kept."""
     numbers, states = before
     drawn = {place: {name: n for name, n in named.items() if n is not None} for place, named in numbers.items()}
     random_state.set_layer_numbers(layers, drawn)
@@ -93,7 +130,7 @@ def undo_forward(layers: list[Any], before: tuple[dict[str, Any], dict[str, Any]
 
 
 def failure(
-    run: Run, x: np.ndarray, y: np.ndarray, before: tuple[dict[str, Any], dict[str, Any]]
+    run: TrainingRun, x: np.ndarray, y: np.ndarray, before: tuple[dict[str, Any], dict[str, Any]]
 ) -> FloatingPointError:
     """The error for a batch whose loss is not finite; `before` is what `before_forward` returned."""
     layers = run.model.layers
@@ -108,8 +145,8 @@ def failure(
     )
 
 
-def check_parameters(run: Run) -> None:
-    """Raise where the last step, before any loss could tell, made a parameter NaN or infinite."""
+def check_parameters(run: TrainingRun) -> None:
+    """FloatingPointError where the last step made a parameter NaN or infinite, which no loss has shown yet."""
     if found := bad_parameter(run.model.layers):
         last = slice(len(run.x) - 1, None)
         x = run.x[last]
@@ -122,7 +159,7 @@ def check_parameters(run: Run) -> None:
         )
 
 
-def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
+def keep(run: TrainingRun, x: np.ndarray, y: np.ndarray) -> str:
     """Write the file; the end of a sentence that says where it is, or why there is none."""
     if run.failure_file is None:
         return ""
@@ -154,14 +191,12 @@ def keep(run: Run, x: np.ndarray, y: np.ndarray) -> str:
 
 def replay(path: Any, custom_layers: dict[str, type] | None = None) -> str | None:
     """Compute the step of a failure's file again; the first array that goes bad, in one sentence, or None."""
-    from fastcnn.model import Sequential
-
     file = model_file.read(path)
     file.section("failure", "batch that failed: no file that a training left when its loss was NaN or infinite")
     arrays = file.part("training.")
-    model = Sequential(model_file.load_layers(file, custom_layers or {}, finite=False), file.header["metadata"])
+    model = Network(model_file.load_layers(file, custom_layers or {}, finite=False), file.header["metadata"])
     model_file.load_random(file, model.layers)
-    if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Softmax):
+    if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Loss):
         raise FileFormatError(f"{file.where}: the batch that failed is missing")
     x, y = arrays.pop("x"), arrays.pop("y")
     try:

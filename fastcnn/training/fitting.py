@@ -1,30 +1,28 @@
-"""`Sequential.fit`: its arguments, and what it makes of them. The loop is in :mod:`fastcnn.loop`."""
+"""`fit`: its arguments, and how a training starts. The loop itself is in :mod:`fastcnn.training.loop`."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastcnn.augmentation import Augmentation, is_mapped, ready
+from fastcnn.backends.active import compilation_announced
 from fastcnn.distributed.group import Group
 from fastcnn.metrics import check_metrics
+from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
 from fastcnn.saving import model_file
 from fastcnn.shapes import check_flag, check_int, check_path, must_be
 from fastcnn.training import arguments, checkpoint
-from fastcnn.training.data_parallel.run import DistributedRun
-from fastcnn.training.loop import History, Run
-from fastcnn.training.schedules import constant, cosine
-
-if TYPE_CHECKING:
-    from fastcnn.model import Sequential
-    from fastcnn.training.callbacks import Callback
-
-__all__ = ["History", "Run", "constant", "cosine", "fit"]
+from fastcnn.training.callbacks import Callback
+from fastcnn.training.data_parallel.loop import DistributedLoop
+from fastcnn.training.loop import Loop
+from fastcnn.training.run import History
 
 
 def fit(
-    model: Sequential,
+    model: Network,
     x: Any,
     y: Any,
     epochs: int = 1,
@@ -46,6 +44,7 @@ def fit(
     verbose: bool = True,
     distributed: Any = None,
     sync_batch_norm: bool = False,
+    validation_batch_size: int = 256,
 ) -> History:
     """Train on labelled images.
 
@@ -90,7 +89,10 @@ def fit(
         Its ranks, which all call this with the same arguments, train one model together; see
         :mod:`fastcnn.distributed`. `batch_size` is that of all ranks together.
     sync_batch_norm : bool
-        Whether BatchNorm has the statistics of the whole batch, as without `distributed`, and not of each rank's part.
+        Whether BatchNorm has the statistics of the whole batch, as without `distributed`, and not of each rank's shard.
+    validation_batch_size : int
+        How many images of the validation data are computed at once, on each rank. Their sums may differ in the last
+        bits with it.
 
     Ctrl-C ends the training after the present step: checkpoints are written, and the history so far is returned. A
     second one raises KeyboardInterrupt at once.
@@ -109,7 +111,7 @@ def fit(
         The loss or a parameter became NaN or infinite; the message names the first layer and array.
     """
 
-    def checked() -> Run:
+    def checked() -> Loop:
         arguments.check_augmentation("fit", model, augmentation)
         images, labels = arguments.take_images(model, "fit", x, y, augmentation, group)
         validation = None
@@ -117,7 +119,7 @@ def fit(
             validation = arguments.take_validation(model, validation_data, augmentation, group)
         elif metrics:
             raise ValueError(must_be("fit", "metrics", "empty without validation_data, of which they are", metrics))
-        return (Run if group.size == 1 else DistributedRun)(
+        return (Loop if group.size == 1 else DistributedLoop)(
             model=model,
             optimizer=arguments.check_optimizer(model, optimizer, learning_rate, weight_decay),
             x=images if augmentation is None or is_mapped(images) else ready(images, model.loss_layer.dtype),
@@ -134,12 +136,15 @@ def fit(
             failure_file=arguments.check_failure_file(failure_file),
             verbose=check_flag("fit", "verbose", verbose),
             sync_batch_norm=check_flag("fit", "sync_batch_norm", sync_batch_norm),
+            validation_batch_size=check_int("fit", "validation_batch_size", validation_batch_size),
             group=group,
         )
 
-    with Group.of("fit", distributed) as group:
+    with Group.of("fit", distributed) as group, contextlib.ExitStack() as stack:
+        if verbose and group.lead:
+            stack.enter_context(compilation_announced())
         run = group.together(checked)
-        run.meet(any_seed=seed is None)
+        run.agree_on_arguments(any_seed=seed is None)
         if group.broadcast(resume is not None or any(callback.saves for callback in run.callbacks)):
             run.settings = checkpoint.settings(run)
         if group.broadcast(resume is not None):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def deferred(stop: Callable[[], None], tell: bool = True) -> Iterator[None]:
-    """Inside a ``with`` block the first Ctrl-C calls `stop`, and with `tell` says so; the next one raises
+def deferred(stop: Callable[[], None], announce: bool = True) -> Iterator[None]:
+    """Inside a ``with`` block the first Ctrl-C calls `stop`, and with `announce` prints a line; the next one raises
     KeyboardInterrupt.
 
-    Not outside the main thread, which alone gets signals, nor where Ctrl-C is somebody else's.
+    A no-op outside the main thread, which alone gets signals, and where another handler of Ctrl-C is installed.
     """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -23,7 +23,7 @@ def deferred(stop: Callable[[], None], tell: bool = True) -> Iterator[None]:
 
     def once(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if tell:  # print might be what it interrupts
+        if announce:  # not by `print`, which the signal may have interrupted
             os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
         stop()
 

@@ -1,7 +1,7 @@
 """Learning-rate schedules: functions of the share of the training that is done, from 0 to below 1.
 
-A share fits any number of epochs and any batch size, and says where a resumed run goes on. Every schedule here is
-also a line of text, its `repr`, by which a checkpoint knows it again. Any other callable is a schedule too.
+A share fits any number of epochs and any batch size, and a resumed run goes on at the right one. The `repr` of every
+schedule here is the call that makes it, by which a checkpoint recognises it. Any other callable is a schedule too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from fastcnn.optimizers.rates import describe
+from fastcnn.optimizers.rates import rate_text
 from fastcnn.shapes import check_number, must_be
 
 
@@ -84,7 +84,7 @@ def warm_up(schedule: float | Callable[[float], float], share: float = 0.05, sta
         schedule = constant(schedule)
     share, start = check_part("warm_up", "share", share), check_number("warm_up", "start", start, 0)
     return Schedule(
-        f"warm_up({describe(schedule)}, share={share!r}, start={start!r})",
+        f"warm_up({rate_text(schedule)}, share={share!r}, start={start!r})",
         lambda done: schedule(done) * min(1.0, start + (1 - start) * done / share),
     )
 

@@ -142,6 +142,7 @@ def test_schedules(train, fit_options, option, text):
         ("--class-weight balanced", "class_weight", "balanced"),
         ("--seed 7", "seed", 7),
         ("--batch-size 9", "batch_size", 9),
+        ("--validation-batch-size 5", "validation_batch_size", 5),
     ],
 )
 def test_options_that_fit_takes(train, fit_options, option, name, value):

@@ -1,4 +1,4 @@
-"""Callbacks that write down what happened: CSV, TensorBoard, learning curves."""
+"""Callbacks that log the history: CSV, TensorBoard, learning curves."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import io
 import itertools
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastcnn.files import check_writable, write_whole
 from fastcnn.shapes import check_path
 from fastcnn.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from fastcnn.training.loop import Run
+from fastcnn.training.run import TrainingRun
 
 
 class CSVLogger(Callback):
-    """Writes the history to a CSV file, a line for each epoch; replaced whole after each, so that it is never torn."""
+    """Writes the history to a CSV file, a line for each epoch; replaced atomically after each."""
 
     rank_0_only = True
 
@@ -26,9 +24,9 @@ class CSVLogger(Callback):
         self.path = check_path("CSVLogger", "path", path)
         check_writable(path)
 
-    def on_epoch_end(self, run: Run) -> None:
+    def on_epoch_end(self, run: TrainingRun) -> None:
         columns = ["epoch", *run.history]
-        values = itertools.zip_longest(*run.history.values(), fillvalue="")  # another callback adds its own later
+        values = itertools.zip_longest(*run.history.values(), fillvalue="")  # other callbacks may add columns later
         rows = [[i, *row] for i, row in enumerate(values, start=1)]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
@@ -46,22 +44,23 @@ class TensorBoard(Callback):
             from tensorboardX import SummaryWriter
         except ModuleNotFoundError as error:
             raise ImportError("TensorBoard logs need tensorboardX: `pip install fastcnn[tensorboard]`") from error
-        self.make_writer, self.writer = SummaryWriter, None
+        self.make_writer = SummaryWriter
+        self.writer: Any = None  # made when a training begins
 
-    def on_fit_begin(self, run: Run) -> None:
-        # What an interrupted run wrote about epochs that are done again is not to be shown twice.
+    def on_fit_begin(self, run: TrainingRun) -> None:
+        # An interrupted run may have logged epochs that are done again: they are shown once.
         self.writer = self.make_writer(self.folder, purge_step=run.epoch if run.epoch > 1 else None)
 
-    def on_epoch_end(self, run: Run) -> None:
+    def on_epoch_end(self, run: TrainingRun) -> None:
         for name, values in run.history.items():
             group = "validation" if name.startswith("val_") else "training"
             self.writer.add_scalar(f"{group}/{name.removeprefix('val_')}", values[-1], run.epoch - 1)
         batches = math.ceil(len(run.x) / run.batch_size)
-        rate = run.optimizer.rate(run.share(run.epoch - 1, batches - 1))  # that of the last step: no schedule knows 1
+        rate = run.optimizer.rate(run.share(run.epoch - 1, batches - 1))  # of the last step: schedules end below 1
         self.writer.add_scalar("training/learning_rate", rate, run.epoch - 1)
         self.writer.flush()
 
-    def on_fit_end(self, run: Run) -> None:
+    def on_fit_end(self, run: TrainingRun) -> None:
         self.writer.close()
 
 
@@ -73,8 +72,8 @@ class LearningCurves(Callback):
     def __init__(self, path: str | os.PathLike):
         from fastcnn import plotting
 
-        plotting.new_figure(path)  # what is wrong with it is said before the training
+        plotting.new_figure(path)  # an error in it is raised before the training
         self.path, self.draw = path, plotting.learning_curves
 
-    def on_epoch_end(self, run: Run) -> None:
+    def on_epoch_end(self, run: TrainingRun) -> None:
         self.draw(run.history, self.path)

@@ -1,4 +1,4 @@
-"""Callbacks that follow whether a training gets better: checkpoints and early stopping."""
+"""Callbacks that monitor a quantity of the history: checkpoints and early stopping."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import math
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastcnn.files import remove_leftovers
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import learns, offers, tensors_of, walk
 from fastcnn.saving import containers, model_file
 from fastcnn.shapes import check_choice, check_flag, check_int, check_number, check_path, must_be
 from fastcnn.training import checkpoint, diagnosis
 from fastcnn.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from fastcnn.training.loop import Run
+from fastcnn.training.run import TrainingRun
 
 
 class Best:
@@ -33,8 +31,8 @@ class Best:
         self.sign = 1 if self.mode == "max" else -1
         self.value = -math.inf
 
-    def begin(self, run: Run) -> None:
-        """Before a training: ValueError where its history will not have that quantity; nothing is best yet."""
+    def begin(self, run: TrainingRun) -> None:
+        """Before a training: ValueError where its history will not have that quantity."""
         known = ["loss", "accuracy"]
         if run.validation_data is not None:
             known += ["val_loss", "val_accuracy", *(f"val_{name}" for name in run.metrics)]
@@ -42,17 +40,17 @@ class Best:
             type(callback).__module__.startswith("fastcnn.training.callbacks.") for callback in run.callbacks
         ):  # others may add quantities
             self.check(known)
-        if is_new(run):
+        if run.is_new:  # else the best value is in the checkpoint
             self.value = -math.inf
 
     def check(self, known: Iterable[str]) -> None:
-        """Raise where the monitored quantity is not among the `known` ones."""
+        """ValueError where the monitored quantity is not among the `known` ones."""
         known = [key for key in known if key not in ("seconds", "images_per_second")]
         if self.monitor not in known:
             hint = "" if "val_loss" in known else " (those that begin with val_ need validation_data)"
             raise ValueError(must_be(self.owner, "monitor", f"one of {', '.join(known)}{hint}", self.monitor))
 
-    def improves(self, run: Run, by: float = 0.0) -> bool:
+    def improves(self, run: TrainingRun, by: float = 0.0) -> bool:
         """Whether the last epoch is better than all before, by more than `by`; if so, it is the best from now on."""
         self.check(run.history)
         value = self.sign * run.history[self.monitor][-1]
@@ -60,11 +58,6 @@ class Best:
         if better:
             self.value = value
         return better
-
-
-def is_new(run: Run) -> bool:
-    """Whether a training begins, and does not go on from a checkpoint: what a callback remembers is of another one."""
-    return run.epoch == 1 and run.batch == 0
 
 
 class Checkpoint(Callback):
@@ -110,33 +103,33 @@ class Checkpoint(Callback):
         self.best = Best("Checkpoint", monitor, mode)
         for target in filter(None, (self.path, self.best_path)):
             containers.check_destination(target)
-        if None not in (self.path, self.best_path) and os.path.realpath(path) == os.path.realpath(best):
+        if path is not None and best is not None and os.path.realpath(path) == os.path.realpath(best):
             raise ValueError(must_be("Checkpoint", "best", "another file than `path`", best))
 
-    def on_fit_begin(self, run: Run) -> None:
+    def on_fit_begin(self, run: TrainingRun) -> None:
         for path in filter(None, (self.path, self.best_path)):
             remove_leftovers(path)
         if self.best_path is not None:
             self.best.begin(run)
         self.write(run)
 
-    def on_batch_end(self, run: Run) -> None:
+    def on_batch_end(self, run: TrainingRun) -> None:
         due = self.every_steps is not None and run.batch % self.every_steps == 0
         late = self.every_seconds is not None and time.monotonic() - self.written >= self.every_seconds
         if due or late:
             self.write(run)
 
-    def on_epoch_end(self, run: Run) -> None:
+    def on_epoch_end(self, run: TrainingRun) -> None:
         if self.best_path is not None and self.best.improves(run):
-            run.model.save(self.best_path)
+            model_file.save(self.best_path, run.model.layers, run.model.metadata)
         self.write(run)
 
-    def on_fit_end(self, run: Run) -> None:
+    def on_fit_end(self, run: TrainingRun) -> None:
         self.write(run)
 
-    def write(self, run: Run) -> None:
+    def write(self, run: TrainingRun) -> None:
         if self.path is not None:
-            if run.batch:  # what `fit` says itself at the end of an epoch
+            if run.batch:  # at the end of an epoch `fit` has checked them
                 diagnosis.check_parameters(run)
             checkpoint.write(run, self.path)
         self.written = time.monotonic()
@@ -146,7 +139,7 @@ class Checkpoint(Callback):
         return {"best": best, "monitor": self.best.monitor, "mode": self.best.mode}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The best value so far; that of another quantity is no yardstick."""
+        """The best value so far, unless it is that of another quantity."""
         same = (state["monitor"], state["mode"]) == (self.best.monitor, self.best.mode)
         self.best.value = float(state["best"]) if same and state["best"] is not None else -math.inf
 
@@ -154,7 +147,8 @@ class Checkpoint(Callback):
 class EarlyStopping(Callback):
     """Ends the training once `monitor` has not improved by more than `min_delta` for `patience` epochs.
 
-    With `restore_best` the model gets the parameters of its best epoch back at the end.
+    With `restore_best` the model gets the parameters of its best epoch back at the end; TypeError where a custom layer
+    that learns has no `parameters()` to copy them from.
     """
 
     def __init__(
@@ -176,29 +170,33 @@ class EarlyStopping(Callback):
         best = f"monitor={self.best.monitor!r}, mode={self.best.mode!r}, restore_best={self.restore_best}"
         return f"EarlyStopping({best}, patience={self.patience}, min_delta={self.min_delta})"
 
-    def on_fit_begin(self, run: Run) -> None:
+    def on_fit_begin(self, run: TrainingRun) -> None:
         self.best.begin(run)
-        if is_new(run):
+        if run.is_new:
             self.wait, self.arrays = 0, {}
+        for place, layer in walk(run.model.layers) if self.restore_best else ():
+            if learns(layer) and not offers(layer, "parameters"):
+                what = f"of the layer {place}, a {type(layer).__name__}, which learns and has no parameters()"
+                raise TypeError(f"EarlyStopping: `restore_best` cannot restore the weights {what}")
 
-    def on_epoch_end(self, run: Run) -> None:
+    def on_epoch_end(self, run: TrainingRun) -> None:
         if self.best.improves(run, self.min_delta):
             self.wait = 0
             if self.restore_best:
                 self.arrays = {
                     f"{place}.{name}": np.array(array)
                     for place, layer in walk(run.model.layers)
-                    for name, array in model_file.tensors(layer).items()
+                    for name, array in tensors_of(layer).items()
                 }
         else:
             self.wait += 1
             if self.wait >= self.patience:
                 run.stop(f"no better {self.best.monitor} for {self.patience} epochs")
 
-    def on_fit_end(self, run: Run) -> None:
+    def on_fit_end(self, run: TrainingRun) -> None:
         if self.arrays and run.history.stopped != "interrupted":
             for place, layer in walk(run.model.layers):
-                for name in model_file.tensors(layer):
+                for name in tensors_of(layer):
                     setattr(layer, name, self.arrays[f"{place}.{name}"])
 
     def state(self) -> dict[str, Any]:

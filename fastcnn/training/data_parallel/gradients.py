@@ -1,8 +1,8 @@
-"""The gradients of all ranks, added up in one buffer while the backward pass still goes on.
+"""The all-reduce of the gradients, overlapped with the backward pass.
 
-The buffer is divided into buckets in the order in which the backward pass finishes layers, the last one first, and a
-bucket is on its way as soon as its last gradient is there: Li et al., "PyTorch Distributed: Experiences on Accelerating
-Data Parallel Training" (VLDB 2020), section 3.2.
+Gradients are copied into buckets in the order in which the backward pass finishes layers, the last one first, and the
+all-reduce of a bucket starts as soon as its last gradient is there: Li et al., "PyTorch Distributed: Experiences on
+Accelerating Data Parallel Training" (VLDB 2020), section 3.2.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 
 from fastcnn.distributed.group import Group
+from fastcnn.layers.protocol import gradients_of
 from fastcnn.optimizers import Optimizer
 
 BUCKET = 256 << 10  # bytes; docs/scaling.md has what other sizes took
 
 
 class Bucket:
-    """Gradients that travel together: a piece of the buffer, and which layers must be done before it leaves."""
+    """Gradients that are summed in one all-reduce, and the last of the layers that must be done before it starts."""
 
     def __init__(self, dtype: np.dtype):
         self.dtype, self.size = dtype, 0
-        self.names: list[tuple[Any, str]] = []  # layer and parameter, in the order in which they lie in the buffer
-        self.last = -1  # the position of the top layer whose gradients come last
+        self.names: list[tuple[Any, str]] = []  # layer and parameter, in the order of the buffer
+        self.last = -1  # position in the model of the layer whose gradients come last
         self.buffer = np.empty(0, dtype)
 
     @property
@@ -37,40 +38,41 @@ class Bucket:
 
 
 class GradientSum:
-    """Adds up, over the ranks of a group, the gradients of all layers that an optimizer trains.
+    """Sums, over the ranks of a group, the gradients of all layers that an optimizer trains.
 
-    For each step: `begin`, `add` after each top layer's gradient, `finish`.
+    In each step: `begin`, `layer_done` after the gradients of each layer of the model, `finish`.
     """
 
     def __init__(self, group: Group, optimizer: Optimizer, bucket: int = BUCKET):
         self.group = group
-        self.buckets = divided(optimizer, bucket)
+        self.buckets = into_buckets(optimizer, bucket)
         self.next = 0
         self.requests: list[Any] = []
         self.waited = 0.0  # seconds that `finish` has waited in all
-        self.bytes = 0  # that were added up in the last step
+        self.bytes = 0  # summed in the last step
 
-    def begin(self, news: np.ndarray) -> None:
-        """Before the backward pass: send `news`, a float64 array that is added up over the ranks too, ahead."""
+    def begin(self, status: np.ndarray) -> None:
+        """Before the backward pass: start the all-reduce of `status`, a float64 array."""
         self.next, self.requests, self.bytes = 0, [], 0
-        self.send(news)
+        self.start(status)
 
-    def send(self, array: np.ndarray) -> None:
-        self.requests.append(self.group.start_sum(array))
+    def start(self, array: np.ndarray) -> None:
+        """Start the all-reduce of `array`."""
+        self.requests.append(self.group.start_all_reduce(array))
         self.bytes += array.nbytes
 
-    def add(self, position: int) -> None:
-        """The gradients of the top layer at `position`, and of all behind it, are there."""
+    def layer_done(self, position: int) -> None:
+        """The gradients of the model's layer at `position`, and of all after it, are there."""
         while self.next < len(self.buckets) and self.buckets[self.next].last >= position:
             bucket = self.buckets[self.next]
             np.concatenate([array.reshape(-1) for array in bucket.gradients()], out=bucket.buffer)
-            self.send(bucket.buffer)
+            self.start(bucket.buffer)
             self.next += 1
-        self.group.poke(self.requests)
+        self.group.progress(self.requests)
 
     def finish(self) -> None:
-        """After the backward pass: each layer has the sums of all ranks as its gradients."""
-        self.add(-1)
+        """After the backward pass: wait, and give each layer the sums of all ranks as its gradients."""
+        self.layer_done(-1)
         start = time.perf_counter()
         self.group.wait(*self.requests)
         self.waited += time.perf_counter() - start
@@ -81,8 +83,8 @@ class GradientSum:
                 first += array.size
 
 
-def divided(optimizer: Optimizer, size: int) -> list[Bucket]:
-    """The buckets of all gradients, each of `size` bytes at least, but the last of a dtype."""
+def into_buckets(optimizer: Optimizer, size: int) -> list[Bucket]:
+    """The buckets of all gradients, each of at least `size` bytes, but for the last one of a dtype."""
     buckets: list[Bucket] = []
     for place, layer in reversed(optimizer.trained):
         top = int(place.partition(".")[0])
@@ -99,8 +101,8 @@ def divided(optimizer: Optimizer, size: int) -> list[Bucket]:
 
 
 def lasting_gradients(place: str, layer: Any) -> dict[str, np.ndarray]:
-    """The layer's gradients; TypeError where nobody can change them, as sums must."""
-    first, second = ((layer.gradients() if hasattr(layer, "gradients") else {}) for _ in range(2))
+    """The layer's gradients; TypeError where they cannot be overwritten by the sums, as they are copies."""
+    first, second = (gradients_of(layer) for _ in range(2))
     if first and all(np.shares_memory(array, second[name]) for name, array in first.items()):
         return first
     what = "returns copies from gradients()" if first else "has no gradients()"

@@ -1,7 +1,10 @@
-"""The kinds of attributes that layers have: what a script may assign, and what it means.
+"""The kinds of attributes that layers and losses have: what a script may assign, and what it means.
 
 Kernels check no index. Whatever a script writes into a layer is therefore checked when it is written: arrays for their
 shape and dtype, settings for their value, and what follows from something else cannot become something else.
+
+These are descriptors of a :class:`fastcnn.components.Component`, below called layer; their type for a checker is Any,
+as what each attribute holds is said where it is defined.
 """
 
 from __future__ import annotations
@@ -12,9 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcnn.shapes import check_array, received
-
-if TYPE_CHECKING:
-    from fastcnn.layers.base import Layer
 
 
 class BatchArray:
@@ -28,13 +28,13 @@ class BatchArray:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, layer: Layer | None, owner: type) -> Any:
+    def __get__(self, layer: Any, owner: type) -> Any:
         if layer is None:
             return self
         value = layer.__dict__.get(self.name)
         return np.zeros(getattr(layer, self.shape_of), layer.dtype) if value is None else value
 
-    def __set__(self, layer: Layer, value: Any) -> None:
+    def __set__(self, layer: Any, value: Any) -> None:
         shape = getattr(layer, self.shape_of)
         layer.__dict__[self.name] = check_array(
             layer.name, self.name, value, shape, layer.dtype, any_batch=self.any_batch
@@ -49,7 +49,7 @@ class Parameter(BatchArray):
 
     any_batch = False
 
-    def __get__(self, layer: Layer | None, owner: type) -> Any:
+    def __get__(self, layer: Any, owner: type) -> Any:
         value = None if layer is None else layer.__dict__.get(self.name)
         if value is None:
             value = super().__get__(layer, owner)
@@ -57,14 +57,14 @@ class Parameter(BatchArray):
                 layer.__dict__[self.name] = value
         return value
 
-    def __set__(self, layer: Layer, value: Any) -> None:
+    def __set__(self, layer: Any, value: Any) -> None:
         super().__set__(layer, value)
         layer.__dict__[self.name] = layer.__dict__[self.name].copy()
 
-    def __delete__(self, layer: Layer) -> None:
+    def __delete__(self, layer: Any) -> None:
         layer.__dict__.pop(self.name, None)
 
-    def accumulate(self, layer: Layer, value: np.ndarray) -> None:
+    def accumulate(self, layer: Any, value: np.ndarray) -> None:
         """Add `value`; the first one since the last update is kept as it is."""
         if self.name in layer.__dict__:
             layer.__dict__[self.name] += value
@@ -86,8 +86,11 @@ class Setting:
         self.name = name
 
     # No __get__: Python then reads the instance's own value by itself, 0.1 us faster, some forty times a step.
+    if TYPE_CHECKING:
 
-    def __set__(self, layer: Layer, value: Any) -> None:
+        def __get__(self, layer: Any, owner: type) -> Any: ...
+
+    def __set__(self, layer: Any, value: Any) -> None:
         before = layer.__dict__.copy()
         layer.__dict__[self.name] = self.check(layer.name, self.name, value)
         if self.name in before:
@@ -108,10 +111,10 @@ class Fixed:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, layer: Layer | None, owner: type) -> Any:
+    def __get__(self, layer: Any, owner: type) -> Any:
         return self if layer is None else self.compute(layer)
 
-    def __set__(self, layer: Layer, value: Any) -> None:
+    def __set__(self, layer: Any, value: Any) -> None:
         if not np.array_equal(value, self.compute(layer)):
             raise ValueError(
                 f"{layer.name}: `{self.name}` follows from the layer's other arguments, {self.compute(layer)!r}; "
