@@ -54,7 +54,7 @@ def limit_blas(threads: int) -> None:
     global _found_blas  # noqa: PLW0603 - BLAS has one number of threads in a process
     import threadpoolctl
 
-    openblas = getattr(threadpoolctl, "OpenBLASController", None)
+    openblas: Any = getattr(threadpoolctl, "OpenBLASController", None)
     if hasattr(openblas, "clear_controlling_thread"):  # since 3.8 only the thread that came first is heeded otherwise
         openblas.clear_controlling_thread(force=True)
     if threads:

@@ -82,9 +82,9 @@ def largest(count: int) -> float:
 
 def buckets(name: str, batch: int, times: Sequence[float]) -> tuple[tuple[int, float], ...]:
     """The bytes of each bucket, and the share of the backward pass after which it leaves."""
-    run = ranks.make_run(Group(), name, batch)
-    done, top = np.cumsum(times[1:]), len(run.model.body) - 1
-    made = into_buckets(run.optimizer, BUCKET)
+    loop = ranks.make_loop(Group(), name, batch)
+    done, top = np.cumsum(times[1:]), len(loop.model.body) - 1
+    made = into_buckets(loop.optimizer, BUCKET)
     return tuple((bucket.nbytes, float(done[top - bucket.last] / done[-1])) for bucket in made)
 
 

@@ -49,8 +49,8 @@ class Convolution:
         """x, weights, bias and eta, NHWC, of the dtype that is on."""
         rng = np.random.default_rng(0)
         k, o = self.ksize, self.outputs
-        shapes = (self.batch, self.side, self.side, self.inputs), (k, k, self.inputs, o), (o,)
-        shapes = *shapes, (self.batch, self.out_side, self.out_side, o)
+        x, eta = (self.batch, self.side, self.side, self.inputs), (self.batch, self.out_side, self.out_side, o)
+        shapes: tuple[tuple[int, ...], ...] = x, (k, k, self.inputs, o), (o,), eta
         return tuple(rng.standard_normal(shape, np.float32).astype(fastcnn.get_dtype()) for shape in shapes)
 
     def step(self, direction: str) -> Step:

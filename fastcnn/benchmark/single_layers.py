@@ -34,7 +34,7 @@ def arrays(kind: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 def make(kind: str, shape: tuple[int, ...]) -> Any:
     from fastcnn import layers
 
-    return {
+    makers: dict[str, Callable[[], Any]] = {
         "conv": lambda: layers.Conv2D(shape, shape[-1], 3, 1, "SAME"),
         "relu": lambda: layers.Relu(shape),
         "max_pool": lambda: layers.MaxPooling(shape),
@@ -43,7 +43,8 @@ def make(kind: str, shape: tuple[int, ...]) -> Any:
         "dropout": lambda: layers.Dropout(shape, 0.5),
         "fc": lambda: layers.FullyConnect(shape, UNITS),
         "softmax": lambda: layers.Softmax(shape),
-    }[kind]()
+    }
+    return makers[kind]()
 
 
 def step(kind: str) -> Callable[[], object]:

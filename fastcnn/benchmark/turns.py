@@ -74,7 +74,8 @@ def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> 
 def clock(step: Any, seconds: float) -> list[float]:
     """Seconds of each run, one after the other for `seconds`. The first, whose caches are cold after the others' turns,
     does not count unless it is the only one."""
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         step()

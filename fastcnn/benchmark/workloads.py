@@ -19,6 +19,7 @@ from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, Convolution, Pooli
 from fastcnn.benchmark.networks import NETWORKS, epoch, prediction, training_step
 
 Steps = dict[str, Step]  # by variant; "" where there is only one
+Make = dict[str, Callable[[], Steps]]  # by contestant
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Workload:
 
     name: str
     group: str
-    make: dict[str, Callable[[], Steps]] = field(repr=False)
+    make: Make = field(repr=False)
     flops: int = 0
     bytes: int = 0
 
@@ -45,7 +46,7 @@ def training(name: str, batch: int) -> Workload:
     """A step on a batch: forward, both gradients, update; the first layer's input gradient is not computed."""
     label = name if batch == 64 else f"{name}_b{batch}"
     fast = ours(training_step, name, batch)
-    make = {"numba": fast, "torch": partial(torch_side.training_step, name, batch), "numpy": fast}
+    make: Make = {"numba": fast, "torch": partial(torch_side.training_step, name, batch), "numpy": fast}
     if name == "lenet":
         make["original"] = ours(partial(training_step, kit="original"), name, batch)
     if label == "vgg_small":
@@ -56,29 +57,28 @@ def training(name: str, batch: int) -> Workload:
 def predicting(name: str) -> Workload:
     """The probabilities of one image."""
     fast = ours(prediction, name)
-    return Workload(
-        f"predict_{name}", "prediction", {"numba": fast, "torch": partial(torch_side.prediction, name), "numpy": fast}
-    )
+    make: Make = {"numba": fast, "torch": partial(torch_side.prediction, name), "numpy": fast}
+    return Workload(f"predict_{name}", "prediction", make)
 
 
 def epoch_of(name: str) -> Workload:
     """One epoch of `fit` on the digits of the package."""
     fast = ours(epoch, name)
-    make = {"numba": fast, "torch": partial(torch_side.epoch, name), "numpy": fast}
+    make: Make = {"numba": fast, "torch": partial(torch_side.epoch, name), "numpy": fast}
     return Workload(f"epoch_{name}", "epoch", make)
 
 
 def layer(kind: str) -> Workload:
     """Forward and all gradients of one layer."""
     fast = ours(single_layers.step, kind)
-    make = {"numba": fast, "torch": partial(torch_side.layer, kind), "numpy": fast}
+    make: Make = {"numba": fast, "torch": partial(torch_side.layer, kind), "numpy": fast}
     return Workload(f"layer_{kind}", "layer", make)
 
 
 def convolution(shape: Convolution, direction: str) -> Workload:
     """One of the three kernels of a convolution; the large ones beside the rate of a matrix product."""
     fast = ours(shape.step, direction)
-    make = {"numba": fast, "torch": partial(torch_side.convolution, shape, direction)}
+    make: Make = {"numba": fast, "torch": partial(torch_side.convolution, shape, direction)}
     if shape.large and direction == "forward":
         make |= {"direct": fast, "sgemm": ours(matrix_product, shape.flops)}
     return Workload(f"{shape.name}_{direction}", "convolution", make, shape.flops)
@@ -94,7 +94,7 @@ def matrix_product(flops: int) -> Step:
 
 def pooling(shape: Pooling, direction: str) -> Workload:
     """Pooling or its gradient, beside a copy of the same bytes."""
-    make = {
+    make: Make = {
         "numba": ours(shape.step, direction),
         "torch": partial(torch_side.pooling, shape, direction),
         "copy": ours(copy, shape.moved),
@@ -129,7 +129,7 @@ def columns(kernel: str) -> Workload:
         return lambda: kernels.col2im(cols, shape, k, 1, (1, 1))
 
     moved = 4 * size * (1 + k * k)
-    make = {
+    make: Make = {
         "numba": ours(step),
         "torch": lambda: torch_side.columns(kernel, images(), k, 1),
         "copy": ours(copy, moved),

@@ -142,11 +142,11 @@ def test_tables():
 def test_constants_of_a_network():
     """All gradients in the buckets, the last layer's first; each layer has its time."""
     times = ranks.backward_times("vgg_small", 2, repeats=2)
-    run = ranks.make_run(Group(), "vgg_small", 2)
-    assert len(times) == 1 + len(run.model.body) and min(times) >= 0
+    loop = ranks.make_loop(Group(), "vgg_small", 2)
+    assert len(times) == 1 + len(loop.model.body) and min(times) >= 0
     found = scaling.buckets("vgg_small", 2, times)
     sizes, shares = zip(*found, strict=True)
-    assert sum(sizes) == 4 * sum(layer.parameter_count() for layer in run.model.body)
+    assert sum(sizes) == 4 * sum(layer.parameter_count() for layer in loop.model.body)
     assert list(shares) == sorted(shares) and shares[-1] == pytest.approx(1) and shares[0] > 0
     assert all(size >= scaling.BUCKET for size in sizes[:-1])
 
@@ -207,9 +207,9 @@ def test_sleep_through_takes_each_layer_its_time():
         def finish(self):
             self.calls.append("finish")
 
-    run = ranks.make_run(Group(), "lenet", 4)
-    run.sums = Sums()
-    ranks.sleep_through(run, [0.0] * (1 + len(run.model.body)))
-    assert run.sums.calls == ["begin", *reversed(range(len(run.model.body))), "finish"]
+    loop = ranks.make_loop(Group(), "lenet", 4)
+    loop.sums = Sums()
+    ranks.sleep_through(loop, [0.0] * (1 + len(loop.model.body)))
+    assert loop.sums.calls == ["begin", *reversed(range(len(loop.model.body))), "finish"]
     assert math.isclose(ranks.middle([[1.0, 3.0], [2.0]]), 2000)
     assert np.isfinite(ranks.Timing([1.0, 2.0], []).median)
