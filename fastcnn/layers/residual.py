@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import forward_through, gradient_through

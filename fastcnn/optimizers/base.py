@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
 from fastcnn.backends import numpy as reference
+from fastcnn.backends.active import active
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.shapes import check_array, check_int, check_number, must_be, received
