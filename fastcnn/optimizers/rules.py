@@ -1,4 +1,4 @@
-"""The rules: gradient descent, and what remembers earlier gradients.
+"""The update rules: gradient descent, momentum, and rates that adapt to each parameter.
 
 The arithmetic is that of the update kernels, :mod:`fastcnn.backends`; constructors and defaults are PyTorch's, but for
 RMSProp's rate.
@@ -92,7 +92,7 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Means of gradients and of their squares, corrected for their start at 0 (Kingma and Ba, "Adam", 2015)."""
+    """Running means of gradients and of their squares, bias-corrected (Kingma and Ba, "Adam", 2015)."""
 
     slots = ("mean", "square")
     default_rate = 1e-3
@@ -130,7 +130,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam, and ``p *= 1 - rate * weight_decay`` beside it (Loshchilov and Hutter, "Decoupled Weight Decay", 2019)."""
+    """Adam with ``p *= 1 - rate * weight_decay`` apart (Loshchilov and Hutter, "Decoupled Weight Decay", 2019)."""
 
     decoupled = True
 
