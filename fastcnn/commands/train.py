@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import runtime, zoo
+    from fastcnn import zoo
+    from fastcnn.config import get_dtype, set_dtype
     from fastcnn.distributed.group import Group
-    from fastcnn.runtime import get_dtype
 
     group = Group(arguments.comm)
     saved = None
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         choices = ", ".join(zoo.MODELS)
         raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
     options["dtype"] = options["dtype"] or get_dtype().name
-    runtime.set_dtype(options["dtype"])
+    set_dtype(options["dtype"])
     data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
     group.on_lead(lambda: check_files(arguments, out))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.runtime import layer_dtype
+from fastcnn.config import layer_dtype
 from fastcnn.shapes import check_shape, received, shape_text
 
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from fastcnn.distributed.failures import launched_on_node
-from fastcnn.runtime import available_cores
+from fastcnn.threads import available_cores
 
 
 def threads_per_rank(comm: Any) -> int:

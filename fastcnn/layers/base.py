@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import Component, Parameter
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.protocol import parameter_count_of

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import BatchArray, Fixed, Setting
+from fastcnn.config import layer_dtype
 from fastcnn.layers.base import WeightedLayer
-from fastcnn.runtime import layer_dtype
 from fastcnn.shapes import (
     PADDING_METHODS,
     check_array,

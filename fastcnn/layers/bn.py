@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import BatchArray, Fixed, Parameter, Setting
 from fastcnn.layers.base import LearningLayer
 from fastcnn.layers.protocol import PHASES

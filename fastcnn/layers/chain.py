@@ -5,16 +5,15 @@ A `Relu` is computed by the layer after it where that can do so: this saves two 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from fastcnn.layers.base import Layer
-from fastcnn.layers.protocol import has_phases, learns
+from fastcnn.layers.protocol import has_phases, learns, once_a_class
 
 
-@functools.cache
-def is_absorbable(layer_class: type[object]) -> bool:
+@once_a_class
+def is_absorbable(layer_class: type) -> bool:
     """Whether layers of exactly this class may be computed by the next one.
 
     What a class inherits does not count, here and below: one derived from `Relu` may do anything.
@@ -22,14 +21,14 @@ def is_absorbable(layer_class: type[object]) -> bool:
     return vars(layer_class).get("absorbable", False)
 
 
-@functools.cache
-def absorbs_relu(layer_class: type[object]) -> bool:
+@once_a_class
+def absorbs_relu(layer_class: type) -> bool:
     """Whether layers of exactly this class compute a `Relu` before them."""
     return vars(layer_class).get("absorbs_relu", False)
 
 
-@functools.cache
-def traits(layer_class: type[object]) -> tuple[bool, bool]:
+@once_a_class
+def traits(layer_class: type) -> tuple[bool, bool]:
     """Whether it has phases, and whether it is absorbable: one question to each layer, 0.1 us less than two."""
     return has_phases(layer_class), is_absorbable(layer_class)
 
@@ -38,16 +37,15 @@ def is_fused(layers: list[Any], position: int) -> bool:
     """Whether the layer at `position`, an absorbable one, is computed by the next one."""
     if position + 1 == len(layers):
         return False
-    kind: type[object] = type(layers[position + 1])
-    return absorbs_relu(kind) and layers[position].dtype == layers[position + 1].dtype
+    layer, after = layers[position], layers[position + 1]
+    return absorbs_relu(type(after)) and layer.dtype == after.dtype
 
 
 def forward_through(layers: list[Any], x: Any, phase: str) -> Any:
     """The output of the last of `layers`; x itself where there are none."""
     rectify = False
     for position, layer in enumerate(layers):
-        kind: type[object] = type(layer)
-        phases, absorbable = traits(kind)
+        phases, absorbable = traits(type(layer))
         if rectify:
             x = layer.forward_rectified(x)
             rectify = False
@@ -65,8 +63,7 @@ def gradient_through(layers: list[Any], eta: Any, after: Callable[[int], Any] | 
     """The gradient with respect to the input of the layer at `first`; `after` is called with each position that is
     done, the last one first."""
     for position in reversed(range(first, len(layers))):
-        kind: type[object] = type(layers[position])
-        if is_absorbable(kind) and is_fused(layers, position) and layers[position + 1].rectified:
+        if is_absorbable(type(layers[position])) and is_fused(layers, position) and layers[position + 1].rectified:
             layers[position].keep("eta", eta)  # the next layer has applied the Relu's gradient too
         else:
             eta = layers[position].gradient(eta)

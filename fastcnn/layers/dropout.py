@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import Fixed, Setting
 from fastcnn.initializers import random_source
 from fastcnn.layers.base import Layer

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import Fixed, Setting
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_int, check_window, must_be, received

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.components import BatchArray, Fixed, Parameter, Setting
 from fastcnn.layers.base import Layer, LearningLayer
 from fastcnn.shapes import check_features, check_number

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.losses.base import Loss
 from fastcnn.shapes import check_array, check_labels, check_number, must_be
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastcnn.augmentation import Augmentation, is_mapped, ready
-from fastcnn.backend import compilation_announced
+from fastcnn.backends.active import compilation_announced
 from fastcnn.distributed.group import Group
 from fastcnn.metrics import check_metrics
 from fastcnn.network import Network

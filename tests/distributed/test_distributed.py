@@ -17,16 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastcnn
-from fastcnn import runtime
 from fastcnn.distributed import launcher
 from fastcnn.distributed.failures import error_facts, remote_error
 from fastcnn.distributed.group import Group, data_facts
 from fastcnn.errors import FileFormatError
 from fastcnn.saving import checksum
+from fastcnn.threads import available_cores
 from fastcnn.training import History, checkpoint
 from fastcnn.training.data_parallel.loop import DistributedLoop
 from tests.helpers import ranks
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
+from tests.helpers.switches import switches_kept
 
 pytestmark = pytest.mark.mpi
 RANKS = ROOT / "tests/helpers/ranks.py"
@@ -69,9 +70,8 @@ def alone(tmp_path, float64):
     """What one process without MPI gets, by options; it compiles the kernels too."""
 
     def train(**options):
-        before = runtime._threads
-        ranks.train(f"{tmp_path}/alone", options)
-        runtime._threads = before
+        with switches_kept():
+            ranks.train(f"{tmp_path}/alone", options)
         return dict(np.load(tmp_path / "alone0.npz"))
 
     return train
@@ -550,18 +550,18 @@ def test_threads_of_all_ranks_have_a_core_each(tmp_path):
     script = tmp_path / "threads.py"
     script.write_text(THREADS)
     out, error = start(2, script).communicate(timeout=60)
-    most = max(1, runtime.available_cores() // 2)
+    most = max(1, available_cores() // 2)
     assert out.split() == [f"{{{most}}}", "True"] * 2, error
 
 
 THREADS = r"""
 import numpy as np
 from mpi4py import MPI
-from fastcnn import Sequential, layers, runtime
+from fastcnn import Sequential, config, layers
 seen = set()
 class Watch(layers.Relu):
     def forward(self, x):
-        seen.add(runtime.get_num_threads())
+        seen.add(config.get_num_threads())
         return super().forward(x)
 fc = layers.FullyConnect((4, 3), 2)
 model = Sequential([Watch((4, 3)), fc, layers.Softmax((4, 2))])
@@ -570,7 +570,7 @@ model.fit(x, y, distributed=world, verbose=False)
 model.evaluate(x, y, distributed=world)
 model.predict(x, distributed=world)
 model.report(x, y, distributed=world)
-print(f"{seen} {runtime._threads is None}\n", end="", flush=True)
+print(f"{seen} {config.process.threads is None}\n", end="", flush=True)
 """
 
 

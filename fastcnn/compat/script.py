@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 
-from fastcnn import aliases
+from fastcnn.compat import aliases
 
 
 def compile_script(path: str) -> types.CodeType:

@@ -85,7 +85,9 @@ class InChild:
     Only built-in names: the process may not know yet where fastcnn lies, and must not find another one.
     """
 
-    CODE = "import sys; sys.path.insert(0, {!r}); from fastcnn import aliases; del sys.path[0]; aliases.install()"
+    CODE = (
+        "import sys; sys.path.insert(0, {!r}); from fastcnn.compat.aliases import install; del sys.path[0]; install()"
+    )
 
     def __reduce__(self) -> tuple[Any, ...]:
         folder = os.path.dirname(os.path.dirname(os.path.abspath(fastcnn.__file__)))
