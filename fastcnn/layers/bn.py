@@ -56,7 +56,7 @@ class BatchNorm(LearningLayer):
     moving_var = Parameter("channels_shape")
     epsilon = Setting(functools.partial(check_number, minimum=1e-12))
     moving_decay = Setting(check_share)
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
     total: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __init__(self, shape: Sequence[int], *, epsilon: float = 1e-5, moving_decay: float = 0.997, dtype: Any = None):

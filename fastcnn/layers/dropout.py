@@ -55,7 +55,7 @@ class Dropout(Layer):
     seed = Setting(check_seed)
     calls = Setting(functools.partial(check_int, minimum=0))
     first_image = Setting(functools.partial(check_int, minimum=0))
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
     _batch: int | None = None
     _drawn: tuple[int, int] | None = None  # the kernel's seed and first number in the last `forward`; None in 'test'
 
@@ -74,7 +74,8 @@ class Dropout(Layer):
     def draw(self) -> tuple[int, int]:
         """The seed of this call, and the number of its first element."""
         self.draw_seed()
-        seed = mix(self.seed, self.calls)
+        drawn: Any = self.seed
+        seed = mix(drawn, self.calls)
         self.__dict__["calls"] += 1  # past the attribute's check, which would forget this `forward`
         return seed, self.first_image * math.prod(self.input_shape[1:])
 
