@@ -45,11 +45,11 @@ class Dropout(Layer):
     ----------
     seed : int or None, before it is drawn
     calls : how many times `forward` was called in the phase 'train'
-    first_image : number of the batch's first image, default 0; a part of a batch draws what the whole would
+    first_image : number of the first image in the batch, default 0; a shard of a batch draws what the whole would
     """
 
     random_names: ClassVar[tuple[str, ...]] = ("seed", "calls", "first_image")
-    part_names: ClassVar[tuple[str, ...]] = ("first_image",)
+    shard_names: ClassVar[tuple[str, ...]] = ("first_image",)
 
     prob = Setting(functools.partial(check_share, positive=True))
     seed = Setting(check_seed)

@@ -60,7 +60,7 @@ def test_a_layer_that_says_nothing():
     assert not protocol.learns(bare) and not protocol.has_gradients(bare) and not protocol.has_own_backward(bare)
     assert not protocol.can_be_saved(bare) and not protocol.builds_itself(Bare)
     assert protocol.tensors_of(bare) == protocol.gradients_of(bare) == protocol.state_of(bare) == {}
-    assert protocol.random_numbers_of(bare) == {} and protocol.part_names_of(bare) == ()
+    assert protocol.random_numbers_of(bare) == {} and protocol.shard_names_of(bare) == ()
     assert protocol.input_shape_of(bare) is protocol.output_shape_of(bare) is protocol.dtype_of(bare) is None
     assert protocol.parameter_count_of(bare) == protocol.multiply_adds_of(bare) == 0
     assert protocol.needs_in_config(bare, {"a"}) == set()
@@ -122,9 +122,9 @@ def test_state_and_random_numbers():
     assert protocol.random_numbers_of(drop) == {"seed": None, "calls": 0, "first_image": 0}
     protocol.draw_seed(drop)
     assert protocol.random_numbers_of(drop)["seed"] is not None
-    assert protocol.part_names_of(norm) == ("total",) and protocol.part_names_of(drop) == ("first_image",)
+    assert protocol.shard_names_of(norm) == ("total",) and protocol.shard_names_of(drop) == ("first_image",)
     for layer in (norm, drop):
-        for name in protocol.part_names_of(layer):
+        for name in protocol.shard_names_of(layer):
             setattr(layer, name, getattr(layer, name))
 
 
