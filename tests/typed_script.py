@@ -92,7 +92,7 @@ def train(folder: Path) -> Sequential:
     x, y = data.train_images[:128], data.train_labels[:128]
     model = zoo.lenet((BATCH, *data.image_shape), data.classes, rng=0)
     assert_type(model, Sequential)
-    assert_type(fastcnn.Sequential(model.layers), Sequential)
+    assert_type(fastcnn.Sequential(model.layers), fastcnn.model.Sequential)
     assert_type(model.train_on_batch(x, y, learning_rate=0.1), tuple[float, int])
     optimizer = optimizers.Adam(model, schedules.warm_up(schedules.cosine(1e-3), 0.1), clip_norm=1.0)
     assert_type(optimizer.step(BATCH), None)
