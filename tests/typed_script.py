@@ -37,7 +37,6 @@ from fastcnn.layers import (
 )
 from fastcnn.model import Sequential
 
-
 BATCH, EPOCHS = 32, 2
 
 
