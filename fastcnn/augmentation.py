@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
 from fastcnn.shapes import check_flag, check_int, must_be, shape_text
 
 DTYPES = ("uint8", "float32", "float64")  # that the kernel is compiled for

@@ -53,8 +53,8 @@ def number(kind: type, minimum: float, above: bool = False, maximum: float | Non
 
 def add_runtime_options(parser: argparse.ArgumentParser, dtype: bool = True) -> None:
     """--backend, --dtype, --threads: the three switches."""
-    from fastcnn.backend import BACKENDS
-    from fastcnn.runtime import MAX_THREADS
+    from fastcnn.config import BACKENDS
+    from fastcnn.threads import MAX_THREADS
 
     parser.add_argument("--backend", choices=BACKENDS, help="default: $FASTCNN_BACKEND, else numba")
     if dtype:

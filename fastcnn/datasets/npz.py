@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fastcnn.containers import read_npz
 from fastcnn.datasets.base import Dataset
 from fastcnn.errors import FileFormatError
+from fastcnn.saving.containers import read_npz
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
