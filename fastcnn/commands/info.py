@@ -44,8 +44,7 @@ def numba_facts() -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> None:
     from fastcnn import __version__
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_dtype, get_num_threads
+    from fastcnn.config import get_backend, get_dtype, get_num_threads
 
     facts: dict[str, Any] = {"fastcnn": __version__, "python": platform.python_version()}
     facts |= {package: version(package) for package in ("numpy", "numba", "llvmlite")}

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, containers, datasets, zoo
+from fastcnn import Sequential, datasets, zoo
 from fastcnn.layers import FullyConnect
+from fastcnn.saving import containers
 from tests.helpers.processes import ROOT, assert_fails, complaints, run_fastcnn, run_python
 
 SPLITS = ("train", "test")

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from fastcnn.backends.numba.convolution import columns, direct, direct_input, direct_weights, winograd, winograd_weights
-from fastcnn.runtime import get_conv_algorithm, get_num_threads
+from fastcnn.config import get_conv_algorithm, get_num_threads
 from fastcnn.shapes import conv_output_shape
 
 WINOGRAD_PIXELS = 128  # of the whole batch; for fewer, transforming the weights costs more than it saves

@@ -18,7 +18,7 @@ from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import next_task, task_counters
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.select import store_integers, where_larger, where_passes
-from fastcnn.runtime import get_num_threads
+from fastcnn.config import get_num_threads
 
 TASK_BYTES = 32 << 10  # of the image: some 2 us
 
