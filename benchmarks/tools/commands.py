@@ -1,4 +1,4 @@
-"""The commands of ``python -m benchmarks``, as calls of asv."""
+"""The commands of ``python -m benchmarks``: calls of asv, and what measures many nodes."""
 
 from __future__ import annotations
 
@@ -173,10 +173,28 @@ def trial(given: argparse.Namespace) -> int:
     return planted.run(register(given.machine), given.no_change)
 
 
+def scaling(given: argparse.Namespace) -> int:
+    from benchmarks.nodes import scaling as model
+    from fastcnn.benchmark.networks import NETWORKS
+
+    for name in given.networks:
+        if name not in NETWORKS:
+            raise CommandError(f"argument NETWORK: expected any of {', '.join(NETWORKS)}, received {name!r}")
+    return model.run(given.networks)
+
+
+def shaped(given: argparse.Namespace) -> int:
+    from benchmarks.nodes import shaped as hosts
+
+    return hosts.run(given.buckets)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "smoke": smoke,
     "run": run,
     "compare": compare,
     "dashboard": dashboard,
     "trial": trial,
+    "scaling": scaling,
+    "shaped": shaped,
 }

@@ -42,7 +42,7 @@ def padding_of(text: str) -> str | tuple[int, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from fastcnn.runtime import CONV_ALGORITHMS
+    from fastcnn.config import CONV_ALGORITHMS
 
     add_runtime_options(parser)
     conv = parser.add_argument_group("the algorithm of a convolution")
@@ -156,7 +156,7 @@ def convolution_of(arguments: argparse.Namespace) -> Convolution | None:
 def print_convolution(convolution: Convolution, algorithm: str | None) -> dict[str, Any]:
     """Print which algorithm computes a convolution; the same as data."""
     from fastcnn.backends.numba.convolution.rule import DIRECTIONS, layer_of
-    from fastcnn.runtime import get_conv_algorithm
+    from fastcnn.config import get_conv_algorithm
 
     shape, out_shape, ksize, stride, (before, after) = convolution
     name, asked = algorithm or get_conv_algorithm(), "by default"
@@ -172,8 +172,7 @@ def print_convolution(convolution: Convolution, algorithm: str | None) -> dict[s
 
 def run(arguments: argparse.Namespace) -> None:
     from fastcnn import __version__
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_dtype, get_num_threads
+    from fastcnn.config import get_backend, get_dtype, get_num_threads
 
     convolution = convolution_of(arguments)
     if arguments.conv is not None:

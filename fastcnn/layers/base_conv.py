@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed, Setting
+from fastcnn.config import layer_dtype
 from fastcnn.layers.base import WeightedLayer
-from fastcnn.runtime import layer_dtype
 from fastcnn.shapes import (
     PADDING_METHODS,
     check_array,
@@ -58,7 +58,7 @@ class Conv2D(WeightedLayer):
     """
 
     rank = 4
-    rectifies = True
+    absorbs_relu = True
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
     stride = Setting(check_int)
@@ -131,7 +131,7 @@ class Conv2D(WeightedLayer):
 
     @col_image.setter
     def col_image(self, value: Any) -> None:
-        """Ignored: scripts that emptied the original's list by hand still run."""
+        """A no-op: scripts that emptied the original's list by hand still run."""
 
     def config(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in ("output_channels", "ksize", "stride", "method")}

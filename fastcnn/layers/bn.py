@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed, Parameter, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed, Parameter, Setting
 from fastcnn.layers.base import LearningLayer
+from fastcnn.layers.protocol import PHASES
 from fastcnn.shapes import check_choice, check_features, check_number, check_share
-
-PHASES = ("train", "test")
 
 
 class BatchNorm(LearningLayer):
@@ -46,6 +45,7 @@ class BatchNorm(LearningLayer):
 
     gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient", "beta": "b_gradient"}
     state_names: ClassVar[tuple[str, ...]] = ("moving_mean", "moving_var")
+    part_names: ClassVar[tuple[str, ...]] = ("total",)
 
     x = BatchArray("input_shape")
     alpha = Parameter("channels_shape")
@@ -67,7 +67,7 @@ class BatchNorm(LearningLayer):
         self.moving_mean, self.moving_var = np.zeros(self.channels_shape), np.zeros(self.channels_shape)
 
     @property
-    def channels_shape(self) -> tuple[int]:
+    def channels_shape(self) -> tuple[int, ...]:
         return self.input_shape[-1:]
 
     def rows(self, x: np.ndarray) -> np.ndarray:

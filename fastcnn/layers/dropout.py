@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
+from fastcnn.backends.active import active
+from fastcnn.components import Fixed, Setting
 from fastcnn.initializers import random_source
-from fastcnn.layers.attributes import Fixed, Setting
 from fastcnn.layers.base import Layer
-from fastcnn.layers.bn import PHASES
+from fastcnn.layers.protocol import PHASES
 from fastcnn.shapes import check_choice, check_int, check_share
 from fastcnn.splitmix import mix
 
@@ -49,6 +49,7 @@ class Dropout(Layer):
     """
 
     random_names: ClassVar[tuple[str, ...]] = ("seed", "calls", "first_image")
+    part_names: ClassVar[tuple[str, ...]] = ("first_image",)
 
     prob = Setting(functools.partial(check_share, positive=True))
     seed = Setting(check_seed)

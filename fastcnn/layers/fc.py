@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed
 from fastcnn.layers.base import WeightedLayer
 from fastcnn.shapes import check_int, received
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.layers.attributes import Fixed
+from fastcnn.components import Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_features
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import Fixed, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import Fixed, Setting
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_int, check_window, must_be, received
 
@@ -97,7 +97,7 @@ class MaxPooling(Pooling):
     Parameters: see :class:`Pooling`.
     """
 
-    rectifies = True
+    absorbs_relu = True
     _argmax: np.ndarray | None = None
 
     def forward(self, x: Any) -> np.ndarray:
@@ -131,7 +131,7 @@ class MaxPooling(Pooling):
 
     @index.setter
     def index(self, value: Any) -> None:
-        """Ignored: scripts that cleared the original's mask between batches by hand still run."""
+        """A no-op: scripts that cleared the original's mask between batches by hand still run."""
 
 
 class AvgPooling(Pooling):

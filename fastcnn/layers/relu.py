@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed, Parameter, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed, Parameter, Setting
 from fastcnn.layers.base import Layer, LearningLayer
 from fastcnn.shapes import check_features, check_number
 
@@ -20,6 +20,8 @@ class Relu(Layer):
     ----------
     x, eta : the last input, and the last gradient that `gradient` returned
     """
+
+    absorbable = True
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")

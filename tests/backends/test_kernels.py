@@ -7,9 +7,6 @@ and below a function that draws its arguments.
 import contextlib
 import importlib
 import inspect
-import signal
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,17 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastcnn.backends import KERNELS, UPDATES, pool_index_dtype
-from fastcnn.backends.numba.core import cache
-from fastcnn.backends.numba.core.width import VECTOR_BYTES
-from fastcnn.backends.numba.product import gemm
 from tests import naive
-from tests.helpers.processes import ROOT, run_python
 from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, tile_side
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
 TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # relative to the sum of absolute terms: sums of up to some 300 terms
 
-FENCED = ROOT / "tests/helpers/fenced.py"
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
 
 
@@ -491,54 +483,6 @@ def test_products_of_every_tail(module, dtype, m, n, k, seed):
     for got, left, right in checks:
         left, right = left.astype(np.longdouble), right.astype(np.longdouble)
         assert (np.abs(got - left @ right) <= 4 * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right))).all()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
-def test_kernels_stay_inside_their_arrays():
-    """See fenced.py; its own last act, on demand, shows that the fence holds."""
-    for arguments, status in (((), {0}), (("--cross",), {-signal.SIGSEGV, -signal.SIGBUS})):
-        done = run_python(FENCED, "float32", "float64", *arguments)
-        assert done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
-        assert done.returncode in status
-
-
-@pytest.fixture(scope="module", autouse=True)
-def other_widths(request):
-    """What the last test waits for: processes that compile for minutes, one after the other beside the other tests."""
-    asked = [item.callspec.params for item in request.session.items if item.name.startswith("test_kernels_at_other_ve")]
-    with ThreadPoolExecutor(1) as pool:
-        yield {
-            (bits, dtype): pool.submit(run_python, FENCED, dtype, FASTCNN_VECTOR_BITS=str(bits), timeout=900)
-            for bits, dtype in ((params["bits"], params["dtype"]) for params in asked)
-            if bits != 8 * VECTOR_BYTES
-        }
-        pool.shutdown(cancel_futures=True)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
-@pytest.mark.parametrize(("bits", "dtype"), [(32, "float32"), (128, "float64"), (256, "float32"), (512, "float64")])
-def test_kernels_at_other_vector_widths(bits, dtype, other_widths):
-    """32 bits are one lane: scalar code. The widest is what the processor has, or what LLVM makes of it."""
-    if bits == 8 * VECTOR_BYTES:
-        pytest.skip("the processor's own width: the test above")
-    done = other_widths[bits, dtype].result()
-    assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
-    assert done.stdout.startswith(f"vectors of {bits} bits\n")
-
-
-def test_an_unknown_vector_width_is_refused():
-    done = run_python("-c", "import fastcnn.backends.numba", FASTCNN_VECTOR_BITS="100")
-    assert "FASTCNN_VECTOR_BITS must be one of 32, 128, 256, 512. Received FASTCNN_VECTOR_BITS='100'" in done.stderr
-
-
-def test_a_cache_for_each_vector_width(monkeypatch, tmp_path):
-    """Whatever numba takes two processors for: kernels use memory that is allocated by this width."""
-    monkeypatch.setattr(cache, "CACHE_FOLDER", tmp_path)
-    find = cache.folder_of.__wrapped__
-    own = find(gemm.__name__)
-    assert own == find(gemm.__name__) and own.startswith(str(tmp_path))
-    monkeypatch.setattr(cache, "VECTOR_BYTES", 8)
-    assert own != find(gemm.__name__)
 
 
 def test_what_no_layer_asks_for(rng):

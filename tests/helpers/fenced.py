@@ -15,12 +15,12 @@ import sys
 import numpy as np
 
 import fastcnn
-from fastcnn import runtime
 from fastcnn.backends import KERNELS, UPDATES, check
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.numba.convolution import direct, direct_input, winograd
 from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
+from fastcnn.config import CONV_ALGORITHMS
 from tests.backends import test_kernels
 from tests.helpers.switches import forget_plans, tile_side
 
@@ -78,7 +78,7 @@ class RandomCase(test_kernels.WideCase):
 def run_small(fence, dtype):
     """Many shapes of a few pixels and channels, by each algorithm."""
     for name in KERNELS:
-        for algorithm in runtime.CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
+        for algorithm in CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
             print(name, algorithm, dtype, flush=True)
             fastcnn.set_conv_algorithm(algorithm)
             for seed in range(60):

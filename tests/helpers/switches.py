@@ -1,37 +1,39 @@
 """Switches of the package, each on inside a ``with`` block."""
 
 import contextlib
+import dataclasses
 import sys
 
 import pytest
 
 import fastcnn
-from fastcnn import runtime
+from fastcnn import config
 
 BACKENDS = ("numpy", "numba")
 
 
 @contextlib.contextmanager
+def switches_kept():
+    """What `set_backend` and the like change inside a ``with`` block is undone after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "process", dataclasses.replace(config.process))
+        yield
+    config._settle_blas()
+
+
+@contextlib.contextmanager
 def threads(count):
     """Kernels on `count` threads inside a ``with`` block."""
-    before = runtime._threads
-    fastcnn.set_num_threads(count)
-    try:
+    with switches_kept():
+        fastcnn.set_num_threads(count)
         yield
-    finally:
-        runtime._threads = before
-        runtime.limit_blas(runtime.get_num_threads())
 
 
 @contextlib.contextmanager
 def conv_algorithm(name):
     """Convolutions by the algorithm `name` inside a ``with`` block."""
-    before = runtime._conv
-    fastcnn.set_conv_algorithm(name)
-    try:
+    with fastcnn.using(conv=name):
         yield
-    finally:
-        runtime._conv = before
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from fastcnn.backends import numba as kernels
 from fastcnn.backends import pool_index_dtype
 from fastcnn.backends.numba.core.cache import CACHE_FOLDER
 from fastcnn.backends.numba.core.jit import both_versions
-from fastcnn.runtime import get_conv_algorithm, set_conv_algorithm
+from fastcnn.config import using
 
 _announced = False
 
@@ -67,16 +67,12 @@ def warm_up(dtype: str) -> dict[str, float]:
 
     A function's seconds include those of the functions that it calls and that were not compiled yet.
     """
-    before = get_conv_algorithm()
     compilations = Compilations()
     with event.install_listener("numba:compile", compilations), both_versions():
-        try:
-            for algorithm in ("direct", "winograd", "im2col"):
-                set_conv_algorithm(algorithm)
+        for algorithm in ("direct", "winograd", "im2col"):
+            with using(conv=algorithm):
                 run_convolutions(dtype)
-            run_others(dtype)
-        finally:
-            set_conv_algorithm(before)
+        run_others(dtype)
     return compilations.seconds
 
 

@@ -16,7 +16,7 @@ from fastcnn.backends.numba.convolution import columns, direct, direct_input, di
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.rule import FORWARD, INPUT, WEIGHTS, choose, layer_of
 from fastcnn.backends.numba.core.hints import Array, Pair, Shape
-from fastcnn.runtime import get_conv_algorithm, get_num_threads
+from fastcnn.config import get_conv_algorithm, get_num_threads
 from fastcnn.shapes import conv_output_shape
 
 

@@ -22,15 +22,16 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastcnn import runtime
 from fastcnn.backends.numba.core.cache import folder_of
+from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
+from fastcnn.threads import available_cores, check_pool, pool_size
 
 
 def make_room_for_threads() -> None:
-    """Let numba's pool hold as many threads as `FASTCNN_NUM_THREADS` or `set_num_threads` ask for, if they are more
+    """Let numba's pool hold as many threads as `using`, `set_num_threads` or `FASTCNN_NUM_THREADS` ask for, if more
     than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
-    wanted = runtime.largest_num_threads()
-    if "numba" not in sys.modules and wanted > (runtime.pool_size() or runtime.available_cores()):
+    wanted = largest_num_threads()
+    if "numba" not in sys.modules and wanted > (pool_size() or available_cores()):
         os.environ["NUMBA_NUM_THREADS"] = str(wanted)
 
 
@@ -52,7 +53,7 @@ wait_politely()
 import numba  # noqa: E402
 from numba import prange  # noqa: E402 - kernels take them from here: numba is never imported before this
 
-runtime.settle_threads()
+settle_threads()
 
 if numba.config.DISABLE_JIT:
     raise RuntimeError(
@@ -112,7 +113,7 @@ def threads_for(work: int, most: int = 0) -> int:
 
     Small work stays on one thread: waking another costs more than it saves.
     """
-    return (most or runtime.get_num_threads()) if work >= SMALL_WORK else 1
+    return (most or get_num_threads()) if work >= SMALL_WORK else 1
 
 
 def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted: bool = False) -> Callable:
@@ -162,7 +163,7 @@ def both_versions() -> Iterator[None]:
 def _before_launch(threads: int) -> None:
     global _launched  # noqa: PLW0603 - one process, one pool
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
-        runtime.check_pool("FASTCNN_NUM_THREADS", threads)
+        check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)
         _local.threads = threads
     _launched = True
