@@ -45,7 +45,7 @@ def read(module: str) -> tuple[bytes, tuple[str, ...]]:
     text = source.decode()
     imported = PLAIN_IMPORT.findall(text)
     for package, names in IMPORT.findall(text):
-        found = {f"{package}.{name}" for name in re.findall(r"\w+", names)}
+        found = {f"{package}.{name}" for name in re.findall(r"\w+", re.sub(r" as \w+|#.*", "", names))}
         imported += [name if name in sys.modules else package for name in found]
     return hashlib.sha256(source).digest(), tuple(imported)
 
