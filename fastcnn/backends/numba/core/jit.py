@@ -73,6 +73,7 @@ MOVE = 16  # multiply-adds that take as long as moving one element
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
 _launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
+_compiled: list = []  # functions whose addresses were given away: they live as long as the process
 _both = False  # whether each launch runs a kernel without threads and with them
 
 
@@ -98,15 +99,20 @@ def cache_folder() -> Path | None:
 CACHE_FOLDER = cache_folder()
 
 
-def _njit(function: Callable, **options: object) -> Callable:
+def _cached(decorator: Callable, function: Callable, *given: object, **options: object) -> Callable:
+    """``decorator(*given, **options)(function)``, with what it compiles kept in the cache folder."""
     if CACHE_FOLDER is None:
-        return numba.njit(function, **POLICY, **options)
+        return decorator(*given, **POLICY, **options)(function)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read while decorating; the caller's own functions keep theirs
     try:
-        return numba.njit(function, cache=True, **POLICY, **options)
+        return decorator(*given, cache=True, **POLICY, **options)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _njit(function: Callable, **options: object) -> Callable:
+    return _cached(numba.njit, function, **options)
 
 
 def serial(function: Callable) -> Callable:
@@ -122,6 +128,12 @@ def inline(function: Callable) -> Callable:
 def single(function: Callable) -> Callable:
     """Compile a loop that Python calls and that stays on one thread: it needs no turn at the threads."""
     return _njit(function, nogil=True, no_cfunc_wrapper=True)
+
+
+def by_address(function: Callable, signature: object) -> int:
+    """Compile a function that kernels call by its address, which this is: one of several that they may be given."""
+    _compiled.append(_cached(numba.cfunc, function, signature))
+    return _compiled[-1].address
 
 
 def threads_for(work: int, most: int = 0) -> int:
