@@ -7,8 +7,8 @@ import pytest
 
 import benchmarks.__main__ as benchmarks
 import fastcnn
-from conftest import ROOT
 from fastcnn import cli
+from tests.helpers.processes import ROOT
 
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from conftest import small
 from fastcnn import metrics
 from fastcnn.metrics import METRICS, Report, confusion_matrix, top_k_accuracy
+from tests.helpers.models import small
 
 # Rows: what an image is; columns: what it was taken for. Class 3 never occurs, and class 2 is never predicted.
 LABELS = [0, 0, 0, 1, 1, 2]

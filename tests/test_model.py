@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import fastcnn
-from conftest import small
 from fastcnn import Sequential, training, zoo
 from fastcnn.layers import Conv2D, Layer, Relu, Softmax
+from tests.helpers.models import small
 
 
 def test_fit_learns_and_reports(backend, digits, capsys):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import fastcnn
-from conftest import small
 from fastcnn import profiling
 from fastcnn.layers import Conv2D, FullyConnect, Layer, Relu, Softmax
+from tests.helpers.models import small
 
 
 def methods():

@@ -157,5 +157,5 @@ def workspace(arrays: Layout) -> list[np.ndarray]:
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-    """A small array of zeros. Here, as `tests/fenced.py` puts all memory of this backend behind a fence."""
+    """A small array of zeros. Here, as `tests/helpers/fenced.py` puts all memory of this backend behind a fence."""
     return np.zeros(shape, dtype)

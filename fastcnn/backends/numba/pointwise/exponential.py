@@ -13,7 +13,7 @@ chapter 6: with n the integer next to ``x / log(2)`` and r the rest, ``exp(x) = 
 
 In float32, over all arguments, `exponential` is off by 0.98 units in the last place at most, `exponential_minus_one` by
 0.88; in float64, over samples, by 0.96 and 1.03. That includes results below the normal numbers
-(`tests/test_exponential.py`).
+(`tests/backends/test_exponential.py`).
 """
 
 from __future__ import annotations

@@ -17,9 +17,10 @@ from fastcnn.backends.numba.convolution.winograd.transforms import address_of, c
 from fastcnn.backends.numba.core.copying import close_gate
 from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import even_share, next_task, task_counters
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, store_part
-from fastcnn.backends.numba.product.gemm import even_share, multiply_rows, offset_tables
+from fastcnn.backends.numba.product.arguments import Matrix, Panels, Prefetch, Rows, Target
+from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.product.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
@@ -76,12 +77,12 @@ def transform_weights(weights, steps, panel, packed, u, q):
     r, _, inputs, outputs = weights.shape
     source, v, width, j = flat(weights), lanes(u), panel.width, panel.first
     rows, n = (outputs, inputs) if steps.turned else (inputs, outputs)
-    b_row, b_col = (1, outputs) if steps.turned else (outputs, 1)
+    matrix = Matrix(source, 1, outputs) if steps.turned else Matrix(source, outputs, 1)
     size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
     if steps.turned or j + width > n:
         for k in range(r * r):
-            start = (r * r - 1 - k if steps.turned else k) * inputs * outputs + j * b_col
-            pack_panel(source, start, b_row, b_col, rows, min(width, n - j), width, packed, k * size)
+            start = (r * r - 1 - k if steps.turned else k) * inputs * outputs + j * matrix.column
+            pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
     else:  # as they lie: packing took longer than the transform
         taps, at, row, tap = source, j, outputs, inputs * outputs
     for i in range(rows):
@@ -105,9 +106,13 @@ def multiply_tiles(tiles, weights, panel, sizes, steps, m, tables, soon):
         together = last - p if steps.deep else 1  # one product that is deep, where products are added up
         a_columns = offsets[1, : together * channels]
         while p < last:
-            a = tiles.array[tiles.first + (p if steps.deep else g) * tiles.step :]
-            b, to, s2 = q + p * size + g * v, (g if steps.deep else p) * count * width, min(s1, s0 + each)
-            multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, image, s0, s2)
+            a, to = tiles.array[tiles.first + (p if steps.deep else g) * tiles.step :], g if steps.deep else p
+            b, c, s2 = (
+                Panels(u, q + p * size + g * v, zero),
+                Target(m, to * count * width, c_rows, n),
+                min(s1, s0 + each),
+            )
+            multiply_rows(Rows(a, a_rows, a_columns), b, c, start, Prefetch(image, s0, s2))
             s0 = s2
             p += together
 
@@ -260,20 +265,21 @@ def plan(algorithm, roles, image_shape, out_shape, firsts, turned, dtype, most):
     return convolve
 
 
-def forward_plan(name, shape, out_shape, padding, rectify, dtype, most):
+def forward_plan(name, shape, out_shape, geometry, most):
     """The function of (x, weights, bias) that convolves arrays of these shapes by the algorithm `name`, by `most`
     threads at most."""
-    roles = "rectified" if rectify else "input", "weights", "output"
-    convolve = plan(table.forward(name), roles, shape, out_shape, (-padding[0], 0), False, dtype, most)
+    roles, firsts = ("rectified" if geometry.rectify else "input", "weights", "output"), (-geometry.padding[0], 0)
+    convolve = plan(table.forward(name), roles, shape, out_shape, firsts, False, geometry.dtype, most)
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
-def input_gradient_plan(name, eta_shape, image_shape, padding, dtype, most):
+def input_gradient_plan(name, image_shape, eta_shape, geometry, most):
     """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
-    r, stride = table.ROWS[name].r, table.ROWS[name].stride
-    if stride == 1:
-        roles, firsts = ("input", "weights", "output"), (padding[0] - r + 1, 0)
+    r, before = geometry.ksize, geometry.padding[0]
+    if geometry.stride == 1:
+        roles, firsts = ("input", "weights", "output"), (before - r + 1, 0)
     else:  # a tile begins with the pixel before the middle of a window: outside, where that is the first one
-        roles, firsts = ("eta", "weights", "pixels"), ((padding[0] + 1) // 2 - r // 2, -1 + padding[0] % 2)
-    convolve = plan(table.input_gradient(name), roles, eta_shape, image_shape, firsts, True, dtype, most)
+        roles, firsts = ("eta", "weights", "pixels"), ((before + 1) // 2 - r // 2, before % 2 - 1)
+    algorithm = table.input_gradient(name)
+    convolve = plan(algorithm, roles, eta_shape, image_shape, firsts, True, geometry.dtype, most)
     return lambda eta, weights, gate: convolve(eta, weights, None, gate)

@@ -17,7 +17,7 @@ class Row(NamedTuple):
 
     name: as `fastcnn info --conv` prints it. m: outputs on a side of a tile. r: the kernel's size. stride: of the
     convolution. points: those of Cook and Toom's construction, besides infinity. tiles: of one task, a multiple of the
-    6 rows of a register tile. use: where the rule takes it.
+    6 rows of a register tile. Where it is used says `rule`; what is not named there, where it is asked for.
     """
 
     name: str
@@ -26,14 +26,13 @@ class Row(NamedTuple):
     stride: int
     points: tuple[int, ...]
     tiles: int
-    use: str
 
 
 TABLE = (
-    Row("F(2,3)", 2, 3, 1, (0, 1, -1), 48, "few pixels, and sizes of which tiles of 4 x 4 would lie outside"),
-    Row("F(4,3)", 4, 3, 1, (0, 1, -1, 2, -2), 24, "all other 3x3 kernels with stride 1"),
-    Row("F(4,3)/2", 4, 3, 2, (0, 1, -1, 2), 24, "3x3 kernels with stride 2, many pixels and channels"),
-    Row("F(2,5)", 2, 5, 1, (0, 1, -1, 2, -2), 24, "5x5 kernels with stride 1, where it is asked for"),
+    Row("F(2,3)", 2, 3, 1, (0, 1, -1), 48),
+    Row("F(4,3)", 4, 3, 1, (0, 1, -1, 2, -2), 24),
+    Row("F(4,3)/2", 4, 3, 2, (0, 1, -1, 2), 24),
+    Row("F(2,5)", 2, 5, 1, (0, 1, -1, 2, -2), 24),
 )
 ROWS = {row.name: row for row in TABLE}
 
@@ -112,8 +111,8 @@ def input_gradient(name: str) -> Algorithm:
     return Algorithm(name, data, weights, pixels, groups + groups[:-1], False, row.m, row.tiles)
 
 
-# With stride 2 the outputs y[i] = w0 d[2i] + w1 d[2i + 1] + w2 d[2i + 2] are two convolutions with stride 1: of the even
-# d with (w0, w2), and of the odd d with (w1, 0). Both end in the same transform, A', so that their products can be
+# With stride 2 the outputs y[i] = w0 d[2i] + w1 d[2i + 1] + w2 d[2i + 2] are two convolutions with stride 1: of the
+# even d with (w0, w2), and of the odd d with (w1, 0). Both end in the same transform, A', so that their products can be
 # added before it. The last product of the odd ones is 0: that of the point at infinity, which is the last tap.
 
 

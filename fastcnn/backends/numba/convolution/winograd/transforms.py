@@ -157,7 +157,9 @@ def transform_vector(typingctx, name, role, source, source_strides, target, targ
     return types.void(name, role, source, strides, target, strides, extra, types.intp, count), codegen
 
 
-@functools.cache
+_addresses: dict[tuple[str, str, np.dtype], int] = {}
+
+
 def address_of(name: str, role: str, dtype: np.dtype) -> int:
     """The address of a compiled transform: a function of pointers and strides of the source, of the target, a pointer
     to the bias or to the sums, and the number of neighbours that each element has in the last dimension."""
@@ -172,7 +174,10 @@ def address_of(name: str, role: str, dtype: np.dtype) -> int:
             transform_vector(name, role, source, (s1, s2), target, (t1, t2), extra, whole, count - whole)
 
     arguments = pointer, integer, integer, pointer, integer, integer, pointer, integer
-    return by_address(transform, types.void(*arguments))
+    key = name, role, dtype
+    if key not in _addresses:
+        _addresses[key] = by_address(transform, types.void(*arguments))
+    return _addresses[key]
 
 
 @intrinsic

@@ -1,7 +1,7 @@
 """Weight gradient of convolutions in fewer multiplications. Requires numba. Definition: `backends.numpy.conv`.
 
-The adjoint of :mod:`fastcnn.backends.numba.convolution.winograd.convolution` with respect to the weights: with d the
-inputs of a tile and e the gradient of its outputs,
+The adjoint of the forward pass with respect to the weights: with d the inputs of a tile and e the gradient of its
+outputs,
 
     dW = G' [sum over tiles of (A e A') * (B' d B)] G
 
@@ -26,12 +26,14 @@ from fastcnn.backends.numba.convolution.winograd.tiles import (
 )
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
 from fastcnn.backends.numba.core.copying import clear
-from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
+from fastcnn.backends.numba.core.jit import serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import even_share, task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes
-from fastcnn.backends.numba.product.gemm import add_up, even_share, multiply_rows, offset_tables
+from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
+from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.product.packing import padded, panel_width, vector_lanes
+from fastcnn.backends.numba.product.sums import add_up
 
 TILES = 64  # of one block: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
@@ -96,34 +98,28 @@ def transform_eta(images, block, e, e_step, sums, edge):
 
 
 @serial
-def add_block(images, block, memory, row, sums, tables, soon):
+def add_block(images, block, memory, row, sums, tables, ahead):
     """Add what a block contributes to the transformed gradient, or store it there where the last of `tables` holds
     zeros instead of nothing; add its eta to `sums`.
 
-    Meanwhile the elements `soon` of x and of eta, (first, last) of both, come to the L2 cache. `row` is as long as the
+    Meanwhile the elements `ahead` of x and of eta, (first, last) of both, come to the L2 cache. `row` is as long as the
     channels, in whole vectors.
     """
-    (offsets, starts, start), part, v, e, (count, channels) = (
-        tables,
-        memory.part,
-        memory.v,
-        memory.e,
-        (block.tiles[1], block.channels[1]),
-    )
-    products, zero, half = starts[-1], np.int64(0), starts[-1] // 2
+    (offsets, starts, start), (part, v, e, edge) = tables, memory
+    count, channels, n, products = block.tiles[1], block.channels[1], block.panel[1], starts[-1]
     v_step, e_step, step = v.size // products, e.size // (starts.size - 1), part.size // products
-    transform_tiles(
-        images.x, images.x_cut, block.tiles, block.channels, images.steps.data, Elements(v, 0, v_step, row), memory.edge
-    )
-    transform_eta(images, block, e, e_step, sums, memory.edge)
+    elements, zero, half = Elements(v, 0, v_step, row), np.int64(0), products // 2
+    transform_tiles(images.x, images.x_cut, block.tiles, block.channels, images.steps.data, elements, edge)
+    transform_eta(images, block, e, e_step, sums, edge)
     a_rows, c_rows, a_columns = offsets[0, :channels], offsets[1, :channels], offsets[2, :count]
-    pixels, s0, s1 = flat(images.x), soon[0], soon[1]
+    pixels, s0, s1 = flat(images.x), ahead[0], ahead[1]
     for g in range(starts.size - 1):
         for p in range(starts[g], starts[g + 1]):
             if p == half:
-                pixels, s0, s1 = flat(images.eta), soon[2], soon[3]
-            a, n, s2 = v[p * v_step :], block.panel[1], min(s1, s0 + (s1 - s0) // (half - p % half) + 1)
-            multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, p * step, c_rows, n, start, pixels, s0, s2)
+                pixels, s0, s1 = flat(images.eta), ahead[2], ahead[3]
+            s2 = min(s1, s0 + (s1 - s0) // (half - p % half) + 1)
+            a, b = Rows(v[p * v_step :], a_rows, a_columns), Panels(e, g * e_step, zero)
+            multiply_rows(a, b, Target(part, p * step, c_rows, n), start, Prefetch(pixels, s0, s2))
             s0 = s2
 
 
@@ -137,39 +133,47 @@ def transform_back(part, products, wide, block, function, dw):
         call(function, (part, i * wide), elements, (target, to), (r * size, size), (part, 0), number)
 
 
-@kernel
-def add_all_tiles(x, eta, cuts, steps, blocks, results, memory, tables):
+class Task(NamedTuple):
+    """What makes a task: the number of all blocks, tiles of a block, input channels and outputs, and these channels in
+    whole vectors."""
+
+    blocks: int
+    tiles: int
+    channels: int
+    outputs: int
+    row: int
+
+
+@task_kernel
+def add_all_tiles(task, thread, arrays, cuts, steps: Steps, cut: Task, memory, tables):
     """dw[s] = the weight gradient of share s of all blocks of tiles; sums[s, c] = the bias gradient, whatever c.
 
     A task is a share and some input channels and outputs: it transforms their tiles, and the sum of the products back.
-    `blocks` is (tiles of a block, input channels and outputs of a task, these channels in whole vectors), `cuts` are
-    those of x and eta, `tables` as in `convolution.convolve_tiles`.
+    `arrays` are (x, eta, dw, sums), `cuts` those of x and eta, `tables` as in `convolution.convolve_tiles`.
     """
-    (block, channels_cut, outputs_cut, row), (dw, sums), (parts, v, e, edge) = blocks, results, memory
-    inputs, outputs, total, shares = x.shape[3], eta.shape[3], eta.shape[0] * cuts[4], dw.shape[0]
-    all_blocks, down = (total + block - 1) // block, (inputs + channels_cut - 1) // channels_cut
-    across, counters = (outputs + outputs_cut - 1) // outputs_cut, task_counters(v.shape[0])
-    tasks, (offsets, starts, zero) = shares * down * across, tables
-    for it in prange(v.shape[0]):
-        i = np.int64(it)
-        images = Images(x, eta, Cut(*cuts[:5]), Cut(*cuts[5:]), Steps(*steps))
-        mine, task = Memory(parts[i], v[i], e[i], edge[i]), next_task(counters, i, tasks)
-        while task < tasks:
-            s, c, j = task // (down * across), task // across % down, task % across * outputs_cut
-            channels = c * channels_cut, min(channels_cut, inputs - c * channels_cut)
-            panel, db = (j, min(outputs_cut, outputs - j)), sums[s, c, j:]
-            first, last = s * all_blocks // shares, (s + 1) * all_blocks // shares
-            clear(db, 0, panel[1])
-            for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
-                some, after = Block((k * block, min(block, total - k * block)), channels, panel), (k + 1) * block
-                start = zero if k == first else zero[:0]
-                x_soon = rows_under(x, images.x_cut, after, block if channels_cut >= inputs else 0)
-                eta_soon = rows_under(eta, images.eta_cut, after, block if outputs_cut >= outputs else 0)
-                soon = x_soon[0], x_soon[1], eta_soon[0], eta_soon[1]
-                add_block(images, some, mine, row, db, (offsets, starts, start), soon)
-            whole = Block((0, 0), channels, panel)
-            transform_back(parts[i], starts[-1], outputs_cut, whole, images.steps.back, dw[s])
-            task = next_task(counters, i, tasks)
+    (x, eta, dw, sums), (offsets, starts, zero), (parts, v, e, edge) = arrays, tables, memory
+    inputs, outputs, shares = x.shape[3], eta.shape[3], dw.shape[0]
+    images, total = Images(x, eta, Cut(*cuts[:5]), Cut(*cuts[5:]), steps), eta.shape[0] * cuts[4]
+    down, across = (inputs + cut.channels - 1) // cut.channels, (outputs + cut.outputs - 1) // cut.outputs
+    s, c, j = task // (down * across), task // across % down, task % across * cut.outputs
+    channels = c * cut.channels, min(cut.channels, inputs - c * cut.channels)
+    panel, db, mine = (
+        (j, min(cut.outputs, outputs - j)),
+        sums[s, c, j:],
+        Memory(parts[thread], v[thread], e[thread], edge[thread]),
+    )
+    first, last = s * cut.blocks // shares, (s + 1) * cut.blocks // shares
+    clear(db, 0, panel[1])
+    for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
+        some, after = (
+            Block((k * cut.tiles, min(cut.tiles, total - k * cut.tiles)), channels, panel),
+            (k + 1) * cut.tiles,
+        )
+        x_ahead = rows_under(x, images.x_cut, after, cut.tiles if cut.channels >= inputs else 0)
+        eta_ahead = rows_under(eta, images.eta_cut, after, cut.tiles if cut.outputs >= outputs else 0)
+        ahead = x_ahead[0], x_ahead[1], eta_ahead[0], eta_ahead[1]
+        add_block(images, some, mine, cut.row, db, (offsets, starts, zero if k == first else zero[:0]), ahead)
+    transform_back(mine.part, starts[-1], cut.outputs, Block((0, 0), channels, panel), steps.back, dw[s])
 
 
 def shares_of(total, inputs, outputs, dtype):
@@ -183,11 +187,12 @@ def shares_of(total, inputs, outputs, dtype):
     return shares, (down, across)
 
 
-def weight_gradient_plan(name, inputs, eta_shape, padding, rectify, dtype, most):
+def weight_gradient_plan(name, shape, eta_shape, geometry, most):
     """The function of (x, eta) that computes both gradients for arrays of these shapes by the algorithm `name`, by
     `most` threads at most."""
-    (batch, oh, ow, outputs), lane, algorithm = eta_shape, vector_lanes(dtype), table.forward(name)
-    made, taken, r, starts = algorithm.made, algorithm.taken, len(algorithm.weights[0]), np.array(algorithm.starts)
+    (batch, oh, ow, outputs), inputs, dtype = eta_shape, shape[3], geometry.dtype
+    lane, algorithm, r = vector_lanes(dtype), table.forward(name), geometry.ksize
+    made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
     groups, products = len(starts) - 1, int(starts[-1])
     down, across = tiles_of(oh, made), tiles_of(ow, made)
     total = batch * down * across
@@ -203,18 +208,18 @@ def weight_gradient_plan(name, inputs, eta_shape, padding, rectify, dtype, most)
         (shares, -(-inputs // cut[0]), padded(outputs, dtype)),  # sums of eta
     )
     offsets = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, row, 0))
-    tables, shape = (offsets, starts, zeros((cut[1],), dtype)), (r, r, inputs, outputs)
-    tiles, blocks = (across, down * across), (block, *cut, row)
-    cuts = (-padding[0], algorithm.apart, taken, *tiles, 0, made, made, *tiles)
-    roles = "rectified" if rectify else "input", "gradient", "back"
-    steps = tuple(address_of(name, role, dtype) for role in roles)
+    tables, tiles = (offsets, starts, zeros((cut[1],), dtype)), (across, down * across)
+    task, tasks = (-(-total // block), block, *cut, row), shares * -(-inputs // cut[0]) * -(-outputs // cut[1])
+    cuts = (-geometry.padding[0], algorithm.apart, taken, *tiles, 0, made, made, *tiles)
+    roles = "rectified" if geometry.rectify else "input", "gradient", "back"
+    steps, dw_shape = tuple(address_of(name, role, dtype) for role in roles), (r, r, inputs, outputs)
 
     def weight_gradient(x, eta):
-        (parts, v, e, edge, sums), dw = workspace(arrays), empty((shares, *shape), dtype)
-        launched, memory = (x, eta, cuts, steps, blocks), (parts, v, e, edge)
-        add_all_tiles(*launched, (dw, sums), memory, tables, work=work, threads=threads)
+        (*memory, sums), dw = workspace(arrays), empty((shares, *dw_shape), dtype)
+        given = (x, eta, dw, sums), cuts, steps, task, tuple(memory), tables
+        add_all_tiles(*given, tasks, work=work, threads=threads)
         if shares == 1:
             return dw[0], sums[0, 0, :outputs].copy()
-        return add_up(dw.reshape(shares, -1), shape), add_up(sums.reshape(shares, -1), sums.shape[1:])[0, :outputs]
+        return add_up(dw.reshape(shares, -1), dw_shape), add_up(sums.reshape(shares, -1), sums.shape[1:])[0, :outputs]
 
     return weight_gradient

@@ -1,0 +1,221 @@
+"""Convolution algorithms: which one is chosen, how exact they are, and that no thread changes a bit. Fused ReLUs."""
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import Sequential
+from fastcnn.backends import numba as kernels
+from fastcnn.backends.numba.convolution import columns, direct, direct_input, winograd
+from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
+from tests.helpers.processes import run_python
+from tests.helpers.switches import conv_algorithm, forget_plans, tile_side
+
+EVERYTHING = """
+import hashlib, sys
+import numpy as np
+import fastcnn
+from fastcnn.backends import numba as kernels
+from fastcnn.backends.numba.core import jit
+
+jit.SMALL_WORK = 0  # every kernel on all threads
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+
+
+def keep(*arrays):
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return arrays[0]
+
+
+fastcnn.set_num_threads(int(sys.argv[1]))
+for dtype in ("float32", "float64"):
+    for algorithm in ("auto", "winograd", "direct", "im2col"):
+        fastcnn.set_conv_algorithm(algorithm)
+        shapes = (9, 21, 5, 35, 3, 1), (3, 20, 33, 40, 3, 1), (4, 31, 33, 40, 3, 2), (5, 17, 3, 7, 5, 2)
+        for batch, side, c, o, k, s in shapes:
+            x = rng.standard_normal((batch, side, side + 2, c)).astype(dtype)
+            w = rng.standard_normal((k, k, c, o)).astype(dtype)
+            eta = keep(kernels.conv_forward(x, w, w[0, 0, 0], s, (1, 1), True))
+            keep(kernels.conv_input_gradient(eta, w, x.shape, s, (1, 1), x))
+            keep(*kernels.conv_weight_gradient(x, eta, k, s, (1, 1), True))
+    cols = keep(kernels.im2col(x, 3, 2, (1, 1)))
+    keep(kernels.col2im(cols, x.shape, 3, 2, (1, 1)))
+    for ksize, stride in ((2, 2), (3, 2), (2, 3)):
+        eta, index = kernels.max_pool_forward(x, ksize, stride, True)
+        keep(eta, index, kernels.max_pool_backward(eta, index, x.shape, ksize, stride))
+        keep(kernels.avg_pool_backward(keep(kernels.avg_pool_forward(x, ksize, stride)), x.shape, ksize, stride))
+    a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((700, 1300), (1300, 50)))
+    eta = keep(kernels.dense_forward(a, b, b[0]))
+    keep(kernels.dense_input_gradient(eta, b), *kernels.dense_weight_gradient(a, eta))
+    keep(kernels.dense_forward(a[:2], b, b[0]), kernels.relu_backward(a, kernels.relu_forward(a)))
+    keep(kernels.leaky_relu_backward(a, kernels.leaky_relu_forward(a, 0.5), 0.5))
+print(digest.hexdigest())
+"""
+
+
+def test_no_kernel_depends_on_the_number_of_threads():
+    results = [run_python("-c", EVERYTHING, count, FASTCNN_NUM_THREADS="7") for count in (1, 2, 3, 7, 2)]
+    assert all(done.returncode == 0 for done in results), results[0].stderr
+    assert len({done.stdout for done in results}) == 1
+
+
+def test_the_rule_by_shape(monkeypatch):
+    algorithms = {}
+
+    def watch(module, name):
+        function = getattr(module, name)
+
+        def watched(*arguments, **options):
+            algorithms[module.__name__.split(".")[-1]] = None
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    for module, names in (
+        (columns, ["conv_forward", "conv_input_gradient"]),
+        (direct, ["forward_plan"]),
+        (direct_input, ["input_gradient_plan"]),
+        (winograd, ["forward_plan", "input_gradient_plan"]),
+    ):
+        for name in names:
+            watch(module, name)
+
+    def used(channels, outputs, ksize, stride, direction, batch=8, side=8):
+        forget_plans()
+        algorithms.clear()
+        x, w = (
+            np.ones((batch, side, side, channels), np.float32),
+            np.ones((ksize, ksize, channels, outputs), np.float32),
+        )
+        eta = kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))
+        if direction == "input":
+            algorithms.clear()
+            kernels.conv_input_gradient(eta, w, x.shape, stride, (1, 1))
+        return list(algorithms)
+
+    assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["winograd"]
+    assert used(16, 16, 3, 1, "forward") == ["winograd"] and used(15, 16, 3, 1, "forward") == ["direct"]
+    assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == ["direct"]
+    assert used(64, 64, 3, 2, "forward", 128) == used(64, 64, 3, 2, "input", 128) == ["winograd"]
+    assert used(64, 64, 3, 2, "forward", 127) == used(64, 63, 3, 2, "forward", 128) == ["direct"]
+    assert used(64, 64, 3, 2, "forward", 300, 12) == ["direct"]  # 6 x 6 outputs, of which tiles would make 8 x 8
+    assert used(64, 127, 3, 1, "forward", batch=1) == ["direct"]
+    assert used(64, 128, 3, 1, "forward", batch=1) == used(64, 128, 3, 1, "input", batch=1) == ["winograd"]
+    assert used(1, 64, 3, 1, "input") == used(32, 64, 5, 1, "input") == ["direct_input"]
+    for name, module, other in (
+        ("direct", "direct", "direct_input"),
+        ("im2col", "columns", "columns"),
+        ("winograd", "winograd", "winograd"),
+    ):
+        with conv_algorithm(name):
+            for stride in (1, 2):
+                assert [used(1, 3, 3, stride, "forward"), used(1, 3, 3, stride, "input")] == [[module], [other]]
+    with conv_algorithm("winograd"):
+        assert used(32, 32, 5, 1, "forward") == used(32, 32, 3, 3, "forward") == ["direct"]
+    forget_plans()  # what is watched
+
+
+def test_the_switch():
+    assert fastcnn.get_conv_algorithm() == "auto"
+    with pytest.raises(ValueError, match=r"set_conv_algorithm: `name` must be one of 'auto', .* Received name='fft'"):
+        fastcnn.set_conv_algorithm("fft")
+    assert fastcnn.get_conv_algorithm() == "auto"
+    script = "import fastcnn; print(fastcnn.get_conv_algorithm())"
+    assert run_python("-c", script, FASTCNN_CONV="direct").stdout == "direct\n"
+    assert "`FASTCNN_CONV` must be one of 'auto'" in run_python("-c", script, FASTCNN_CONV="fft").stderr
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "bound32", "bound64"), [(2, 1, 2e-6, 1e-14), (4, 1, 2e-5, 5e-14), (4, 2, 1e-5, 2e-14)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_documented_error_of_winograd(side, stride, bound32, bound64, dtype, rng):
+    """Relative to the largest value; docs/guide.md says so."""
+    x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (3, 3, 64, 48)))
+    with conv_algorithm("direct"):
+        exact = [kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))]
+        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, stride, (1, 1))]
+        exact += [kernels.conv_weight_gradient(x, exact[0], 3, stride, (1, 1))[0]]
+    eta, x, w = (array.astype(dtype) for array in (exact[0], x, w))
+    with conv_algorithm("winograd"), tile_side(side):
+        found = [kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))]
+        found += [kernels.conv_input_gradient(eta, w, x.shape, stride, (1, 1))]
+        found += [kernels.conv_weight_gradient(x, eta, 3, stride, (1, 1))[0]]
+    for got, wanted in zip(found, exact, strict=True):
+        error = np.abs(got - wanted).max() / np.abs(wanted).max()
+        assert error <= (bound32 if dtype == "float32" else bound64)
+
+
+def network(dtype="float64"):
+    np.random.seed(3)
+    shape, made = (2, 13, 12, 2), []
+    for make in (
+        Relu,
+        lambda s: Conv2D(s, 30, 3, 1, "SAME", initializer="he", dtype=dtype),
+        Relu,
+        lambda s: Conv2D(s, 26, 3, 1, "SAME", initializer="he", dtype=dtype),
+        Relu,
+        lambda s: MaxPooling(s, 3, 2, dtype=dtype),
+        Relu,
+        AvgPooling,
+        Relu,
+        lambda s: FullyConnect(s, 4, dtype=dtype),
+        Softmax,
+    ):
+        made.append(make(shape) if isinstance(make, type(lambda: 0)) else make(shape, dtype=dtype))
+        shape = getattr(made[-1], "output_shape", shape)
+    return Sequential(made)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+def test_a_fused_relu_computes_what_the_layers_do_one_by_one(algorithm, rng):
+    """To the last bit, in both directions, zeros and NaN included; and the Relu's own attributes are there."""
+    x = rng.integers(-2, 3, (2, 13, 12, 2)).astype(float)
+    x[0, 3, 3, 1], x[1, 0] = np.nan, 0
+    with conv_algorithm(algorithm):
+        fused, layers = network(), network().body
+        out, steps = x, []
+        for layer in layers:
+            steps.append(out)
+            out = layer.forward(out)
+        np.testing.assert_array_equal(fused.logits(x), out)
+        eta = rng.standard_normal(out.shape)
+        got = fused.gradient(eta)
+        for layer in reversed(layers):
+            eta = layer.gradient(eta)
+        np.testing.assert_array_equal(got, eta)
+        for mine, theirs, step in zip(fused.body, layers, steps, strict=True):
+            for name in ("w_gradient", "b_gradient"):
+                if hasattr(theirs, name):
+                    np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+            if isinstance(mine, Relu):
+                np.testing.assert_array_equal(mine.x, step)
+                np.testing.assert_array_equal(mine.eta, theirs.eta)
+            if isinstance(mine, Conv2D):
+                np.testing.assert_array_equal(mine.col_image, theirs.col_image)
+
+
+def test_a_layer_used_alone_after_a_fused_step(rng):
+    """What was fused does not linger: forward alone is forward, and a gradient that passed a Relu passes it again."""
+    model = network()
+    x = rng.standard_normal((2, 13, 12, 2))
+    model.gradient(np.ones_like(model.logits(x)))
+    relu, pool = model.body[4], model.body[5]
+    eta = relu.eta.copy()
+    np.testing.assert_array_equal(relu.gradient(eta), eta)
+    values = rng.standard_normal((2, 13, 12, 26))
+    np.testing.assert_array_equal(pool.forward(values), MaxPooling(values.shape, 3, 2, dtype="float64").forward(values))
+    assert not pool.rectified and (pool.forward(values - 9) < 0).any()
+
+
+def test_derived_layers_are_not_fused(rng):
+    class Louder(Relu):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    relu, pool = Louder((1, 4, 4, 1)), MaxPooling((1, 4, 4, 1))
+    x = rng.standard_normal((1, 4, 4, 1))
+    np.testing.assert_array_equal(Sequential([relu, pool]).forward(x), pool.forward(relu.forward(x)))

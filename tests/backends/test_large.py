@@ -1,0 +1,134 @@
+"""What kernels do for large arrays only, made to happen on small ones: whole numbers, so that every sum is exact."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from fastcnn.backends import numba as kernels
+from fastcnn.backends.numba.convolution import direct_input, winograd
+from fastcnn.backends.numba.core import copying, jit
+from fastcnn.backends.numba.pointwise import softmax
+from fastcnn.backends.numba.product import gemm
+from tests.helpers.switches import conv_algorithm, forget_plans, tile_side
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    """``limit(module, NAME=value)`` for one test; plans made with other limits are forgotten before and after."""
+
+    def change(module, **limits):
+        for name, value in limits.items():
+            monkeypatch.setattr(module, name, value)
+        forget_plans()
+
+    yield change
+    forget_plans()
+
+
+def whole_numbers(rng, *shape):
+    return rng.integers(-4, 5, shape).astype(np.float64)
+
+
+TILES = ((2, 1), (4, 1), (4, 2))  # their side, and the stride
+
+
+@pytest.mark.parametrize(("side", "stride"), TILES)
+@pytest.mark.parametrize("shape", [(20, 9, 11, 20), (1, 5, 4, 33), (20, 17, 24, 20)])
+def test_transformed_weights_that_all_threads_share(limit, rng, side, stride, shape):
+    x, weights = whole_numbers(rng, *shape), whole_numbers(rng, 3, 3, shape[3], 37)
+    bias = whole_numbers(rng, 37)
+    with conv_algorithm("winograd"), tile_side(side):
+        own = kernels.conv_forward(x, weights, bias, stride, (1, 1))
+        limit(winograd, OWN_BYTES=0)
+        shared = kernels.conv_forward(x, weights, bias, stride, (1, 1))
+        back = kernels.conv_input_gradient(shared, weights, x.shape, stride, (1, 1))
+    np.testing.assert_array_equal(own, shared)
+    with conv_algorithm("direct"):
+        exact = kernels.conv_forward(x, weights, bias, stride, (1, 1))
+        np.testing.assert_allclose(shared, exact, rtol=0, atol=1e-10)
+        exact = kernels.conv_input_gradient(shared, weights, x.shape, stride, (1, 1))
+        np.testing.assert_allclose(back, exact, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("side", "stride"), TILES)
+@pytest.mark.parametrize(
+    ("shape", "outputs"),
+    [((20, 9, 11, 70), 131), ((1, 5, 4, 70), 131), ((4, 9, 9, 20), 33), ((16, 13, 9, 20), 20), ((70, 13, 9, 5), 20)],
+)
+def test_a_weight_gradient_in_cuts_and_shares(rng, side, stride, shape, outputs):
+    """More channels than one task takes, so many tiles that they are shared out, and so few that they are not: then
+    two tasks share the outputs."""
+    sizes = [(size - 1) // stride + 1 for size in shape[1:3]]
+    x, eta = whole_numbers(rng, *shape), whole_numbers(rng, shape[0], *sizes, outputs)
+    results = {}
+    for algorithm in ("winograd", "im2col"):
+        with conv_algorithm(algorithm), tile_side(side):
+            results[algorithm] = kernels.conv_weight_gradient(x, eta, 3, stride, (1, 1), True)
+    for fast, exact in zip(*results.values(), strict=True):
+        np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("ksize", [2, 3, 5])
+def test_an_input_gradient_in_bands_and_parts(limit, rng, ksize, stride):
+    """Bands of image rows, parts of its channels, and small blocks of pixels change no result."""
+    x, weights = whole_numbers(rng, 2, 23, 12, 21), whole_numbers(rng, ksize, ksize, 21, 6)
+    padding = ((ksize - 1) // 2, ksize // 2)
+    with conv_algorithm("im2col"):
+        eta = kernels.conv_forward(x, weights, weights[0, 0, 0], stride, padding)
+        exact = kernels.conv_input_gradient(eta, weights, x.shape, stride, padding, x)
+    limit(direct_input, COLUMNS=8, MIN_TASKS=100, BAND=3, PIXELS=20)
+    with conv_algorithm("direct"):
+        np.testing.assert_array_equal(kernels.conv_input_gradient(eta, weights, x.shape, stride, padding, x), exact)
+
+
+@pytest.mark.parametrize(("ksize", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])
+def test_results_written_past_the_caches(limit, rng, ksize, stride):
+    x = whole_numbers(rng, 4, 19, 17, 32)
+    for forward, backward in (
+        (kernels.max_pool_forward, kernels.max_pool_backward),
+        (lambda *args: (kernels.avg_pool_forward(*args),), kernels.avg_pool_backward),
+    ):
+        out, *index = forward(x, ksize, stride)
+        cached = backward(out, *index, x.shape, ksize, stride)
+        limit(copying, STREAMED=0)
+        assert copying.streams(cached)
+        np.testing.assert_array_equal(backward(out, *index, x.shape, ksize, stride), cached)
+        limit(copying, STREAMED=1 << 60)
+
+
+def test_products_without_threads_and_with(limit, rng):
+    a, b = whole_numbers(rng, 9, 1100), whole_numbers(rng, 1100, 70)
+    x, weights, eta = (whole_numbers(rng, *shape) for shape in ((2, 9, 8, 20), (3, 3, 20, 37), (2, 9, 8, 37)))
+    for few in (0, 1 << 30):
+        limit(jit, SMALL_WORK=few)
+        np.testing.assert_array_equal(gemm.product(a, b), a @ b)
+        np.testing.assert_array_equal(gemm.product(b.T, a.T), (a @ b).T)
+        results = []
+        for algorithm in ("direct", "im2col"):
+            with conv_algorithm(algorithm):
+                results.append(kernels.conv_forward(x, weights, weights[0, 0, 0], 1, (1, 1)))
+                results.append(kernels.conv_input_gradient(eta, weights, x.shape, 1, (1, 1)))
+        np.testing.assert_array_equal(results[0], results[2])
+        np.testing.assert_array_equal(results[1], results[3])
+
+
+def test_softmax_of_few_and_of_many(limit, rng):
+    logits, labels = 10 * rng.standard_normal((6, 11)), rng.integers(0, 11, 6)
+    few = kernels.softmax_loss(logits, labels), kernels.softmax_forward(logits)
+    limit(softmax, FEW=0)
+    many = kernels.softmax_loss(logits, labels), kernels.softmax_forward(logits)
+    for one, other in zip((*few[0], few[1]), (*many[0], many[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+def test_products_cut_by_rows_by_columns_and_by_sums(limit, rng):
+    for m, n, k in itertools.product((4, 200, 400), (1, 33, 70), (1, 40, 1100)):
+        a, b, bias = whole_numbers(rng, m, k), whole_numbers(rng, k, n), whole_numbers(rng, n)
+        for few in (0, 1000):
+            limit(gemm, FEW_TASKS=few)
+            np.testing.assert_array_equal(gemm.product(a, b, bias), a @ b + bias)
+            np.testing.assert_array_equal(gemm.product(a, b.T.copy().T), a @ b)

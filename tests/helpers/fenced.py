@@ -1,0 +1,195 @@
+"""Run every numba kernel on arrays that lie against a page nobody may touch: one element too far is a crash.
+
+Kernels do not check indices, and a vector that sticks out of its array is no error that a comparison of results would
+find. `tests/backends/test_kernels.py` runs this as a process of its own, as a crash takes the process with it: the last
+line printed names the kernel. Results are compared with the NumPy twin's, so that this is also the test of other vector
+widths than the processor's own, which a process has only one of. Arguments: dtypes, and --cross for the last act.
+"""
+
+import contextlib
+import ctypes
+import itertools
+import mmap
+import sys
+
+import numpy as np
+
+import fastcnn
+from fastcnn import runtime
+from fastcnn.backends import KERNELS, UPDATES, check
+from fastcnn.backends import numba as kernels
+from fastcnn.backends.numba.convolution import direct, direct_input, winograd
+from fastcnn.backends.numba.core import copying, memory, width
+from fastcnn.backends.numba.product import gemm
+from tests.backends import test_kernels
+from tests.helpers.switches import forget_plans, tile_side
+
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class Fence:
+    """An allocator with the interface of `memory`: arrays end at a closed page, or begin right after one."""
+
+    def __init__(self):
+        self.at_end = True
+
+    def empty(self, shape, dtype):
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        pages = -(-max(size, 1) // PAGE)
+        memory = mmap.mmap(-1, (pages + 2) * PAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for closed in (start, start + (pages + 1) * PAGE):
+            if libc.mprotect(closed, PAGE, 0):
+                raise OSError(ctypes.get_errno(), "mprotect")
+        offset = (pages + 1) * PAGE - size if self.at_end else PAGE
+        return np.frombuffer(memory, dtype, size // np.dtype(dtype).itemsize, offset).reshape(shape)
+
+    def workspace(self, arrays):
+        return [self.empty(shape, arrays.dtype) for shape, _ in arrays.places]
+
+    def zeros(self, shape, dtype):
+        array = self.empty(shape, dtype)
+        array[...] = 0
+        return array
+
+    def copy(self, value):
+        if not isinstance(value, np.ndarray):
+            return value
+        copy = self.empty(value.shape, value.dtype)
+        copy[...] = value
+        return copy
+
+
+class RandomCase(test_kernels.WideCase):
+    """The same arguments as in the other tests, drawn without hypothesis."""
+
+    def __init__(self, seed, dtype, ksize):
+        self.dtype, self.rng, self.ksize, self.stride = dtype, np.random.default_rng(seed), ksize, 1 + seed % 3 // 2
+
+    def integer(self, low, high):
+        return int(self.rng.integers(low, high + 1))
+
+    def boolean(self):
+        return bool(self.rng.integers(2))
+
+
+def run_small(fence, dtype):
+    """Many shapes of a few pixels and channels, by each algorithm."""
+    for name in KERNELS:
+        for algorithm in runtime.CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
+            print(name, algorithm, dtype, flush=True)
+            fastcnn.set_conv_algorithm(algorithm)
+            for seed in range(60):
+                fence.at_end = seed % 2 == 0
+                case = RandomCase(seed, dtype, 3 if algorithm == "winograd" else None)
+                getattr(check, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
+    for name in UPDATES:
+        for seed in range(60):
+            fence.at_end = seed % 2 == 0
+            case = RandomCase(seed, dtype, None)
+            case.size = case.integer(1, 50)
+            kept, numbers = getattr(test_kernels, name)(case)
+            arrays = case.array(case.size), case.array(case.size), *kept
+            getattr(check, name)(*map(fence.copy, arrays), *numbers)
+
+
+# images, height, width, channels, outputs, ksize, stride, padding: several panels, cuts, bands, parts, rows in place
+LARGE = (
+    (2, 9, 11, 5, 70, 3, 1, 1),
+    (3, 20, 22, 70, 40, 3, 1, 1),
+    (1, 5, 4, 140, 70, 3, 1, 1),
+    (9, 12, 12, 6, 131, 3, 1, 1),
+    (2, 9, 11, 5, 70, 3, 2, 0),
+    (3, 20, 22, 70, 40, 3, 2, 1),
+    (1, 9, 8, 33, 140, 3, 2, 0),
+    (1, 4, 4, 3, 32, 2, 2, 0),
+    (1, 4, 4, 3, 64, 4, 4, 0),
+    (2, 40, 7, 90, 3, 5, 2, 2),
+    (1, 3, 5, 7, 130, 1, 1, 0),
+)
+
+
+def run_large(fence, dtype, rng):
+    """Shapes and limits that lead the other way at every fork."""
+    limits = {winograd: {"OWN_BYTES": 0}, direct: {"PIXELS": 17, "SMALL_WORK": 0, "FEW_PIXELS": 0}}
+    limits[direct_input] = {"COLUMNS": 8, "MIN_TASKS": 100, "BAND": 3, "PIXELS": 20}
+    for limited, fence.at_end in itertools.product((False, True), (True, False)):
+        for module, values in limits.items() if limited else ():
+            vars(module).update(values)
+        for n, h, w, channels, outputs, ksize, stride, before in LARGE:
+            padding = ((ksize - 1) // 2, ksize // 2) if before else (0, 0)
+            size = [(length + sum(padding) - ksize) // stride + 1 for length in (h, w)]
+            shapes = (n, h, w, channels), (ksize, ksize, channels, outputs), (n, *size, outputs), (outputs,)
+            x, weights, eta, bias = (fence.copy(rng.standard_normal(shape).astype(dtype)) for shape in shapes)
+            for side in (2, 4)[stride - 1 :] if ksize == 3 else (0,):
+                print(x.shape, outputs, ksize, side, limited, dtype, flush=True)
+                fastcnn.set_conv_algorithm("winograd" if side else "direct")
+                with tile_side(side) if side else contextlib.nullcontext():
+                    forget_plans()
+                    check.conv_forward(x, weights, bias, stride, padding, True)
+                    check.conv_weight_gradient(x, eta, ksize, stride, padding, True)
+                    check.conv_input_gradient(eta, weights, x.shape, stride, padding, x)
+
+
+def run_pooling(fence, dtype, rng):
+    """Results that are written past the caches, and windows whose offsets need four bytes."""
+    copying.STREAMED = 0
+    for fence.at_end in (True, False):
+        for n, h, w, channels, ksize, stride in (
+            (1, 16, 17, 64, 2, 2),
+            (1, 19, 17, 32, 3, 2),
+            (2, 9, 9, 32, 3, 1),
+            (1, 19, 17, 16, 2, 3),
+            (1, 20, 21, 33, 16, 16),
+            (1, 20, 21, 32, 16, 4),
+        ):
+            print("pooling", (n, h, w, channels), ksize, stride, dtype, flush=True)
+            x = fence.copy(np.round(2 * rng.standard_normal((n, h, w, channels))).astype(dtype))
+            for rectify in (False, True):
+                out, index = check.max_pool_forward(x, ksize, stride, rectify)
+                eta = fence.copy(rng.standard_normal(out.shape).astype(dtype))
+                check.max_pool_backward(eta, fence.copy(index), x.shape, ksize, stride)
+            check.avg_pool_forward(x, ksize, stride)
+            check.avg_pool_backward(eta, x.shape, ksize, stride)
+
+
+def run_products(fence, dtype, rng):
+    """Few rows, several tasks, panels, chunks and pieces of a sum; whole numbers, so that every sum is exact."""
+    print("products", dtype, flush=True)
+    forget_plans()
+    for fence.at_end in (True, False):
+        for m, n, k in ((400, 17, 5), (3, 5, 2000), (5, 70, 1100), (200, 33, 600), (193, 1, 257), (800, 40, 40)):
+            whole = [rng.integers(-4, 5, shape).astype(dtype) for shape in ((m, k), (k, n), (n,))]
+            a, b, bias = map(fence.copy, whole)
+            a_turned, b_turned = (fence.copy(np.ascontiguousarray(matrix.T)).T for matrix in (a, b))
+            exact = a @ b
+            for left, right in itertools.product((a, a_turned), (b, b_turned)):
+                assert np.array_equal(gemm.product(left, right, bias), exact + bias)
+                assert np.array_equal(gemm.product(left, right), exact)
+        kernels.dense_weight_gradient(*(fence.copy(np.ones((1500, n), dtype)) for n in (3, 5)))
+
+
+def main():
+    fence, dtypes = Fence(), [name for name in sys.argv[1:] if name != "--cross"]
+    print(f"vectors of {width.VECTOR_BYTES * 8} bits", flush=True)
+    for module in [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]:
+        for name in ("empty", "workspace", "zeros"):
+            if getattr(module, name, None) is getattr(memory, name) and module is not memory:
+                setattr(module, name, getattr(fence, name))
+    for dtype in dtypes:
+        run_small(fence, dtype)
+    for dtype in dtypes:
+        run_products(fence, dtype, np.random.default_rng(0))
+        run_large(fence, dtype, np.random.default_rng(0))
+        run_pooling(fence, dtype, np.random.default_rng(0))
+    print("done", flush=True)
+    if "--cross" in sys.argv:  # the fence itself must hold
+        fence.at_end = True
+        array = fence.empty((4,), np.float64)
+        ctypes.memset(array.ctypes.data, 0, array.nbytes + 1)
+
+
+if __name__ == "__main__":
+    main()

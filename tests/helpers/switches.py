@@ -1,0 +1,70 @@
+"""Switches of the package, each on inside a ``with`` block."""
+
+import contextlib
+import sys
+
+import pytest
+
+import fastcnn
+from fastcnn import runtime
+
+BACKENDS = ("numpy", "numba")
+
+
+@contextlib.contextmanager
+def threads(count):
+    """Kernels on `count` threads inside a ``with`` block."""
+    before = runtime._threads
+    fastcnn.set_num_threads(count)
+    try:
+        yield
+    finally:
+        runtime._threads = before
+        runtime.limit_blas(runtime.get_num_threads())
+
+
+@contextlib.contextmanager
+def conv_algorithm(name):
+    """Convolutions by the algorithm `name` inside a ``with`` block."""
+    before = runtime._conv
+    fastcnn.set_conv_algorithm(name)
+    try:
+        yield
+    finally:
+        runtime._conv = before
+
+
+@contextlib.contextmanager
+def tile_side(side):
+    """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
+    stride of 2 they have 4 x 4."""
+    from fastcnn.backends.numba.convolution import winograd, winograd_tiles, winograd_weights
+
+    kind = {2: winograd_tiles.SMALL, 4: winograd_tiles.LARGE}.get(side)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (winograd, winograd_weights):
+            patch.setattr(module, "choose_kind", lambda batch, rows, columns: kind)
+        forget_plans()
+        yield
+    forget_plans()
+
+
+@contextlib.contextmanager
+def on_threads():
+    """Every kernel on all threads inside a ``with`` block, however little it has to do."""
+    from fastcnn.backends.numba.core import jit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jit, "SMALL_WORK", 0)
+        forget_plans()
+        yield
+    forget_plans()
+
+
+def forget_plans():
+    """Forget what the numba backend keeps for each shape: it follows from limits that a test may change."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("fastcnn.backends.numba."):
+            for kept in vars(module).values():
+                if hasattr(kept, "cache_clear"):
+                    kept.cache_clear()
