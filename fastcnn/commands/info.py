@@ -90,7 +90,7 @@ def kernels_of(row: Row) -> str:
 
 def print_rule() -> list[dict[str, Any]]:
     """Print the rule; its rows."""
-    from fastcnn.backends.numba.convolution.rule import ROWS
+    from fastcnn.backends.numba.convolution.rule import MEASURES, ROWS
 
     found = []
     for row in ROWS:
@@ -100,6 +100,9 @@ def print_rule() -> list[dict[str, Any]]:
             print(f"{'':<{WIDTH}} {line}")
         facts = {"kernels": kernels_of(row), "directions": row.directions, "limits": limits, "reason": row.reason}
         found.append({"algorithm": row.algorithm, "transform": row.transform, **facts})
+    print("\nThe first row that holds decides.")
+    for name, (words, _) in MEASURES.items():
+        print(f"{name:<{WIDTH}} {words}")
     return found
 
 

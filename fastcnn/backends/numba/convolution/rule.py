@@ -36,15 +36,17 @@ class Limit(NamedTuple):
     below: bool = False
 
     def holds(self, layer: Layer) -> bool:
-        measured = MEASURES[self.measure](layer)
-        return measured < self.value if self.below else measured >= self.value
+        return self.measured(layer) < self.value if self.below else self.measured(layer) >= self.value
+
+    def measured(self, layer: Layer) -> float:
+        return MEASURES[self.measure][1](layer)
 
     def text(self, layer: Layer | None = None) -> str:
         """In words, with what the layer has: ``channels 3, not >= 16``."""
         limit = f"{'<' if self.below else '>='} {self.value:g}"
         if layer is None:
             return f"{self.measure} {limit}"
-        return f"{self.measure} {MEASURES[self.measure](layer):g}{' ' if self.holds(layer) else ', not '}{limit}"
+        return f"{self.measure} {self.measured(layer):g}{' ' if self.holds(layer) else ', not '}{limit}"
 
 
 class Row(NamedTuple):
@@ -101,13 +103,20 @@ def inside(layer: Layer) -> float:
     )
 
 
+# What limits speak of: in words, and how it is measured.
 MEASURES = {
-    "channels": lambda layer: min(layer.inputs, layer.out_shape[3]),  # on the side that has fewer
-    "pixels": lambda layer: math.prod(layer.out_shape[:3]),  # of the whole batch's outputs
-    "counted pixels": counted_pixels,  # twice from 8192 pairs of channels on, which need half as many
-    "made pixels": lambda layer: math.prod(layer.made),
-    "products": products,  # of 4 x 4 tiles, over those of 2 x 2 tiles
-    "inside": inside,  # the share of the pixels of 4 x 4 tiles that are pixels of the outputs
+    "channels": (
+        "of the input or the output: the fewer",
+        lambda layer: min(layer.inputs, layer.out_shape[3]),
+    ),
+    "pixels": ("of the whole batch's outputs", lambda layer: math.prod(layer.out_shape[:3])),
+    "counted pixels": ("these, twice where inputs times outputs are 8192 or more", counted_pixels),
+    "made pixels": (
+        "the same, but for the input gradient those of the images",
+        lambda layer: math.prod(layer.made),
+    ),
+    "products": ("multiplications of 4 x 4 tiles, over those of 2 x 2 tiles", products),
+    "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
 }
 
 NOT_OUTSIDE = Limit("products", 0.9, below=True), Limit("made pixels", 128)

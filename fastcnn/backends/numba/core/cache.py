@@ -39,12 +39,12 @@ CACHE_FOLDER = cache_folder()
 @functools.cache
 def read(module: str) -> tuple[bytes, tuple[str, ...]]:
     """The hash of a loaded module's source, and the modules of this package that it imports at its top."""
-    text = Path(sys.modules[module].__file__ or "").read_text(encoding="utf-8")
+    source = Path(sys.modules[module].__file__ or "").read_bytes()
     imported = []
-    for package, names, plain in IMPORT.findall(text):
+    for package, names, plain in IMPORT.findall(source.decode()):
         found = [f"{package}.{name}" for name in re.findall(r"\w+", names)] if names else [plain]
         imported += [name if name in sys.modules else package for name in found]
-    return hashlib.sha256(text.encode()).digest(), tuple(imported)
+    return hashlib.sha256(source).digest(), tuple(imported)
 
 
 def sources_of(module: str) -> set[str]:

@@ -98,7 +98,9 @@ def task_kernel(function: Callable) -> Callable:
     code = function.__code__
     exec(compile(loops, code.co_filename, "exec"), scope)
     loop, alone = scope[function.__name__], scope[f"{function.__name__}_alone"]
-    return launcher(function, single(alone), threaded(loop), counted=True)
+    launch = launcher(function, single(alone), threaded(loop), counted=True)
+    launch.versions += (scope["work"],)  # type: ignore[attr-defined]
+    return launch
 
 
 def chunks(size: int) -> int:
