@@ -6,7 +6,8 @@ import pytest
 import fastcnn
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import columns, direct, direct_input, winograd
+from fastcnn.backends.numba.convolution import columns, direct, direct_input
+from fastcnn.backends.numba.convolution.winograd import convolution as winograd
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 from tests.helpers.processes import run_python
 from tests.helpers.switches import conv_algorithm, forget_plans, tile_side

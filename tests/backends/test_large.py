@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("numba")
 
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct_input, winograd
+from fastcnn.backends.numba.convolution import direct_input
+from fastcnn.backends.numba.convolution.winograd import convolution as winograd
 from fastcnn.backends.numba.core import copying, jit
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.numba.product import gemm

@@ -18,7 +18,8 @@ import fastcnn
 from fastcnn import runtime
 from fastcnn.backends import KERNELS, UPDATES, check
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct, direct_input, winograd
+from fastcnn.backends.numba.convolution import direct, direct_input
+from fastcnn.backends.numba.convolution.winograd import convolution as winograd
 from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
 from tests.backends import test_kernels
