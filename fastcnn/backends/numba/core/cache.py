@@ -18,7 +18,8 @@ from pathlib import Path
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
 
 PACKAGE = __name__.partition(".")[0]
-IMPORT = re.compile(rf"^from ({PACKAGE}[\w.]*) import (\([^)]*\)|.*)|^import ({PACKAGE}[\w.]*)", re.MULTILINE)
+IMPORT = re.compile(rf"\nfrom ({PACKAGE}[\w.]*) import (\([^)]*\)|.*)")
+PLAIN_IMPORT = re.compile(rf"\nimport ({PACKAGE}[\w.]*)")
 SETTINGS = f"{PACKAGE}.runtime"  # reaches kernels as arguments: what is compiled holds nothing of it
 
 
@@ -40,9 +41,10 @@ CACHE_FOLDER = cache_folder()
 def read(module: str) -> tuple[bytes, tuple[str, ...]]:
     """The hash of a loaded module's source, and the modules of this package that it imports at its top."""
     source = Path(sys.modules[module].__file__ or "").read_bytes()
-    imported = []
-    for package, names, plain in IMPORT.findall(source.decode()):
-        found = [f"{package}.{name}" for name in re.findall(r"\w+", names)] if names else [plain]
+    text = source.decode()
+    imported = PLAIN_IMPORT.findall(text)
+    for package, names in IMPORT.findall(text):
+        found = {f"{package}.{name}" for name in re.findall(r"\w+", names)}
         imported += [name if name in sys.modules else package for name in found]
     return hashlib.sha256(source).digest(), tuple(imported)
 
