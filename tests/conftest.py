@@ -81,6 +81,16 @@ def threads_variable(monkeypatch):
     runtime._environment_threads.cache_clear()
 
 
+# The longest files come first, so that no worker ends with one of them alone. While the first compiles every kernel,
+# the next works on other widths of vectors, whose kernels are others: no two workers compile the same ones.
+LONGEST = ("test_kernels", "test_widths", "test_distributed", "test_cli", "test_testing", "test_resume", "test_runtime")
+
+
+def pytest_configure(config):
+    """Keep that order: pytest-xdist would begin with the files that have the most tests, and 500 may take a second."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items):
-    """Tests that start processes come last: whatever is wrong with a kernel shows within the first minute."""
-    items.sort(key=lambda item: item.path.stem in ("test_cli", "test_run", "test_runtime"))
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))

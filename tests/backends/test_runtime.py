@@ -370,6 +370,7 @@ def test_nothing_is_left_to_compile_after_warm_up():
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_fit_says_that_it_compiles(tmp_path):
     script = """
 import sys

@@ -19,7 +19,6 @@ from tests.helpers.processes import ROOT
 
 SCREENSHOTS = os.environ.get("DASHBOARD_SCREENSHOTS")
 COLOURS = {"numba": "#0a66c2", "numpy": "#b35900", "torch": "#8a2be2"}  # of page.css, light
-needs_browser = pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="no chromium with chromedriver")
 
 
 def publish(folder, html):
@@ -45,6 +44,8 @@ def site(made):
 
 @pytest.fixture(scope="module")
 def chromium():
+    if not (browser.CHROMIUM and browser.DRIVER):
+        pytest.skip("no chromium with chromedriver")
     opened = browser.Browser()
     yield opened
     opened.close()
@@ -164,7 +165,7 @@ CHART = """
 """
 
 
-@needs_browser
+@pytest.mark.browser
 def test_curves_of_all_backends_are_drawn(page, site):
     page.open(site, height=4000)
     chart = page.wait(CHART, "LeNet: step on 64 images")
@@ -181,7 +182,7 @@ def test_curves_of_all_backends_are_drawn(page, site):
     assert page.pixels(canvas, COLOURS["numba"]) == 0 and page.pixels(canvas, COLOURS["numpy"]) > 100
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_chart_is_read_by_keyboard_and_as_a_table(page, site, made):
     from selenium.webdriver.common.keys import Keys
 
@@ -201,7 +202,7 @@ def test_a_chart_is_read_by_keyboard_and_as_a_table(page, site, made):
     assert len(rows) == made_history.COMMITS and rows[0].endswith("2.00 ms20.0 ms\N{EN DASH}")
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_head_of_the_page(page, site):
     page.open(site)
     page.wait("return document.querySelector('#headlines li')")
@@ -219,7 +220,7 @@ def test_the_head_of_the_page(page, site):
     assert all(pin in pins for pin in ("numba0.68.1", "numpy2.4.6", "cpua processor", "THREADS2"))
 
 
-@needs_browser
+@pytest.mark.browser
 def test_every_button_has_a_name_and_every_picture_a_text(page, site):
     page.open(site, height=4000)
     page.wait("return document.querySelector('canvas')")
@@ -236,7 +237,7 @@ def test_every_button_has_a_name_and_every_picture_a_text(page, site):
     assert levels[0] == 1 and all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
-@needs_browser
+@pytest.mark.browser
 def test_dark_and_light(page, site):
     ground = "return getComputedStyle(document.body).backgroundColor"
     page.open(site, height=4000, dark=True)
@@ -251,14 +252,14 @@ def test_dark_and_light(page, site):
     page.run("localStorage.clear()")
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_phone_needs_no_sideways_scrolling(page, site):
     page.open(site, width=360, height=6000)
     page.wait("return document.querySelector('#history canvas')")
     assert page.run("return document.documentElement.scrollWidth") <= 360
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_landing_page_works_from_a_file(chromium, made):
     chromium.complaints(), chromium.requests()
     chromium.open(f"file://{made[0]}/index.html")
@@ -267,7 +268,7 @@ def test_the_landing_page_works_from_a_file(chromium, made):
     assert all(url.startswith("file:") for url in chromium.requests() if not url.startswith(("about:", "data:")))
 
 
-@needs_browser
+@pytest.mark.browser
 def test_asvs_own_pages(page, site):
     page.open(f"{site}{stock.PAGE}#/")
     page.wait("return document.querySelectorAll('#summarygrid-display canvas').length >= 6")
@@ -290,7 +291,7 @@ def test_asvs_own_pages(page, site):
     assert overview == f"{site}index.html"
 
 
-@needs_browser
+@pytest.mark.browser
 def test_links_made_for_asvs_usual_address_lead_there(page, site):
     page.open(f"{site}index.html#bench_training.Epoch.time_epoch?p-backend='numba'")
     page.wait("return location.pathname.endsWith('asv.html') && document.querySelector('#main-graph canvas')")
@@ -319,7 +320,7 @@ def test_the_repository_keeps_results_of_ten_commits(kept):
         assert {"numba", "numpy"} <= lines
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_page_of_the_kept_results(chromium, kept):
     with browser.served(kept[0]) as address:
         chromium.complaints()

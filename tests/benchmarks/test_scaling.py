@@ -19,6 +19,7 @@ from tests.helpers.processes import run_fastcnn, run_python
 TEN = Network(10e-6, 1e9)
 
 
+@pytest.mark.mpi
 def test_bench_distributed():
     done = run_fastcnn("bench", "--distributed", "lenet", "--rounds", "1", "--threads", "2", "--json", timeout=300)
     assert done.returncode == 0, done.stderr
@@ -56,6 +57,7 @@ def test_modules_have_help(module):
     assert run_python("-m", f"fastcnn.benchmark.{module}", "resnet").returncode == 2
 
 
+@pytest.mark.mpi
 def test_ranks_that_do_not_start_or_die():
     with pytest.raises(RuntimeError, match="the 2 x 1 ranks of the benchmark did not start"):
         ranks.Job(2, 1, ["false"])
@@ -141,6 +143,7 @@ def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
     assert "lenet: 1.00 ms + 0.100 ms an image" in out
 
 
+@pytest.mark.mpi
 def test_measured_constants():
     threads = runtime._threads
     try:
@@ -164,6 +167,7 @@ def namespaces():
 
 
 @pytest.mark.skipif(not namespaces(), reason="network namespaces need root and iproute2")
+@pytest.mark.mpi
 def test_hosts_in_namespaces():
     """A slow link is slow: 200 kB at 10 Mb/s take 160 ms at least, and a tenth of a second less for the first burst."""
     with shaped.Hosts(2, 10e6) as hosts, ranks.Job(2, 1, hosts.command(), **scaling.TCP) as job:

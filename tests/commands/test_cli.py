@@ -462,6 +462,7 @@ def test_help(command):
     assert run_fastcnn("--version").stdout.startswith("fastcnn ")
 
 
+@pytest.mark.slow
 def test_a_documented_recipe_reaches_98_percent(tmp_path):
     """docs/training.md; 98.2 to 98.4 % with five seeds."""
     options = "--optimizer adam --lr 0.008 --schedule one-cycle --shift 2 --batch-size 32 --epochs 20"

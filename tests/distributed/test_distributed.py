@@ -27,6 +27,7 @@ from fastcnn.loop import History
 from tests.helpers import ranks
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
 
+pytestmark = pytest.mark.mpi
 RANKS = ROOT / "tests/helpers/ranks.py"
 KILLS = 20
 PROMPTLY = 10  # seconds in which all ranks of a job are gone
@@ -182,6 +183,7 @@ LONG = {"epochs": 40}  # 200 steps
 
 
 @needs_proc
+@pytest.mark.slow
 def test_ranks_that_are_killed_again_and_again(tmp_path):
     """kill -9 of one rank at random moments, start-up included: the other is gone soon, and the resumed run ends with
     the bits of one that was never disturbed."""

@@ -16,13 +16,14 @@ import numpy as np
 
 import fastcnn
 from fastcnn import runtime
-from fastcnn.backends import KERNELS, UPDATES, check
+from fastcnn.backends import check
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.numba.convolution import direct, direct_input
 from fastcnn.backends.numba.convolution.winograd import convolution as winograd
 from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
-from tests.backends import test_kernels
+from fastcnn.backends.registry import DECLARED
+from tests.helpers.arguments import Seeded, wide
 from tests.helpers.switches import forget_plans, tile_side
 
 PAGE = mmap.PAGESIZE
@@ -63,37 +64,16 @@ class Fence:
         return copy
 
 
-class RandomCase(test_kernels.WideCase):
-    """The same arguments as in the other tests, drawn without hypothesis."""
-
-    def __init__(self, seed, dtype, ksize):
-        self.dtype, self.rng, self.ksize, self.stride = dtype, np.random.default_rng(seed), ksize, 1 + seed % 3 // 2
-
-    def integer(self, low, high):
-        return int(self.rng.integers(low, high + 1))
-
-    def boolean(self):
-        return bool(self.rng.integers(2))
-
-
 def run_small(fence, dtype):
     """Many shapes of a few pixels and channels, by each algorithm."""
-    for name in KERNELS:
-        for algorithm in runtime.CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
+    for name, declaration in DECLARED.items():
+        for algorithm in runtime.CONV_ALGORITHMS if declaration.tile_axes else ("auto",):
             print(name, algorithm, dtype, flush=True)
             fastcnn.set_conv_algorithm(algorithm)
             for seed in range(60):
                 fence.at_end = seed % 2 == 0
-                case = RandomCase(seed, dtype, 3 if algorithm == "winograd" else None)
-                getattr(check, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
-    for name in UPDATES:
-        for seed in range(60):
-            fence.at_end = seed % 2 == 0
-            case = RandomCase(seed, dtype, None)
-            case.size = case.integer(1, 50)
-            kept, numbers = getattr(test_kernels, name)(case)
-            arrays = case.array(case.size), case.array(case.size), *kept
-            getattr(check, name)(*map(fence.copy, arrays), *numbers)
+                ranges = wide(3, 1 + seed % 3 // 2) if algorithm == "winograd" else wide()
+                getattr(check, name)(*map(fence.copy, declaration.draw(Seeded(seed, dtype, ranges))))
 
 
 # images, height, width, channels, outputs, ksize, stride, padding: several panels, cuts, bands, parts, rows in place

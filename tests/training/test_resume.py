@@ -39,6 +39,7 @@ def assert_same(a, b):
             np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again(tmp_path):
     """kill -9 at 25 random moments, while a checkpoint is being written too; each new process goes on from the last."""
     whole = start(tmp_path / "whole.npz", tmp_path / "whole_result.npz")
