@@ -21,7 +21,7 @@ from fastcnn.backends.registry import DECLARED, TOLERANCE, Declaration, parts
 from fastcnn.errors import BackendMismatch
 
 # Which algorithm computes a convolution on numba.
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, Callable] = {
     "conv_forward": conv.find_forward,
     "conv_input_gradient": conv.find_input_gradient,
     "conv_weight_gradient": conv.find_weight_gradient,

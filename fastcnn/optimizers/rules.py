@@ -1,6 +1,6 @@
 """The update rules: gradient descent, momentum, and rates that adapt to each parameter.
 
-The arithmetic is that of the update kernels, :mod:`fastcnn.backends`; constructors and defaults are PyTorch's, but for
+The arithmetic is that of :mod:`fastcnn.backends.numpy.update`; constructors and defaults are PyTorch's, but for
 RMSProp's rate.
 """
 
