@@ -6,7 +6,7 @@ code of all algorithms would take seconds more to compile for each of them.
 All transforms are one function: load a square of vectors, multiply with the matrix from both sides, store a square of
 vectors. What differs is the matrix, and how elements lie: in a grid, as pixels do, or numbered, as transformed elements
 do (see `Side`). Values stay with the compiler, which spills what registers cannot hold: kept in an array of the
-caller's between rows and columns, the 6 x 6 of F(4, 3) took as long.
+caller's between rows and columns, the 6 x 6 of F(4,3) took a fifth longer.
 """
 
 from __future__ import annotations
@@ -99,26 +99,30 @@ def vector_operations(builder: ir.IRBuilder, vector: Vector) -> Operations:
 
 
 @intrinsic(prefer_literal=True)
-def transform_vector(typingctx, name, role, source, source_strides, target, target_strides, extra, at, count):
-    """The transform of one vector of each element, `at` elements from their beginnings on; pointers are to elements.
+def transform_vector(typingctx, name, role, source, target, extra, at, count):
+    """The transform of one vector of each element, `at` elements from their beginnings on. `source` and `target` are
+    (pointer to an element, two strides), `extra` is a pointer.
 
     Of a vector in a grid only `count` elements are read or written, where that is not the constant 0.
     """
     transform = transform_of(name.literal_value, role.literal_value)
-    vector, whole = Vector(source.dtype), isinstance(count, types.Literal)
+    vector, whole = Vector(source[0].dtype), isinstance(count, types.Literal)
 
     def codegen(context, builder, signature, args):
-        _, _, source_, from_, target_, to_, extra_, at_, count_ = args
+        _, _, source_, target_, extra_, at_, count_ = args
         do, rows, everything = vector_operations(builder, vector), [], None
         align, zero = vector.scalar.bitwidth // 8, ir.Constant(vector.llvm_type, None)
         lanes = None if whole else mask(builder, vector, count_)
 
-        def place(pointer, strides=None, numbers=(0, 0)):
+        def place(array, numbers):
             offset = at_
-            for k, number in enumerate(numbers):
+            for k, number in enumerate(numbers, start=1):
                 if number:
-                    step = builder.mul(builder.extract_value(strides, k), ir.Constant(INDEX, number))
+                    step = builder.mul(builder.extract_value(array, k), ir.Constant(INDEX, number))
                     offset = builder.add(offset, step)
+            return at_pointer(builder.extract_value(array, 0), offset)
+
+        def at_pointer(pointer, offset):
             return builder.bitcast(builder.gep(pointer, [offset]), vector.llvm_type.as_pointer())
 
         def load(where, side=None):
@@ -136,7 +140,7 @@ def transform_vector(typingctx, name, role, source, source_strides, target, targ
 
         size, lines = len(transform.matrix[0]), plan(transform.matrix)
         for i in range(size):
-            places = [place(source_, from_, transform.source.places[i, j]) for j in range(size)]
+            places = [place(source_, transform.source.places[i, j]) for j in range(size)]
             row = [load(where, transform.source) for where in places]
             if transform.extra == "rectify":  # NaN stays
                 row = [builder.select(builder.fcmp_ordered("<", d, zero), zero, d) for d in row]
@@ -145,16 +149,15 @@ def transform_vector(typingctx, name, role, source, source_strides, target, targ
                 everything = some if everything is None else builder.fadd(everything, some)
             rows.append(multiply(lines, row, do))
         if transform.extra == "sum":
-            store(builder.fadd(load(place(extra_)), everything), place(extra_))
-        bias = load(place(extra_)) if transform.extra == "bias" else None
+            store(builder.fadd(load(at_pointer(extra_, at_)), everything), at_pointer(extra_, at_))
+        bias = load(at_pointer(extra_, at_)) if transform.extra == "bias" else None
         for j in range(len(transform.matrix)):
             for i, value in enumerate(multiply(lines, [row[j] for row in rows], do)):
                 made = value if bias is None else builder.fadd(value, bias)
-                store(made, place(target_, to_, transform.target.places[i, j]), transform.target)
+                store(made, place(target_, transform.target.places[i, j]), transform.target)
         return context.get_dummy_value()
 
-    strides = types.UniTuple(types.intp, 2)
-    return types.void(name, role, source, strides, target, strides, extra, types.intp, count), codegen
+    return types.void(name, role, source, target, extra, types.intp, count), codegen
 
 
 _addresses: dict[tuple[str, str, np.dtype], int] = {}
@@ -169,9 +172,9 @@ def address_of(name: str, role: str, dtype: np.dtype) -> int:
     def transform(source, s1, s2, target, t1, t2, extra, count):
         whole = count // lanes * lanes
         for t in range(0, whole, lanes):
-            transform_vector(name, role, source, (s1, s2), target, (t1, t2), extra, t, 0)
+            transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, t, 0)
         if whole < count:
-            transform_vector(name, role, source, (s1, s2), target, (t1, t2), extra, whole, count - whole)
+            transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, whole, count - whole)
 
     arguments = pointer, integer, integer, pointer, integer, integer, pointer, integer
     key = name, role, dtype
