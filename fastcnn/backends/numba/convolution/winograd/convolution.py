@@ -7,14 +7,18 @@ algorithm in `docs/performance.md`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.winograd import table
+from fastcnn.backends.numba.convolution.winograd.table import Algorithm
 from fastcnn.backends.numba.convolution.winograd.tiles import Cut, Elements, corner_of, rows_under, transform_tiles
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
 from fastcnn.backends.numba.core.copying import close_gate
+from fastcnn.backends.numba.core.hints import Array, Pair, Shape
 from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import even_share, next_task, task_counters
@@ -43,21 +47,21 @@ class Steps(NamedTuple):
 class Result(NamedTuple):
     """What is written to: bias, as long as a packed row; a row of zeros; out; the gate of a ReLU, or nothing."""
 
-    bias: object
-    zeros: object
-    out: object
-    gate: object
+    bias: Array
+    zeros: Array
+    out: Array
+    gate: Array
 
 
 class Memory(NamedTuple):
     """What a thread works in: weights as they are packed; these transformed; tiles transformed; their products; and a
     tile at the border."""
 
-    packed: object
-    u: object
-    v: object
-    m: object
-    edge: object
+    packed: Array
+    u: Array
+    v: Array
+    m: Array
+    edge: Array
 
 
 class Panel(NamedTuple):
@@ -218,7 +222,16 @@ def tiles_of(pixels: int, made: int) -> int:
     return -(-pixels // made)
 
 
-def plan(algorithm, roles, image_shape, out_shape, firsts, turned, dtype, most):
+def plan(
+    algorithm: Algorithm,
+    roles: tuple[str, ...],
+    image_shape: Shape,
+    out_shape: Shape,
+    firsts: Pair,
+    turned: bool,
+    dtype: np.dtype,
+    most: int,
+) -> Callable:
     """The function of (image, weights, bias, gate) that convolves an image of which only the channels matter.
 
     `firsts` are the first pixels of the first tile of the image and of the outputs, `roles` the transforms (see
@@ -256,7 +269,7 @@ def plan(algorithm, roles, image_shape, out_shape, firsts, turned, dtype, most):
     steps = (*(address_of(algorithm.name, role, dtype) for role in roles), int(algorithm.deep), int(turned))
     blocks, launch = (block, width, int(not shared)), convolve_panels if few else convolve_tiles
 
-    def convolve(image, weights, bias, gate):
+    def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:
         out, memory, bias = empty(out_shape, dtype), workspace(arrays), zero if bias is None else bias_row(bias, wide)
         result = bias, zero, out, out[:0] if gate is None else gate
         launch(image, weights, result, cuts, steps, blocks, tuple(memory), tables, work=work, threads=threads)
@@ -265,7 +278,7 @@ def plan(algorithm, roles, image_shape, out_shape, firsts, turned, dtype, most):
     return convolve
 
 
-def forward_plan(name, shape, out_shape, geometry, most):
+def forward_plan(name: str, shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, weights, bias) that convolves arrays of these shapes by the algorithm `name`, by `most`
     threads at most."""
     roles, firsts = ("rectified" if geometry.rectify else "input", "weights", "output"), (-geometry.padding[0], 0)
@@ -273,7 +286,7 @@ def forward_plan(name, shape, out_shape, geometry, most):
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
-def input_gradient_plan(name, image_shape, eta_shape, geometry, most):
+def input_gradient_plan(name: str, image_shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
     r, before = geometry.ksize, geometry.padding[0]
     if geometry.stride == 1:

@@ -34,7 +34,8 @@ def plan(matrix: Sequence[Sequence[Fraction]]) -> Plan:
                 columns.append([a if a == b else Fraction(0) for a, b in zip(columns[j], columns[k], strict=True)])
                 columns.append([a if a == -b else Fraction(0) for a, b in zip(columns[j], columns[k], strict=True)])
                 columns[j] = columns[k] = [Fraction(0)] * len(matrix)
-    rows, left = [], list(zip(*columns, strict=True))
+    rows: list[tuple[int, int | None, Terms, Terms]] = []
+    left = list(zip(*columns, strict=True))
     places = list(range(len(left)))
     while places:
         i = places.pop(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastcnn.backends.numba.convolution.winograd.transforms import call
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store
 
@@ -26,7 +27,7 @@ class Cut(NamedTuple):
 class Elements(NamedTuple):
     """Transformed tiles: element g of tile t lies at array[first + g * step + t * width :]."""
 
-    array: object
+    array: Array
     first: int
     step: int
     width: int

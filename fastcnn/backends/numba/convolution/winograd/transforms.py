@@ -12,6 +12,7 @@ caller's between rows and columns, the 6 x 6 of F(4,3) took a fifth longer.
 from __future__ import annotations
 
 import functools
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,13 +87,13 @@ def transform_of(name: str, role: str) -> Transform:
 
 
 def vector_operations(builder: ir.IRBuilder, vector: Vector) -> Operations:
-    def constant(value: Any) -> ir.Constant:
+    def constant(value: Fraction) -> ir.Constant:
         return ir.Constant(vector.llvm_type, [ir.Constant(vector.llvm_type.element, float(value))] * vector.lanes)
 
-    def scale(factor, a):
+    def scale(factor: Fraction, a: Any) -> Any:
         return builder.fneg(a) if factor == -1 else builder.fmul(constant(factor), a)
 
-    def scale_add(factor, a, b):
+    def scale_add(factor: Fraction, a: Any, b: Any) -> Any:
         return builder.call(multiply_add_of(builder, vector), [constant(factor), a, b])
 
     return Operations(builder.fadd, builder.fsub, scale, scale_add)
@@ -169,7 +170,7 @@ def address_of(name: str, role: str, dtype: np.dtype) -> int:
     element, integer = types.float32 if dtype.itemsize == 4 else types.float64, types.int64
     pointer, lanes = types.CPointer(element), Vector(element).lanes
 
-    def transform(source, s1, s2, target, t1, t2, extra, count):
+    def transform(source, s1, s2, target, t1, t2, extra, count) -> None:
         whole = count // lanes * lanes
         for t in range(0, whole, lanes):
             transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, t, 0)

@@ -10,10 +10,12 @@ and the sums are matrix products, channels x tiles and tiles x outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.convolution.winograd.convolution import tiles_of
 from fastcnn.backends.numba.convolution.winograd.tiles import (
@@ -26,6 +28,7 @@ from fastcnn.backends.numba.convolution.winograd.tiles import (
 )
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
 from fastcnn.backends.numba.core.copying import clear
+from fastcnn.backends.numba.core.hints import Array, Pair, Shape
 from fastcnn.backends.numba.core.jit import serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import even_share, task_kernel
@@ -53,8 +56,8 @@ class Steps(NamedTuple):
 class Images(NamedTuple):
     """Inputs and gradients of outputs, how both are cut into tiles, and their transforms."""
 
-    x: object
-    eta: object
+    x: Array
+    eta: Array
     x_cut: Cut
     eta_cut: Cut
     steps: Steps
@@ -63,18 +66,18 @@ class Images(NamedTuple):
 class Block(NamedTuple):
     """Tiles, input channels and outputs that belong together, each (first, number)."""
 
-    tiles: tuple
-    channels: tuple
-    panel: tuple
+    tiles: Pair
+    channels: Pair
+    panel: Pair
 
 
 class Memory(NamedTuple):
     """What a thread works in: sums of products; tiles of x and of eta, transformed; and a tile at the border."""
 
-    part: object
-    v: object
-    e: object
-    edge: object
+    part: Array
+    v: Array
+    e: Array
+    edge: Array
 
 
 @serial
@@ -176,7 +179,7 @@ def add_all_tiles(task, thread, arrays, cuts, steps: Steps, cut: Task, memory, t
     transform_back(mine.part, starts[-1], cut.outputs, Block((0, 0), channels, panel), steps.back, dw[s])
 
 
-def shares_of(total, inputs, outputs, dtype):
+def shares_of(total: int, inputs: int, outputs: int, dtype: np.dtype) -> tuple[int, Pair]:
     """Shares of `total` tiles, and the input and output channels of a task, the latter whole panels."""
     down, across, shares = min(inputs, CUT[0]), padded(min(outputs, CUT[1]), dtype), 1
     pairs = -(-inputs // down) * -(-outputs // across)
@@ -187,7 +190,7 @@ def shares_of(total, inputs, outputs, dtype):
     return shares, (down, across)
 
 
-def weight_gradient_plan(name, shape, eta_shape, geometry, most):
+def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, eta) that computes both gradients for arrays of these shapes by the algorithm `name`, by
     `most` threads at most."""
     (batch, oh, ow, outputs), inputs, dtype = eta_shape, shape[3], geometry.dtype
@@ -214,7 +217,7 @@ def weight_gradient_plan(name, shape, eta_shape, geometry, most):
     roles = "rectified" if geometry.rectify else "input", "gradient", "back"
     steps, dw_shape = tuple(address_of(name, role, dtype) for role in roles), (r, r, inputs, outputs)
 
-    def weight_gradient(x, eta):
+    def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
         (*memory, sums), dw = workspace(arrays), empty((shares, *dw_shape), dtype)
         given = (x, eta, dw, sums), cuts, steps, task, tuple(memory), tables
         add_all_tiles(*given, tasks, work=work, threads=threads)
