@@ -101,9 +101,9 @@ def contest(contestants: list[str]) -> Any:
     """Contestants in processes of their own, which find this package behind all others."""
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
-    from fastcnn import runtime
+    import fastcnn
 
-    runtime.set_num_threads(THREADS)
+    fastcnn.set_num_threads(THREADS)
     return definitions().turns.Contest(contestants, serve)
 
 
@@ -115,14 +115,13 @@ def need(backend: str) -> None:
 
 def settle(backend: str, threads: int = THREADS, dtype: str = "float32", algorithm: str = "auto") -> None:
     """Let this process compute on `backend`."""
-    from fastcnn import runtime
-    from fastcnn.backend import set_backend
+    import fastcnn
 
-    runtime.set_dtype(dtype)
-    runtime.set_num_threads(threads)
+    fastcnn.set_dtype(dtype)
+    fastcnn.set_num_threads(threads)
     if algorithm != "auto":
-        runtime.set_conv_algorithm(algorithm)
-    set_backend("numba" if backend == "numba" else "numpy")
+        fastcnn.set_conv_algorithm(algorithm)
+    fastcnn.set_backend("numba" if backend == "numba" else "numpy")
     if backend == "numba" and SPINNING is not None:
         os.environ["GOMP_SPINCOUNT"] = SPINNING  # read with the first kernel
     if backend == "torch":

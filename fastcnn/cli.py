@@ -98,53 +98,64 @@ def one_line(error: BaseException) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """The exit status: most commands have none of their own."""
-    from fastcnn import backend, runtime
+    from fastcnn.backends.active import compilation_announced
+    from fastcnn.config import (
+        get_backend,
+        get_conv_algorithm,
+        get_dtype,
+        get_num_threads,
+        set_backend,
+        set_dtype,
+        set_num_threads,
+    )
+    from fastcnn.threads import check_pool
 
     most = join_ranks(arguments)
     try:
         if getattr(arguments, "dtype", None):
-            runtime.set_dtype(arguments.dtype)
-        runtime.get_dtype()
-        runtime.get_conv_algorithm()
+            set_dtype(arguments.dtype)
+        get_dtype()
+        get_conv_algorithm()
         # Before the backend: numba's pool is made as large as what is asked for when numba is imported.
         asked = getattr(arguments, "threads", None)
-        threads = asked or min(most, runtime.get_num_threads())
+        threads = asked or min(most, get_num_threads())
         if threads > most:
             raise UsageError(
                 f"argument --threads: expected at most {most}, as ranks share the cores of a node, received {threads}"
             )
-        runtime.check_pool("argument --threads" if asked else "FASTCNN_NUM_THREADS", threads)
-        runtime.set_num_threads(threads)
-        backend.set_backend(getattr(arguments, "backend", None) or backend.get_backend())
+        check_pool("argument --threads" if asked else "FASTCNN_NUM_THREADS", threads)
+        set_num_threads(threads)
+        set_backend(getattr(arguments, "backend", None) or get_backend())
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
     told_by_another = arguments.comm is not None and arguments.comm.Get_rank() > 0
-    with contextlib.nullcontext() if told_by_another else backend.compilation_announced():
+    with contextlib.nullcontext() if told_by_another else compilation_announced():
         interrupt.raise_again()
         return arguments.run(arguments) or 0
 
 
 def join_ranks(arguments: argparse.Namespace) -> int:
     """Meet the other ranks of the job, where the command is one that they do together; the most threads to use."""
-    from fastcnn import runtime
+    from fastcnn.threads import MAX_THREADS
 
     arguments.comm = None
     if not getattr(arguments, "on_ranks", False):
         if hasattr(arguments, "on_ranks") and failures.launched() > 1 and not failures.launched_rank():
             text = f"each of the {failures.launched()} processes that mpiexec has started does the whole work"
             print(f"{arguments.prog}: warning: {text}: --distributed shares it", file=sys.stderr)
-        return runtime.MAX_THREADS
+        return MAX_THREADS
     from fastcnn.distributed import world
-    from fastcnn.distributed.group import patience, threads_per_rank
+    from fastcnn.distributed.cores import threads_per_rank
+    from fastcnn.distributed.group import timeout
 
     comm = world()
     arguments.ending = failures.Ending(comm)
     arguments.comm = comm if comm.Get_size() > 1 else None
     try:
-        patience()
+        timeout()
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return threads_per_rank(comm) if arguments.comm else runtime.MAX_THREADS
+    return threads_per_rank(comm) if arguments.comm else MAX_THREADS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

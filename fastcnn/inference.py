@@ -1,17 +1,15 @@
-"""A model on many images: in batches, and where several ranks have a part each, with what all of them found."""
+"""A model on many images, in batches; where there are several ranks, each computes a shard of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from fastcnn.distributed import replicas
 from fastcnn.distributed.group import Group, data_facts
-
-if TYPE_CHECKING:
-    from fastcnn.model import Sequential
+from fastcnn.network import Network
+from fastcnn.saving import model_facts
 
 
 class Evaluation(NamedTuple):
@@ -21,35 +19,48 @@ class Evaluation(NamedTuple):
     accuracy: float
 
 
-def batches(part: slice, batch_size: int) -> Iterator[slice]:
-    """A part of the images in batches: one, and be it empty, at least."""
-    for first in range(part.start, max(part.stop, part.start + 1), batch_size):
-        yield slice(first, min(first + batch_size, part.stop))
+def batches(shard: slice, batch_size: int) -> Iterator[slice]:
+    """`shard` in batches; an empty one is a single empty batch, so that shape and dtype of a result are known."""
+    for first in range(shard.start, max(shard.stop, shard.start + 1), batch_size):
+        yield slice(first, min(first + batch_size, shard.stop))
 
 
-def check_same(
-    owner: str, model: Sequential, x: np.ndarray, y: np.ndarray | None, batch_size: int, group: Group
-) -> None:
-    """ValueError on all ranks where they are asked for different work."""
+def check_same(owner: str, model: Network, x: np.ndarray, y: np.ndarray | None, batch_size: int, group: Group) -> None:
+    """ValueError on all ranks where models or arguments differ between them."""
     if group.size > 1:
-        weights = f"CRC-32 {replicas.fingerprint(model.layers):08x}"
-        model_facts = {"layers": replicas.described(model.layers), "weights of the model": weights}
-        group.check_same(owner, model_facts | data_facts(x, y) | {"batch_size": batch_size})
+        weights = f"CRC-32 {model_facts.fingerprint(model.layers):08x}"
+        facts = {"layers": model_facts.layout(model.layers), "weights of the model": weights}
+        group.check_same(owner, facts | data_facts(x, y) | {"batch_size": batch_size})
+
+
+def collect(function: Callable[[slice], np.ndarray], shard: slice, batch_size: int) -> np.ndarray:
+    """The rows that `function` returns for each batch of `shard`, in one array that is allocated once."""
+    todo = batches(shard, batch_size)
+    found = np.asarray(function(next(todo)))
+    rows = np.empty((shard.stop - shard.start, *found.shape[1:]), found.dtype)
+    rows[: len(found)] = found
+    for batch in todo:
+        rows[batch.start - shard.start : batch.stop - shard.start] = function(batch)
+    return rows
 
 
 def outputs(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, batch_size: int, group: Group) -> np.ndarray:
-    """What `function` makes of all images."""
-    return group.gather_rows(np.concatenate([function(x[batch]) for batch in batches(group.part(len(x)), batch_size)]))
+    """What `function` returns for all images, on all ranks."""
+    return group.all_gather_rows(collect(lambda batch: function(x[batch]), group.shard(len(x)), batch_size))
 
 
 def measure(
-    model: Sequential, x: np.ndarray, y: np.ndarray, batch_size: int, group: Group
+    model: Network, x: np.ndarray, y: np.ndarray, batch_size: int, group: Group
 ) -> tuple[Evaluation, np.ndarray]:
-    """Loss and accuracy on all images; and the probabilities of this rank's part of them, (images, classes)."""
-    sums, probabilities = np.zeros(2), []
-    for batch in batches(group.part(len(x)), batch_size):
+    """Loss and accuracy on all images, and the probabilities of this rank's shard of them, (images, classes)."""
+    loss_layer, sums = model.loss_layer, np.zeros(2)
+
+    def probabilities_of(batch: slice) -> np.ndarray:
         logits = model.logits(x[batch])
-        sums += model.loss_layer.cal_loss(logits, y[batch]), np.count_nonzero(logits.argmax(axis=1) == y[batch])
-        probabilities.append(model.loss_layer.softmax)
-    loss, hits = group.sum(sums) / len(x)
-    return Evaluation(float(loss), float(hits)), np.concatenate(probabilities)
+        sums[0] += loss_layer.cal_loss(logits, y[batch])
+        sums[1] += np.count_nonzero(logits.argmax(axis=1) == y[batch])
+        return loss_layer.softmax
+
+    probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
+    loss, hits = group.all_reduce(sums) / len(x)
+    return Evaluation(float(loss), float(hits)), probabilities

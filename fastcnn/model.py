@@ -1,39 +1,25 @@
-"""Sequential: a list of layers that trains, predicts, and travels as a file."""
+"""Sequential: layers in a row that train, predict, and travel as a file."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from fastcnn import inference, metrics, storage, training
-from fastcnn.backend import compilation_announced
-from fastcnn.distributed.group import Group, check_comm
+from fastcnn import inference, metrics, training
+from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
 from fastcnn.inference import Evaluation
-from fastcnn.layers import Softmax
-from fastcnn.layers.bn import PHASES
-from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through, update, walk
-from fastcnn.layers.layer_list import check_layers
+from fastcnn.layers.protocol import walk
+from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
-from fastcnn.shapes import (
-    check_choice,
-    check_finite,
-    check_flag,
-    check_int,
-    check_labels,
-    check_number,
-    must_be,
-    real_array,
-    shape_text,
-)
+from fastcnn.saving import model_file
+from fastcnn.shapes import check_flag, check_int, check_number, must_be
 
 
-class Sequential:
-    """Layers in a row.
+class Sequential(Network):
+    """Layers in a row, and all that is done with them.
 
     Parameters
     ----------
@@ -50,63 +36,7 @@ class Sequential:
         Layers that do not fit together, or something else among them.
     """
 
-    def __init__(self, layers: Iterable[Any], metadata: dict[str, Any] | None = None):
-        self.layers = check_layers("Sequential", "layers", layers, loss=True)
-        self.metadata = dict(metadata or {})
-
-    @property
-    def input_shape(self) -> tuple[int, ...] | None:
-        """The first layer's input shape; None where it does not say."""
-        shape = getattr(self.layers[0], "input_shape", None)
-        return None if shape is None else tuple(shape)
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        return tuple(self.layers[-1].output_shape)
-
-    @property
-    def body(self) -> list[Any]:
-        """All layers but a closing Softmax."""
-        return self.layers[:-1] if isinstance(self.layers[-1], Softmax) else self.layers
-
-    @property
-    def loss_layer(self) -> Softmax:
-        """The closing Softmax."""
-        if isinstance(self.layers[-1], Softmax):
-            return self.layers[-1]
-        raise ValueError(
-            "Sequential: training and evaluation need a Softmax as the last layer. "
-            f"The last layer is {type(self.layers[-1]).__name__}"
-        )
-
-    def logits(self, x: Any, phase: str = "test") -> np.ndarray:
-        """The output of the layers before a closing Softmax.
-
-        `phase` is 'train' in a training step of one's own: BatchNorm and Dropout do then what they do in training.
-        """
-        return forward_through(self.body, x, check_choice("logits", "phase", phase, PHASES))
-
-    def forward(self, x: Any) -> np.ndarray:
-        """The output of the last layer: probabilities where it is a Softmax."""
-        out = self.logits(x)
-        return self.layers[-1].predict(out) if len(self.body) < len(self.layers) else out
-
-    def gradient(self, eta: Any) -> np.ndarray:
-        """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
-        return gradient_through(self.body, eta)
-
-    def parameter_gradient(self, eta: Any, after: Callable[[int], Any] | None = None) -> None:
-        """Accumulate parameter gradients alone: nothing is computed below the first layer that learns.
-
-        `after` is called with the position of each layer above that one whose gradients are there, from the last one.
-        """
-        parameter_gradient_through(self.body, eta, after)
-
-    def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
-        """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
-        for layer in self.body:
-            if hasattr(layer, "backward"):
-                update(layer, alpha, weight_decay)
+    owner = "Sequential"
 
     def train_on_batch(
         self, x: Any, y: Any, learning_rate: float = 0.1, weight_decay: float = 0.0
@@ -121,67 +51,21 @@ class Sequential:
         x, y = self.take_data("train_on_batch", x, y)
         return self.step(x, y, learning_rate, weight_decay)
 
-    def step(self, x: np.ndarray, y: np.ndarray, learning_rate: float, weight_decay: float) -> tuple[float, int]:
-        """`train_on_batch` without its checks."""
-        loss, hits = self.accumulate(x, y)
-        self.backward(learning_rate / len(x), learning_rate * weight_decay)
-        return loss, hits
-
-    def accumulate(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
-        """Add the parameter gradients of a batch; its summed loss, and the number of hits. `fit` has checked both."""
-        found = self.batch_loss(x, y, **loss_options)
-        self.parameter_gradient(self.loss_layer.gradient())
-        return found
-
-    def batch_loss(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
-        """The forward pass of a training step: the summed loss of a batch, and the number of hits."""
-        logits = forward_through(self.body, x, "train")
-        loss = self.loss_layer.cal_loss(logits, y, **loss_options)
-        return loss, int(np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label))
-
-    def fit(
-        self,
-        x: Any,
-        y: Any,
-        epochs: int = 1,
-        batch_size: int = 64,
-        validation_data: tuple[Any, Any] | None = None,
-        **options: Any,
-    ) -> training.History:
-        """Train on images `x` and labels `y`; see :func:`fastcnn.training.fit`."""
-        comm = options.get("distributed")
-        check_comm("fit", comm)
-        shown = options.get("verbose", True) and (comm is None or comm.Get_rank() == 0)
-        with compilation_announced() if shown else contextlib.nullcontext():
-            return training.fit(self, x, y, epochs, batch_size, validation_data, **options)
-
-    def take_data(self, owner: str, x: Any, y: Any, group: Group | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels, checked whole before the first of them is used; by each rank of `group`, its part."""
-        x = self.take_images(owner, x, group)
-        classes = self.loss_layer.input_shape[1]
-        return x, check_labels(owner, "y", y, len(x), classes)
+    fit = training.fit  # the function is the method: one signature, documented once
 
     def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
         """The arguments of `evaluate`, or with y None of `predict`, checked."""
-        x, y = (self.take_images(owner, x, group), None) if y is None else self.take_data(owner, x, y, group)
+        if y is None:
+            x = self.take_images(owner, x, group.shard)
+        else:
+            x, y = self.take_data(owner, x, y, group.shard)
         return x, y, check_int(owner, "batch_size", batch_size)
-
-    def take_images(self, owner: str, x: Any, group: Group | None = None) -> np.ndarray:
-        x = real_array(owner, "x", x)
-        wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
-        if not x.ndim or x.shape[1:] != wanted or not x.size:
-            raise ValueError(
-                f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
-                f"Received the shape {x.shape}"
-            )
-        check_finite(owner, "x", x, slice(None) if group is None else group.part(len(x)))
-        return x
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:
         """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full.
 
         With `distributed`, an mpi4py communicator whose ranks all call this with the same model and data, each rank
-        computes its part, and all return the same.
+        computes its shard, and all return the same.
         """
         with Group.of("evaluate", distributed) as group:
             x, y, batch_size = group.together(lambda: self.take_work("evaluate", x, y, batch_size, group))
@@ -211,22 +95,6 @@ class Sequential:
             inference.check_same("predict", self, x, None, batch_size, group)
             return inference.outputs(self.forward, x, batch_size, group)
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table: layer, output shape, parameters, multiply-adds of one image's forward."""
-        rows = [("layer", "output shape", "parameters", "multiply-adds")]
-        total = [0, 0]
-        for layer in self.layers:
-            counts = [getattr(layer, name, lambda: 0)() for name in ("parameter_count", "multiply_adds")]
-            total = [sum(pair) for pair in zip(total, counts, strict=True)]
-            shape = ", ".join(map(str, getattr(layer, "output_shape", ("?", "?"))[1:]))
-            rows.append((type(layer).__name__, f"(batch, {shape})", *(f"{count:,}" for count in counts)))
-        rows.append(("total", "", *(f"{count:,}" for count in total)))
-        w0, w1, w2, w3 = (max(len(row[column]) for row in rows) for column in range(4))
-        lines = [f"{a:<{w0}}  {b:<{w1}}  {c:>{w2}}  {d:>{w3}}" for a, b, c, d in rows]
-        rule = "-" * len(lines[0])
-        for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
-            print_fn(line)
-
     def save(self, path: str | os.PathLike, optimizer: Any = None, random_state: bool = False) -> None:
         """Write architecture and parameters to `path`; a file already there is replaced whole or not at all.
 
@@ -248,7 +116,7 @@ class Sequential:
             isinstance(optimizer, Optimizer) and all(id(layer) in own for layer in optimizer.layers)
         ):
             raise ValueError(must_be("save", "optimizer", "an Optimizer over this model", optimizer))
-        storage.save(path, self.layers, self.metadata, optimizer, random_state)
+        model_file.save(path, self.layers, self.metadata, optimizer, random_state)
 
     @classmethod
     def load(
@@ -266,12 +134,12 @@ class Sequential:
         """
         if not (custom_layers is None or isinstance(custom_layers, dict)):
             raise TypeError(must_be("load", "custom_layers", "a dict of class names and classes", custom_layers))
-        file = storage.read(path)
-        layers = storage.load_layers(file, custom_layers or {})
+        file = model_file.read(path)
+        layers = model_file.load_layers(file, custom_layers or {})
         try:
             model = cls(layers, file.header["metadata"])
         except (TypeError, ValueError) as error:
             raise FileFormatError(f"{os.fspath(path)}: {error}") from error
         if check_flag("load", "random_state", random_state):
-            storage.load_random(file, layers)
+            model_file.load_random(file, layers)
         return model

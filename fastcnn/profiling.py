@@ -22,10 +22,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from fastcnn.layers import Layer
+from fastcnn.components import Component
 from fastcnn.optimizers import Optimizer
 
-# What is wrapped, and as what it counts: Sequential calls the parts of a gradient, and a Relu inside the next layer.
+# What is wrapped, and as what it counts: Sequential calls the parts of a gradient, and fuses a Relu with its neighbour.
 METHODS = {
     "forward": "forward",
     "forward_rectified": "forward",
@@ -49,7 +49,7 @@ class Row(NamedTuple):
     seconds: float
 
 
-class Report:
+class Profile:
     """What :func:`profile` measures; it can be read at any time, and prints as a table.
 
     Attributes
@@ -61,14 +61,15 @@ class Report:
     """
 
     def __init__(self) -> None:
-        self._start, self._end = time.perf_counter(), None
+        self._start = time.perf_counter()
+        self._end: float | None = None
         self._layers: dict[int, tuple[weakref.ref, str]] = {}
         self._counts: Counter[str] = Counter()
         self._tables: list[dict[tuple[str, str], list[int]]] = []  # one for each thread: no lock in a call
         self._thread = threading.local()
         self._lock = threading.Lock()
 
-    def _name(self, layer: Layer) -> str:
+    def _name(self, layer: Component) -> str:
         known = self._layers.get(id(layer))
         if known is None or known[0]() is not layer:  # an address may be that of a layer that is no more
             with self._lock:
@@ -80,7 +81,7 @@ class Report:
                     self._layers[id(layer)] = known
         return known[1]
 
-    def _add(self, layer: Layer, method: str, nanoseconds: int, calls: int) -> None:
+    def _add(self, layer: Component, method: str, nanoseconds: int, calls: int) -> None:
         table = getattr(self._thread, "table", None)
         if table is None:
             table = self._thread.table = {}
@@ -115,7 +116,7 @@ class Report:
         return max(0.0, self.seconds - self.layer_seconds)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """The profile as JSON can hold it."""
         return {
             "seconds": self.seconds,
             "layer_seconds": self.layer_seconds,
@@ -145,12 +146,15 @@ class Report:
         return "\n".join([text[0], rule, *text[1:-3], rule, *text[-3:]])
 
 
-def shapes(layer: Layer) -> str:
+def shapes(layer: Component) -> str:
     """`` (64, 28, 28, 1) -> (64, 24, 24, 12)``; less where a script's own layer does not say."""
     try:
         return f" {tuple(layer.input_shape)} -> {tuple(layer.output_shape)}"
-    except Exception:  # a layer that is half made is the script's business
+    except Exception:  # a layer whose class forgot super().__init__
         return ""
+
+
+Report = Profile  # its former name, which scripts may import
 
 
 class _Call:
@@ -158,50 +162,50 @@ class _Call:
 
     __slots__ = ("inner", "layer")
 
-    def __init__(self, layer: Layer):
+    def __init__(self, layer: Component):
         self.layer, self.inner = layer, 0  # nanoseconds in other layers' calls
 
 
-_reports: tuple[Report, ...] = ()
+_profiles: tuple[Profile, ...] = ()
 _wrapped: list[tuple[type, str, Callable, Callable]] = []
 _lock = threading.Lock()
 _calls = threading.local()
 
 
 @contextlib.contextmanager
-def profile() -> Iterator[Report]:
+def profile() -> Iterator[Profile]:
     """Measure every layer's methods inside a ``with`` block, in all threads of this process.
 
-    Layers are the subclasses of :class:`fastcnn.layers.Layer`, those that are defined inside the block too; an
-    optimizer's `step`, which updates all layers of a `Sequential`, has a row of its own. A layer's
-    method that calls another one of the same layer, or `super()`, is one call. Blocks may be nested.
+    Layers are the subclasses of :class:`fastcnn.layers.Layer` and :class:`fastcnn.losses.Loss`, those that are defined
+    inside the block too; an optimizer's `step`, which updates all layers of a `Sequential`, has a row of its own. A
+    layer's method that calls another one of the same layer, or `super()`, is one call. Blocks may be nested.
     """
-    global _reports  # noqa: PLW0603 - classes are process-wide, and so is what wraps their methods
-    report = Report()
+    global _profiles  # noqa: PLW0603 - classes are process-wide, and so is what wraps their methods
+    own = Profile()
     with _lock:
-        if not _reports:
+        if not _profiles:
             wrap_all()
-        _reports = (*_reports, report)
+        _profiles = (*_profiles, own)
     try:
-        yield report
+        yield own
     finally:
-        report._finish()
+        own._finish()
         with _lock:
-            _reports = tuple(other for other in _reports if other is not report)
-            if not _reports:
+            _profiles = tuple(other for other in _profiles if other is not own)
+            if not _profiles:
                 unwrap_all()
 
 
 def wrap_all() -> None:
-    """Wrap the methods of all layer classes, and of those that are made from now on."""
+    """Wrap the methods of all classes of layers and losses, and of those that are made from now on."""
 
-    def wrap_new(cls: type, **options: Any) -> None:
-        super(Layer, cls).__init_subclass__(**options)
+    def wrap_new(cls: type[Component], **options: Any) -> None:
+        super(Component, cls).__init_subclass__(**options)
         wrap(cls)
 
-    Layer.__init_subclass__ = classmethod(wrap_new)  # type: ignore[assignment]
+    Component.__init_subclass__ = classmethod(wrap_new)  # type: ignore[assignment, arg-type]
     wrap(Optimizer)
-    found = [Layer]
+    found: list[type[Any]] = [Component]
     for cls in found:
         wrap(cls)
         found += [sub for sub in cls.__subclasses__() if sub not in found]
@@ -217,7 +221,7 @@ def wrap(cls: type) -> None:
 
 
 def unwrap_all() -> None:
-    del Layer.__init_subclass__
+    del Component.__init_subclass__
     for cls, name, wrapper, function in _wrapped:
         if vars(cls).get(name) is wrapper:  # a script may have put something else there
             setattr(cls, name, function)
@@ -232,7 +236,7 @@ def timed(function: Callable, method: str) -> Callable:
         stack = _calls.__dict__.setdefault("stack", [])
         if stack and stack[-1].layer is layer:
             return function(layer, *arguments, **options)
-        reports, calls = _reports, int(all(call.layer is not layer for call in stack))
+        profiles, calls = _profiles, int(all(call.layer is not layer for call in stack))
         call = _Call(layer)
         stack.append(call)
         start = time.perf_counter_ns()
@@ -243,7 +247,7 @@ def timed(function: Callable, method: str) -> Callable:
             stack.pop()
             if stack:
                 stack[-1].inner += elapsed
-            for report in reports:
-                report._add(layer, method, elapsed - call.inner, calls)
+            for each in profiles:
+                each._add(layer, method, elapsed - call.inner, calls)
 
     return measured

@@ -10,11 +10,11 @@ for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
     del os.environ[variable]
 
 import fastcnn  # noqa: E402
-from fastcnn import cli, datasets, runtime  # noqa: E402
+from fastcnn import cli, config, datasets  # noqa: E402
 
 pytest.register_assert_rewrite("tests.helpers")
 
-from tests.helpers.switches import BACKENDS  # noqa: E402
+from tests.helpers.switches import BACKENDS, switches_kept  # noqa: E402
 
 # The first call of a kernel compiles it: no deadline. The same examples in every run: a failure can be had again.
 settings.register_profile(
@@ -37,21 +37,18 @@ def backend(request):
 
 
 @pytest.fixture
-def main(monkeypatch):
+def main():
     """The command line in this process, which keeps none of the switches that a command sets."""
-    monkeypatch.setattr(fastcnn.backend, "_process_choice", None)
-    monkeypatch.setattr(runtime, "_threads", None)
-    monkeypatch.setattr(runtime, "_dtype", None)
-    return cli.main
+    with switches_kept():
+        yield cli.main
 
 
 @pytest.fixture
 def float64():
     """float64 for layers made in the test."""
-    before = runtime._dtype
-    fastcnn.set_dtype("float64")
-    yield
-    runtime._dtype = before
+    with switches_kept():
+        fastcnn.set_dtype("float64")
+        yield
 
 
 @pytest.fixture
@@ -75,15 +72,22 @@ def threads_variable(monkeypatch):
 
     def change(text):
         monkeypatch.setenv("FASTCNN_NUM_THREADS", text)
-        runtime._environment_threads.cache_clear()
+        forget()
+
+    def forget():
+        config._environment_threads.cache_clear()
+        config._default_threads.cache_clear()
 
     yield change
-    runtime._environment_threads.cache_clear()
+    forget()
 
 
-# The longest files come first, so that no worker ends with one of them alone. While the first compiles every kernel,
-# the next works on other widths of vectors, whose kernels are others: no two workers compile the same ones.
-LONGEST = ("test_kernels", "test_widths", "test_distributed", "test_cli", "test_testing", "test_resume", "test_runtime")
+# The longest files come first, so that no worker ends with one of them alone. While the first compiles one kernel after
+# the other, the next compiles those of other vector widths, or without them Winograd's, which the first needs last.
+LONGEST = (
+    *("test_kernels", "test_widths", "test_algorithms", "test_distributed", "test_cli"),
+    *("test_testing", "test_resume", "test_runtime"),
+)
 
 
 def pytest_configure(config):

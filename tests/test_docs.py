@@ -6,9 +6,9 @@ import shlex
 import pytest
 
 import benchmarks.__main__ as benchmarks
-import fastcnn
 from fastcnn import cli
 from tests.helpers.processes import ROOT
+from tests.helpers.switches import switches_kept
 
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
@@ -21,10 +21,10 @@ def blocks(document, language):
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")])
 def test_snippets_run_one_after_the_other(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fastcnn.backend, "_process_choice", None)  # a snippet may choose one, for itself
     scope = {}
-    for snippet in blocks(document, "python"):
-        exec(compile(snippet, document, "exec"), scope)
+    with switches_kept():  # a snippet may choose a backend, for itself
+        for snippet in blocks(document, "python"):
+            exec(compile(snippet, document, "exec"), scope)
 
 
 def test_there_are_snippets():

@@ -1,4 +1,4 @@
-"""The commands of ``python -m benchmarks``, as calls of asv."""
+"""The commands of ``python -m benchmarks``: calls of asv, and what measures many nodes."""
 
 from __future__ import annotations
 
@@ -173,10 +173,24 @@ def trial(given: argparse.Namespace) -> int:
     return planted.run(register(given.machine), given.no_change)
 
 
+def scaling(given: argparse.Namespace) -> int:
+    from benchmarks.nodes import scaling as model
+
+    return model.main(given.networks)
+
+
+def shaped(given: argparse.Namespace) -> int:
+    from benchmarks.nodes import shaped as hosts
+
+    return hosts.main(["--buckets"] if given.buckets else [])
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "smoke": smoke,
     "run": run,
     "compare": compare,
     "dashboard": dashboard,
     "trial": trial,
+    "scaling": scaling,
+    "shaped": shaped,
 }

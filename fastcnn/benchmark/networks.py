@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.runtime import get_dtype
+import fastcnn
 
 CLASSES = 10
 
@@ -45,7 +45,7 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
 def data(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Images, of the dtype that is on, and labels."""
     rng = np.random.default_rng(0)
-    images = rng.random((batch, *NETWORKS[name][0]), np.float32).astype(get_dtype())
+    images = rng.random((batch, *NETWORKS[name][0]), np.float32).astype(fastcnn.get_dtype())
     return images, rng.integers(0, CLASSES, batch)
 
 
@@ -54,7 +54,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     from fastcnn import datasets
 
     found = datasets.load("digits")
-    return (found.train_images / 255).astype(get_dtype()), found.train_labels.astype(np.int64)
+    return (found.train_images / 255).astype(fastcnn.get_dtype()), found.train_labels.astype(np.int64)
 
 
 def layers(name: str, batch: int, kit: ModuleType) -> list[Any]:

@@ -17,20 +17,21 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
 import numpy as np
 
-from fastcnn import Sequential, layers, runtime
-from fastcnn.backend import get_backend
+import fastcnn
+from fastcnn import layers
 from fastcnn.benchmark import networks
 from fastcnn.benchmark.turns import TURN, times_slower
 from fastcnn.distributed import launcher, world
 from fastcnn.distributed.group import Group
-from fastcnn.distributed.run import NEWS, DistributedRun
-from fastcnn.loop import Run
 from fastcnn.optimizers import SGD
+from fastcnn.training.data_parallel.loop import STATUS, DistributedLoop
+from fastcnn.training.loop import Loop
 
 SCRIPT = "import sys\nfrom fastcnn.benchmark.ranks import work\nwork(sys.argv[1], int(sys.argv[2]))"
 KEY, RANKS = "FASTCNN_BENCH_KEY", "FASTCNN_BENCH_RANKS"  # variables: the connection's password, how many there are
@@ -51,63 +52,66 @@ class Timing:
         return statistics.median(self.steps)
 
 
-def make_run(group: Group, name: str, batch: int, **options: Any) -> Run:
+def make_loop(group: Group, name: str, batch: int, **options: Any) -> Loop:
     """A training of a network of the benchmark that stands before its first step."""
     np.random.seed(0)
     x, y = networks.data(name, batch)
-    model = Sequential(networks.layers(name, batch, layers))
+    model = fastcnn.Sequential(networks.layers(name, batch, layers))
     optimizer = SGD(model, 1e-3)
     nothing: dict[str, Any] = {"augmentation": None, "loss_options": {}, "metrics": {}, "callbacks": []}
-    run = (Run if group.size == 1 else DistributedRun)(
+    loop = (Loop if group.size == 1 else DistributedLoop)(
         model, optimizer, x, y, 1, batch, None, False, 0, **nothing, failure_file=None, verbose=False, group=group
     )
-    run.prepare(**options if group.size > 1 else {})
-    return run
+    loop.prepare(**options if group.size > 1 else {})
+    return loop
 
 
-def timed(run: Run, steps: int, times: Sequence[float] | None = None) -> Timing:
+def timed(loop: Loop, steps: int, times: Sequence[float] | None = None) -> Timing:
     """Some steps on the same batch, after one that does not count; see `sleep_through` for `times`."""
-    index, found = np.arange(run.batch_size), Timing([], [])
-    sums = getattr(run, "sums", None)
+    index, found = np.arange(loop.batch_size), Timing([], [])
+    sums = loop.sums if isinstance(loop, DistributedLoop) else None
     for _ in range(steps + 1):
-        run.group.meet()
+        loop.group.barrier()
         waited, start = sums.waited if sums else 0.0, time.perf_counter()
-        if times is None:
-            run.train_batch(index, None)
+        if times is not None and isinstance(loop, DistributedLoop):
+            sleep_through(loop, times)
         else:
-            sleep_through(run, times)
+            loop.train_batch(index, None)
         found.steps.append(time.perf_counter() - start)
         found.waits.append(sums.waited - waited if sums else 0.0)
     if sums:
-        found.bytes, found.sums = sums.bytes, tuple(sums_alone(run.group, sums.bytes, steps))
+        found.bytes, found.sums = sums.bytes, tuple(sums_alone(loop.group, sums.bytes, steps))
     del found.steps[0], found.waits[0]
     return found
 
 
-def sleep_through(run: Run, times: Sequence[float]) -> None:
+def sleep_through(loop: DistributedLoop, times: Sequence[float]) -> None:
     """A step that computes nothing: it sleeps as long as the forward pass and then each layer's gradients, from the
     last layer, would take, and adds up what it would. So more ranks than cores show what their network does."""
     time.sleep(times[0])
-    run.sums.begin(np.zeros(NEWS))
+    loop.sums.begin(np.zeros(STATUS))
     for position, seconds in zip(range(len(times) - 2, -1, -1), times[1:], strict=True):
         time.sleep(seconds)
-        run.sums.add(position)
-    run.sums.finish()
+        loop.sums.layer_done(position)
+    loop.sums.finish()
+
+
+def mark(clock: list[float], _position: int) -> None:
+    """Note the time at which a layer's gradients are there."""
+    clock.append(time.perf_counter())
 
 
 def backward_times(name: str, batch: int, repeats: int = 20) -> list[float]:
     """Seconds of the forward pass and of each layer's gradients, from the last layer: the medians in this process. What
     lies below the first layer that learns takes nothing."""
-    run, found = make_run(Group(), name, batch), []
+    loop, found = make_loop(Group(), name, batch), []
     for _ in range(repeats):
         clock = [time.perf_counter()]
-        run.model.batch_loss(run.x, run.y)
+        loop.model.batch_loss(loop.x, loop.y)
         clock.append(time.perf_counter())
-        run.model.parameter_gradient(
-            run.model.loss_layer.gradient(), lambda _, clock=clock: clock.append(time.perf_counter())
-        )
+        loop.model.parameter_gradient(loop.model.loss_layer.gradient(), partial(mark, clock))
         clock.append(time.perf_counter())
-        run.optimizer.step(batch)
+        loop.optimizer.step(batch)
         found.append(np.diff(clock))
     return np.median(found, axis=0).tolist()
 
@@ -117,9 +121,9 @@ def sums_alone(group: Group, size: int, repeats: int) -> list[float]:
     array, found = np.empty(size // 4, np.float32), []
     for _ in range(repeats + 1):
         array[...] = 1
-        group.meet()
+        group.barrier()
         start = time.perf_counter()
-        group.sum(array)
+        group.all_reduce(array)
         found.append(time.perf_counter() - start)
     return found[1:]
 
@@ -129,19 +133,19 @@ def work(address: str, threads: int) -> None:
     comm = None
     if os.environ[RANKS] != "1":
         comm = world()
-    runtime.set_num_threads(threads)
+    fastcnn.set_num_threads(threads)
     with Group(comm) as group:
         connection = Client(address, authkey=bytes.fromhex(os.environ[KEY])) if group.lead else None
-        runs: dict[Any, Run] = {}
+        loops: dict[Any, Loop] = {}
         while (request := group.broadcast(connection.recv() if connection else None)) is not None:
             name, batch, steps, times, options = request
             key = (name, batch, *options.items())
             if not name:
                 found: Any = sums_alone(group, batch, steps)
             else:
-                if key not in runs:
-                    runs = {key: make_run(group, name, batch, **options)}
-                found = timed(runs[key], steps, times)
+                if key not in loops:
+                    loops = {key: make_loop(group, name, batch, **options)}
+                found = timed(loops[key], steps, times)
             if connection:
                 connection.send(found)
 
@@ -156,7 +160,7 @@ class Job:
         with Listener(family="AF_UNIX" if os.name == "posix" else "AF_PIPE", authkey=key) as listener:
             python = [sys.executable, "-c", SCRIPT, str(listener.address), str(threads)]
             environment = os.environ | variables | {KEY: key.hex(), RANKS: str(ranks)}
-            environment |= {"FASTCNN_BACKEND": get_backend(), "FASTCNN_DTYPE": runtime.get_dtype().name}
+            environment |= {"FASTCNN_BACKEND": fastcnn.get_backend(), "FASTCNN_DTYPE": fastcnn.get_dtype().name}
             # Ctrl-C is for this process, which then ends the others.
             self.process = subprocess.Popen([*launch, *python], env=environment, start_new_session=True)
             self.connection: Connection = self.accept(listener)
@@ -224,16 +228,17 @@ class Jobs:
         for _ in range(rounds):
             for job, count in zip(self.jobs, steps, strict=True):
                 turns[job.name].append(job.measure(name, batch, count))
-        first, found = [turn.median for turn in turns[self.jobs[0].name]], {}
-        for job, timings in turns.items():
-            facts = {
+        first = [turn.median for turn in turns[self.jobs[0].name]]
+        found: dict[str, dict[str, Any]] = {}
+        for name_of_job, timings in turns.items():
+            facts: dict[str, Any] = {
                 "median_ms": middle(timing.steps for timing in timings),
                 "ratio": times_slower([timing.median for timing in timings], first),
             }
             if timings[0].bytes:
                 facts |= {"waited_ms": middle(timing.waits for timing in timings), "bytes": timings[0].bytes}
                 facts["sum_alone_ms"] = middle(timing.sums for timing in timings)
-            found[job] = facts
+            found[name_of_job] = facts
         return found
 
 

@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from fastcnn.benchmark.kernels import CONVOLUTIONS
 from fastcnn.benchmark.turns import fastest, times_slower
-from fastcnn.benchmark.workloads import CONVOLUTIONS, WORKLOADS, Workload
+from fastcnn.benchmark.workloads import WORKLOADS, Workload
 
 TIMED_GROUPS = tuple(dict.fromkeys(workload.group for workload in WORKLOADS.values()))
 WHOLE_GROUPS = ("startup", "memory")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.runtime import get_dtype
+import fastcnn
 
 SHAPE = (64, 28, 28, 32)
 UNITS = 128  # of the fully-connected layer, whose input is what a flattened (64, 7, 7, 32) would be
@@ -20,7 +20,7 @@ def arrays(kind: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
     rng = np.random.default_rng(0)
 
     def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape, np.float32).astype(get_dtype())
+        return rng.standard_normal(shape, np.float32).astype(fastcnn.get_dtype())
 
     batch, height, width, channels = SHAPE
     if kind == "softmax":
@@ -34,7 +34,7 @@ def arrays(kind: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 def make(kind: str, shape: tuple[int, ...]) -> Any:
     from fastcnn import layers
 
-    return {
+    makers: dict[str, Callable[[], Any]] = {
         "conv": lambda: layers.Conv2D(shape, shape[-1], 3, 1, "SAME"),
         "relu": lambda: layers.Relu(shape),
         "max_pool": lambda: layers.MaxPooling(shape),
@@ -43,7 +43,8 @@ def make(kind: str, shape: tuple[int, ...]) -> Any:
         "dropout": lambda: layers.Dropout(shape, 0.5),
         "fc": lambda: layers.FullyConnect(shape, UNITS),
         "softmax": lambda: layers.Softmax(shape),
-    }[kind]()
+    }
+    return makers[kind]()
 
 
 def step(kind: str) -> Callable[[], object]:

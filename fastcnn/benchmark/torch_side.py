@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+import fastcnn
+from fastcnn.benchmark import single_layers
+from fastcnn.benchmark.kernels import Convolution, Pooling
 from fastcnn.benchmark.networks import NETWORKS, data, digits
-from fastcnn.runtime import get_dtype
-
-if TYPE_CHECKING:
-    from fastcnn.benchmark.workloads import Convolution, Pooling
 
 Steps = dict[str, Callable[[], object]]
 
@@ -51,7 +50,7 @@ def network(name: str, layout: Any) -> Any:
             size = args[0]
         else:
             made.append(torch.nn.ReLU())
-    return torch.nn.Sequential(*made).to(dtype=getattr(torch, get_dtype().name), memory_format=layout)
+    return torch.nn.Sequential(*made).to(dtype=getattr(torch, fastcnn.get_dtype().name), memory_format=layout)
 
 
 def training_step(name: str, batch: int) -> Steps:
@@ -157,10 +156,8 @@ def layer(kind: str) -> Steps:
     import torch
     from torch import nn
 
-    from fastcnn.benchmark import single_layers
-
     images, eta, labels = single_layers.arrays(kind)
-    dtype = getattr(torch, get_dtype().name)
+    dtype = getattr(torch, fastcnn.get_dtype().name)
 
     def make(layout: Any) -> Callable[[], object]:
         channels = single_layers.SHAPE[-1]

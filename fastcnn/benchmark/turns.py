@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from fastcnn import runtime
+import fastcnn
 from fastcnn.benchmark.workloads import WORKLOADS
 from fastcnn.shapes import check_choice
 
@@ -50,12 +50,10 @@ def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> 
     settings = CONTESTANTS[contestant]
     steps: dict[str, Any] = {}
     try:
-        from fastcnn.backend import set_backend
-
-        runtime.set_dtype(dtype)
-        runtime.set_num_threads(settings.get("threads", threads))
-        runtime.set_conv_algorithm(settings.get("conv", "auto"))
-        set_backend(settings.get("backend", "numba"))
+        fastcnn.set_dtype(dtype)
+        fastcnn.set_num_threads(settings.get("threads", threads))
+        fastcnn.set_conv_algorithm(settings.get("conv", "auto"))
+        fastcnn.set_backend(settings.get("backend", "numba"))
         if contestant == "torch":
             import torch
 
@@ -76,7 +74,8 @@ def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> 
 def clock(step: Any, seconds: float) -> list[float]:
     """Seconds of each run, one after the other for `seconds`. The first, whose caches are cold after the others' turns,
     does not count unless it is the only one."""
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         step()
@@ -94,7 +93,7 @@ class Contest:
         for name in contestants:
             check_choice("bench", "contestant", name, CONTESTANTS)
             self.connections[name], theirs = spawn.Pipe()
-            options = (name, runtime.get_dtype().name, runtime.get_num_threads(), theirs)
+            options = (name, fastcnn.get_dtype().name, fastcnn.get_num_threads(), theirs)
             self.processes.append(spawn.Process(target=serve, args=options, daemon=True))
             self.processes[-1].start()
             theirs.close()  # a contestant that dies then shows as the end of its pipe

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError(f"argument --ranks: expected nothing without --distributed, received {arguments.ranks}")
     from fastcnn.benchmark import report, turns, whole
     from fastcnn.benchmark.workloads import WORKLOADS
-    from fastcnn.runtime import get_num_threads
+    from fastcnn.config import get_num_threads
 
     groups = {name: [w.name for w in WORKLOADS.values() if w.group == name] for name in report.TIMED_GROUPS}
     if arguments.list:
@@ -99,7 +99,7 @@ def run_distributed(arguments: argparse.Namespace) -> None:
 
     from fastcnn.benchmark import ranks, report
     from fastcnn.benchmark.workloads import TRAININGS
-    from fastcnn.runtime import get_num_threads
+    from fastcnn.config import get_num_threads
 
     if arguments.contestants is not None:
         raise UsageError("argument --contestants: expected nothing with --distributed, whose contestants are ranks")
@@ -145,7 +145,7 @@ def chosen(text: str | None, turns: Any) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    from fastcnn.runtime import available_cores
+    from fastcnn.threads import available_cores
 
     model = platform.processor()
     if os.path.exists("/proc/cpuinfo"):

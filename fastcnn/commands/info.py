@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import platform
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcnn.commands.options import UsageError, add_runtime_options, number, print_json
 
@@ -42,7 +42,7 @@ def padding_of(text: str) -> str | tuple[int, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from fastcnn.runtime import CONV_ALGORITHMS
+    from fastcnn.config import CONV_ALGORITHMS
 
     add_runtime_options(parser)
     conv = parser.add_argument_group("the algorithm of a convolution")
@@ -122,28 +122,48 @@ def print_direction(layer: Layer, name: str) -> dict[str, Any]:
     return facts | {"limits": holds, "passed_over": missed}
 
 
-def run_conv(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Print which algorithm computes a convolution; the same as data."""
-    from fastcnn.backends.numba.convolution.rule import DIRECTIONS, layer_of
-    from fastcnn.runtime import get_conv_algorithm
+class Convolution(NamedTuple):
+    """What is asked about."""
+
+    shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    ksize: int
+    stride: int
+    padding: tuple[int, int]
+
+
+def convolution_of(arguments: argparse.Namespace) -> Convolution | None:
+    """The convolution that the arguments describe; None where they give no shape."""
     from fastcnn.shapes import conv_output_shape, conv_padding
 
-    shape, outputs = arguments.conv, arguments.outputs
+    for option in ("outputs", "ksize", "stride", "padding", "conv_algorithm"):
+        if getattr(arguments, option) is not None and not arguments.conv:
+            raise UsageError(f"argument --{option.replace('_', '-')}: goes with --conv BxHxWxC")
+    if not arguments.conv:
+        return None
     ksize, stride, padding = arguments.ksize or 3, arguments.stride or 1, arguments.padding or "SAME"
-    if outputs is None:
+    if arguments.outputs is None:
         raise UsageError("argument --outputs: the number of output channels is needed with --conv BxHxWxC")
     if isinstance(padding, str):
         padding = conv_padding(ksize, padding)
-    smallest = min(shape[1:3]) + sum(padding)
-    if ksize > smallest:
-        raise UsageError(f"argument --ksize: expected at most {smallest}, the image with its padding, received {ksize}")
-    out_shape = conv_output_shape(shape, (ksize, ksize, shape[3], outputs), stride, padding)
-    name = arguments.conv_algorithm or get_conv_algorithm()
-    asked = "by default"
-    if arguments.conv_algorithm or os.environ.get("FASTCNN_CONV"):
-        asked = "by --conv-algorithm" if arguments.conv_algorithm else "by $FASTCNN_CONV"
+    largest = min(arguments.conv[1:3]) + sum(padding)
+    if ksize > largest:
+        raise UsageError(f"argument --ksize: expected at most {largest}, the image with its padding, received {ksize}")
+    out_shape = conv_output_shape(arguments.conv, (ksize, ksize, arguments.conv[3], arguments.outputs), stride, padding)
+    return Convolution(arguments.conv, out_shape, ksize, stride, padding)
+
+
+def print_convolution(convolution: Convolution, algorithm: str | None) -> dict[str, Any]:
+    """Print which algorithm computes a convolution; the same as data."""
+    from fastcnn.backends.numba.convolution.rule import DIRECTIONS, layer_of
+    from fastcnn.config import get_conv_algorithm
+
+    shape, out_shape, ksize, stride, (before, after) = convolution
+    name, asked = algorithm or get_conv_algorithm(), "by default"
+    if algorithm or os.environ.get("FASTCNN_CONV"):
+        asked = "by --conv-algorithm" if algorithm else "by $FASTCNN_CONV"
     sizes = " -> ".join("x".join(map(str, sides)) for sides in (shape, out_shape))
-    print(f"{'convolution':<{WIDTH}} {sizes}, {ksize}x{ksize}, stride {stride}, padding {padding[0]},{padding[1]}")
+    print(f"{'convolution':<{WIDTH}} {sizes}, {ksize}x{ksize}, stride {stride}, padding {before},{after}")
     print(f"{'asked for':<{WIDTH}} {name}, {asked}")
     layers = [layer_of(direction, shape, out_shape, ksize, stride) for direction in DIRECTIONS]
     directions = {layer.direction.replace(" ", "_"): print_direction(layer, name) for layer in layers}
@@ -152,16 +172,14 @@ def run_conv(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> None:
     from fastcnn import __version__
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_dtype, get_num_threads
+    from fastcnn.config import get_backend, get_dtype, get_num_threads
 
-    for option in ("outputs", "ksize", "stride", "padding", "conv_algorithm"):
-        if getattr(arguments, option) is not None and not arguments.conv:
-            raise UsageError(f"argument --{option.replace('_', '-')}: goes with --conv BxHxWxC")
+    convolution = convolution_of(arguments)
     if arguments.conv is not None:
         if get_backend() == "numpy":
             raise UsageError("argument --conv: the backend 'numpy' has one algorithm; the rule is numba's")
-        result = run_conv(arguments) if arguments.conv else {"rule": print_rule()}
+        algorithm = arguments.conv_algorithm
+        result = print_convolution(convolution, algorithm) if convolution else {"rule": print_rule()}
         if arguments.json:
             print_json(result)
         return

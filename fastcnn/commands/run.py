@@ -43,7 +43,9 @@ def divide(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from fastcnn import backend, profiling, runtime, script
+    from fastcnn import profiling
+    from fastcnn.compat import script
+    from fastcnn.config import get_backend, get_dtype, get_num_threads
 
     path = arguments.script
     try:
@@ -56,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         text = f": {error.text.strip()}" if error.text and error.text.strip() else ""
         raise ValueError(f"{path}{place}: not a Python script ({error.msg}){text}") from error
     settings = {
-        "backend": backend.get_backend(),
-        "dtype": runtime.get_dtype().name,
-        "threads": runtime.get_num_threads(),
+        "backend": get_backend(),
+        "dtype": get_dtype().name,
+        "threads": get_num_threads(),
     }
     report = None
     start = time.perf_counter()

@@ -19,11 +19,11 @@ from fastcnn.commands.training_options import add_training_options, make_augment
 from fastcnn.commands.training_result import how_to_go_on, introduce, report, save
 
 if TYPE_CHECKING:
-    from fastcnn.callbacks import Callback
     from fastcnn.datasets import Dataset
     from fastcnn.distributed.group import Group
     from fastcnn.model import Sequential
     from fastcnn.training import History
+    from fastcnn.training.callbacks import Callback
 
 HELP = "train a model (LeNet on the digits in the package, without any option)"
 
@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import runtime, zoo
+    from fastcnn import zoo
+    from fastcnn.config import get_dtype, set_dtype
     from fastcnn.distributed.group import Group
-    from fastcnn.runtime import get_dtype
 
     group = Group(arguments.comm)
     saved = None
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         choices = ", ".join(zoo.MODELS)
         raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
     options["dtype"] = options["dtype"] or get_dtype().name
-    runtime.set_dtype(options["dtype"])
+    set_dtype(options["dtype"])
     data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
     group.on_lead(lambda: check_files(arguments, out))
@@ -80,15 +80,14 @@ def run(arguments: argparse.Namespace) -> None:
     del model.metadata["files"]  # of the run, and not of the model
     group.on_lead(lambda: save(model, out))
     if history.stopped == "interrupted":
-        error = Interrupted(
+        raise Interrupted(
             f"the training was interrupted after {len(history.get('loss', ()))} of {options['epochs']} epochs; model "
-            f"saved to {out}{how_to_go_on(arguments)}"
+            f"saved to {out}{how_to_go_on(arguments)}",
+            remote=not group.lead,
         )
-        error.remote = not group.lead
-        raise error
     if group.lead:
         report(arguments, options, history, seconds, out, data, group.size)
-    group.meet()  # mpiexec may end all ranks when the first one leaves
+    group.barrier()  # mpiexec may end all ranks when the first one leaves
 
 
 def fit(
@@ -121,6 +120,7 @@ def fit(
             verbose=not arguments.quiet,
             distributed=arguments.comm,
             sync_batch_norm=options["sync_batch_norm"],
+            validation_batch_size=options["validation_batch_size"],
         )
     except OSError as error:
         if not optimizer.steps:
@@ -135,7 +135,7 @@ def fit(
 def check_files(arguments: argparse.Namespace, out: Path) -> None:
     """UsageError where two options name one file: the later one would write over what the other keeps. OSError where
     the model could not be saved."""
-    from fastcnn import containers
+    from fastcnn.saving import containers
 
     kept = "--resume" if arguments.checkpoint is None else "--checkpoint"
     named = {"--out": out, kept: arguments.checkpoint or arguments.resume}
@@ -150,10 +150,10 @@ def check_files(arguments: argparse.Namespace, out: Path) -> None:
 
 def saved_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """The training options that a checkpoint keeps, and the files: those that `arguments` name, or else it."""
-    from fastcnn import storage
     from fastcnn.errors import FileFormatError
+    from fastcnn.saving import model_file
 
-    file = storage.read(arguments.resume)
+    file = model_file.read(arguments.resume)
     saved, files = (file.header["metadata"].get(name) for name in ("options", "files"))
     if not isinstance(saved, dict) or not isinstance(files, dict) or "training" not in file.header:
         raise FileFormatError(f"{arguments.resume}: no checkpoint that `fastcnn train --checkpoint` wrote")
@@ -181,7 +181,7 @@ def make_model(options: dict[str, Any], data: Dataset) -> Sequential:
 
 def make_callbacks(arguments: argparse.Namespace, options: dict[str, Any], lead: bool) -> list[Callback]:
     """The callbacks that the options ask for; those that write, on the rank alone that leads."""
-    from fastcnn import callbacks
+    from fastcnn.training import callbacks
 
     made: list[Callback] = []
     if options["patience"]:

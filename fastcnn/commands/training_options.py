@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "model": "lenet",
     "epochs": 15,
     "batch_size": 16,
+    "validation_batch_size": 256,
     "optimizer": "sgd",
     "lr": None,
     "schedule": "cosine",
@@ -54,6 +55,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--model", "lenet, vgg_small or resnet_small")
     add("--epochs", "how often each image is seen", type=number(int, 1), metavar="N")
     add("--batch-size", "images in a step", type=number(int, 1), metavar="N")
+    add("--validation-batch-size", "test images computed at once after each epoch", type=number(int, 1), metavar="N")
     add("--optimizer", "the rule that changes the weights", choices=OPTIMIZERS)
     rates = "sgd 0.1, momentum and nesterov 0.01, others 0.001"
     add("--lr", f"largest learning rate, of the mean loss; {rates}", type=number(float, 0, above=True), metavar="RATE")
@@ -71,7 +73,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--patience", "stop after N epochs without a smaller test loss", type=number(int, 1), metavar="N")
     add("--metric", "of the test images after each epoch; may be given several times", choices=METRICS, action="append")
     add("--seed", "of weights, order and augmentation", type=number(int, 0), metavar="N")
-    synced = "with --distributed: batch normalisation over the whole batch, not each rank's part"
+    synced = "with --distributed: batch normalisation over the whole batch, not each rank's shard"
     add("--sync-batch-norm", synced, action="store_const", const=True)
 
 
@@ -83,14 +85,15 @@ def options_of(arguments: argparse.Namespace, saved: dict[str, Any] | None = Non
     given = {name: getattr(arguments, name) for name in DEFAULTS if getattr(arguments, name) is not None}
     if saved is None:
         return DEFAULTS | given
+    saved = DEFAULTS | saved
     for name, value in given.items():
-        if value != saved.get(name):
+        if value != saved[name]:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"argument {option}: expected {saved.get(name)!r} as in {arguments.resume}, or nothing: a resumed run "
+                f"argument {option}: expected {saved[name]!r} as in {arguments.resume}, or nothing: a resumed run "
                 f"has the options of its checkpoint; received {value!r}"
             )
-    return DEFAULTS | saved
+    return saved
 
 
 def make_augmentation(options: dict[str, Any]) -> Augmentation | None:
@@ -102,7 +105,8 @@ def make_augmentation(options: dict[str, Any]) -> Augmentation | None:
 
 def make_optimizer(options: dict[str, Any], model: Sequential) -> Optimizer:
     """The optimizer with its schedule."""
-    from fastcnn import optimizers, schedules
+    from fastcnn import optimizers
+    from fastcnn.training import schedules
 
     rule, rate, decay = optimizers.OPTIMIZERS[options["optimizer"]], options["lr"], options["weight_decay"]
     plain = options["optimizer"] == "sgd"

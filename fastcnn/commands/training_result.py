@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 def introduce(options: dict[str, Any], data: Dataset, ranks: int) -> None:
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_dtype, get_num_threads
+    from fastcnn.config import get_backend, get_dtype, get_num_threads
 
     threads = f"threads {get_num_threads()}" if ranks == 1 else f"ranks {ranks}, threads of each {get_num_threads()}"
     print(
@@ -41,8 +40,7 @@ def report(
     ranks: int,
 ) -> None:
     """Print the result."""
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import get_num_threads
+    from fastcnn.config import get_backend, get_num_threads
 
     best = None if options["patience"] is None else history["val_loss"].index(min(history["val_loss"]))
     last = -1 if best is None else best  # the model has the weights of its best epoch

@@ -15,8 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn.backend import get_backend
-    from fastcnn.runtime import DTYPES
+    from fastcnn.config import DTYPES, get_backend
 
     if get_backend() == "numpy":
         raise UsageError("argument --backend: the NumPy backend has nothing to compile; expected numba or check")

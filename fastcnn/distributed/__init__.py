@@ -1,4 +1,4 @@
-"""One training on many machines: ranks of MPI that share the work of each step.
+"""Communication between the ranks of an MPI job that share the work of a training or a prediction.
 
 ``Sequential.fit(..., distributed=comm)`` with a communicator of mpi4py, or ``mpiexec -n 4 python -m mpi4py -m fastcnn
 train --distributed``. Requires mpi4py and an MPI library: the extra `mpi` installs both. docs/distributed.md has more.
@@ -15,14 +15,14 @@ from fastcnn.distributed.failures import launched
 
 
 def world() -> Any:
-    """``MPI.COMM_WORLD``: all ranks that the launcher started.
+    """``MPI.COMM_WORLD``: all ranks that the launcher has started.
 
     Raises
     ------
     ImportError
         There is no mpi4py, or no MPI library for it; the message says what to install.
     RuntimeError
-        The launcher belongs to another MPI than the library: each rank would believe that it is alone.
+        The launcher belongs to another MPI than the library: each rank would run as a job of its own.
     """
     try:
         from mpi4py import MPI

@@ -1,4 +1,4 @@
-"""How a failure of one rank becomes the end of all, with its message, and only one."""
+"""How a failure of one rank ends all ranks, with one message."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, NoReturn
 
 from fastcnn.errors import FileFormatError
 
-PASSING_ON = 0.1  # seconds that the launcher has to print what it has read of a rank
+FORWARDING = 0.1  # seconds for the launcher to print what it has read from a rank
 GRACE = 2.0  # seconds in which the other ranks may fail with the same error, which is then printed once
 
-# What launchers tell a process about its place, before MPI begins: MPICH, Open MPI, Slurm.
+# Environment variables that launchers set, known before MPI is initialised: MPICH, Open MPI, Slurm.
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 
 def variable(names: tuple[str, ...]) -> int:
-    """The first of these variables that holds a number; 0 where none does."""
+    """The number in the first of these variables that holds one; 0 where none does."""
     found = (os.environ.get(name, "") for name in names)
     return next((int(text) for text in found if text.isdigit()), 0)
 
@@ -42,35 +42,41 @@ def launched_on_node() -> int:
     return variable(LOCAL_SIZES)
 
 
-def told(error: Exception) -> tuple[list[str], str]:
-    """What another rank needs to know of an error: the names of its class and of those above it, and its text."""
+def error_facts(error: Exception) -> tuple[list[str], str]:
+    """What is sent of an error to other ranks: the names of its class and base classes, and its text."""
     return [ancestor.__name__ for ancestor in type(error).__mro__], str(error) or type(error).__name__
 
 
 def remote_error(rank: int, names: list[str], text: str) -> Exception:
-    """The error of another rank, of the first of the classes of these names that is known and that text alone makes."""
+    """The error of another rank, made again: of the first of its classes that is known here and takes a text alone.
+
+    Its attribute `remote` is True: that rank prints it.
+    """
     for name in names:
-        kind = FileFormatError if name == FileFormatError.__name__ else getattr(builtins, name, None)
+        kind: Any = FileFormatError if name == FileFormatError.__name__ else getattr(builtins, name, None)
         with contextlib.suppress(TypeError):
-            error = kind(f"rank {rank}: {text}")
-            error.remote = True
+            error: Exception = kind(f"rank {rank}: {text}")
+            vars(error)["remote"] = True
             return error
     raise AssertionError("every error is an Exception")
 
 
 def all_fail(comm: Any) -> bool:
-    """Whether all ranks of `comm`, which is for this alone, come here within `GRACE`: ranks that fail for one reason do
-    so at once, and may then go on on their own. Otherwise some wait elsewhere, and must be ended."""
-    met, patience = comm.Ibarrier(), time.monotonic() + GRACE
-    while not met.Test():
-        if time.monotonic() > patience:
+    """Whether all ranks call this within `GRACE`; `comm` is used for nothing else.
+
+    Ranks that fail for the same reason do so at the same time, and may then return. Otherwise some rank waits in
+    another operation, and must be aborted.
+    """
+    barrier, deadline = comm.Ibarrier(), time.monotonic() + GRACE
+    while not barrier.Test():
+        if time.monotonic() > deadline:
             return False
         time.sleep(1e-3)
     return True
 
 
 def unread() -> int:
-    """Bytes of this process's stderr that its launcher has yet to read; 0 where that is not known."""
+    """Bytes in the pipe of this process's stderr that its launcher has not read; 0 where that is not known."""
     try:
         import fcntl
         import termios
@@ -82,35 +88,36 @@ def unread() -> int:
     return 0
 
 
-def end_all(comm: Any, text: str, status: int) -> NoReturn:
-    """Print `text` and end all ranks of `comm`.
+def abort_all(comm: Any, text: str, status: int) -> NoReturn:
+    """Print `text` and abort all ranks of `comm`.
 
-    MPICH's mpiexec drops what it has not read when it hears of the end: on a busy machine one message in six was lost.
+    MPICH's mpiexec drops what it has not read when it is told of the abort: on a busy machine one message in six was
+    lost.
     """
-    with contextlib.suppress(OSError):  # nowhere to say it
+    with contextlib.suppress(OSError):  # stderr is closed
         print(text, file=sys.stderr, flush=True)
-    patience = time.monotonic() + GRACE
-    while unread() and time.monotonic() < patience:
+    deadline = time.monotonic() + GRACE
+    while unread() and time.monotonic() < deadline:
         time.sleep(1e-3)
-    time.sleep(PASSING_ON)
+    time.sleep(FORWARDING)
     comm.Abort(status)
     os._exit(status)
 
 
 class Ending:
-    """Who says what when ranks of a command fail: made by all ranks at its start, used by those that fail."""
+    """Prints the error of a command that several ranks run: made by all ranks at its start, used by those that fail."""
 
     def __init__(self, comm: Any):
         self.comm = comm.Dup()
 
     def fail(self, message: str, status: int, remote: bool = False) -> int:
-        """Print `message`, once for all ranks that fail alike, and end the ranks that have not failed.
+        """Print `message`, once for all ranks that fail with it, and abort the ranks that have not failed.
 
-        A `remote` error is that of another rank, which says it itself. The exit status, where all ranks have come to
-        this point; otherwise this does not return.
+        A `remote` error is that of another rank, which prints it itself. Returns the exit status where all ranks have
+        failed; otherwise it does not return.
         """
         if not all_fail(self.comm):
-            end_all(self.comm, f"{message} [rank {self.comm.rank}]", status)
+            abort_all(self.comm, f"{message} [rank {self.comm.rank}]", status)
         messages = self.comm.allgather(None if remote else message)
         if self.comm.rank == 0:
             for line in dict.fromkeys(filter(None, messages)):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed, Setting
+from fastcnn.config import layer_dtype
 from fastcnn.layers.base import WeightedLayer
-from fastcnn.runtime import layer_dtype
 from fastcnn.shapes import (
     PADDING_METHODS,
     check_array,
@@ -58,15 +58,15 @@ class Conv2D(WeightedLayer):
     """
 
     rank = 4
-    rectifies = True
+    absorbs_relu = True
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
     stride = Setting(check_int)
     method = Setting(lambda owner, name, value: check_choice(owner, name, value, PADDING_METHODS))
-    ksize = Fixed(lambda layer: layer.weights_shape[0])
-    input_channels = Fixed(lambda layer: layer.weights_shape[2])
-    output_channels = Fixed(lambda layer: layer.weights_shape[3])
-    output_shape = Fixed(lambda layer: layer.compute_output_shape())
+    ksize: Fixed[int] = Fixed(lambda layer: layer.weights_shape[0])
+    input_channels: Fixed[int] = Fixed(lambda layer: layer.weights_shape[2])
+    output_channels: Fixed[int] = Fixed(lambda layer: layer.weights_shape[3])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.compute_output_shape())
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Conv2D(WeightedLayer):
 
     @col_image.setter
     def col_image(self, value: Any) -> None:
-        """Ignored: scripts that emptied the original's list by hand still run."""
+        """A no-op: scripts that emptied the original's list by hand still run."""
 
     def config(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in ("output_channels", "ksize", "stride", "method")}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed
 from fastcnn.layers.base import WeightedLayer
 from fastcnn.shapes import check_int, received
 
@@ -34,8 +34,8 @@ class FullyConnect(WeightedLayer):
     """
 
     x = BatchArray("matrix_shape")
-    output_num = Fixed(lambda layer: layer.weights_shape[1])
-    output_shape = Fixed(lambda layer: (layer.input_shape[0], layer.output_num))
+    output_num: Fixed[int] = Fixed(lambda layer: layer.weights_shape[1])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: (layer.input_shape[0], layer.output_num))
 
     def __init__(
         self,

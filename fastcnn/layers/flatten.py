@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.layers.attributes import Fixed
+from fastcnn.components import Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_features
 
@@ -19,7 +19,7 @@ class Flatten(Layer):
     A `FullyConnect` flattens its input by itself; this is for what else takes rows.
     """
 
-    output_shape = Fixed(lambda layer: (layer.input_shape[0], math.prod(layer.input_shape[1:])))
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: (layer.input_shape[0], math.prod(layer.input_shape[1:])))
     _batch: int | None = None
 
     def __init__(self, shape: Sequence[int], *, dtype: Any = None):

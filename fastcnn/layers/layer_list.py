@@ -6,22 +6,25 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import descend
-from fastcnn.layers.softmax import Softmax
+from fastcnn.components import Component
+from fastcnn.layers.protocol import descend, dtype_of, input_shape_of, is_half_made, is_layer, output_shape_of
+from fastcnn.losses import Loss
 from fastcnn.shapes import must_be, received, shape_text
+
+
+def listed(layers: Any) -> Any:
+    """A layer alone as a list of it."""
+    return [layers] if isinstance(layers, Component) else layers
 
 
 def check_layers(owner: str, name: str, layers: Any, loss: bool) -> list[Any]:
     """`layers`, the argument `name` of `owner`, as a list: each a layer of its own, which takes what the one before
-    returns, and has its dtype. With `loss` the last may be a Softmax.
+    returns, and has its dtype. With `loss` the last may be a Loss.
 
     Raises
     ------
     ValueError
-        No layers, one layer twice, a Softmax before the end, shapes or dtypes that do not fit.
+        No layers, one layer twice, a Loss before the end, shapes or dtypes that do not fit.
     TypeError
         Something that is not a layer, or a `Layer` whose class forgot ``super().__init__``.
     """
@@ -43,14 +46,13 @@ def check_layer(owner: str, argument: str, layers: list[Any], position: int, los
     layer, name = layers[position], f"{argument}[{position}]"
     if isinstance(layer, type):
         raise TypeError(must_be(owner, name, "a layer, and not a class: call it with the shape of its input", layer))
-    is_loss = isinstance(layer, Softmax) and loss
-    if not is_loss and not (hasattr(layer, "forward") and hasattr(layer, "gradient")):
+    if not is_layer(layer):
         raise TypeError(must_be(owner, name, "a layer", layer))
-    if isinstance(layer, Layer) and not (hasattr(layer, "input_shape") and hasattr(layer, "dtype")):
+    if is_half_made(layer):
         raise TypeError(must_be(owner, name, "a layer whose __init__ calls super().__init__(shape)", layer))
-    if isinstance(layer, Softmax) and not is_loss:
-        where = "can only be the last layer of a model"
-        raise ValueError(f"{owner}: `{name}` is a Softmax, which {where}. {received(name, layer)}")
+    if isinstance(layer, Loss) and not loss:
+        what = f"is a {type(layer).__name__}, which can only be the last layer of a model"
+        raise ValueError(f"{owner}: `{name}` {what}. {received(name, layer)}")
 
 
 def check_once(owner: str, layers: dict[str, Any]) -> None:
@@ -69,8 +71,8 @@ def check_once(owner: str, layers: dict[str, Any]) -> None:
 def check_fit(owner: str, name: str, layers: list[Any]) -> None:
     """Raise where a layer was made for another shape than the one before returns; a foreign one need not say."""
     for position, (before, after) in enumerate(itertools.pairwise(layers), start=1):
-        made, wanted = getattr(before, "output_shape", None), getattr(after, "input_shape", None)
-        if made is not None and wanted is not None and tuple(made[1:]) != tuple(wanted[1:]):
+        made, wanted = output_shape_of(before), input_shape_of(after)
+        if made is not None and wanted is not None and made[1:] != wanted[1:]:
             raise ValueError(
                 f"{owner}: `{name}[{position}]` takes the shape {shape_text('batch', *wanted[1:])}, "
                 f"but `{name}[{position - 1}]` returns {shape_text('batch', *made[1:])}"
@@ -79,7 +81,7 @@ def check_fit(owner: str, name: str, layers: list[Any]) -> None:
 
 def check_dtypes(owner: str, name: str, layers: list[Any]) -> None:
     """Raise where layers compute in two dtypes: one of them was meant for all."""
-    typed = [(i, layer) for i, layer in enumerate(layers) if isinstance(getattr(layer, "dtype", None), np.dtype)]
+    typed = [(i, layer) for i, layer in enumerate(layers) if dtype_of(layer) is not None]
     for position, layer in typed[1:]:
         first, other = typed[0]
         if layer.dtype != other.dtype:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import Fixed, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import Fixed, Setting
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_int, check_window, must_be, received
 
@@ -36,8 +36,8 @@ class Pooling(Layer):
     ksize = Setting(check_int)
     stride = Setting(check_int)
     padding = Setting(functools.partial(check_int, minimum=0))
-    output_channels = Fixed(lambda layer: layer.input_shape[3])
-    output_shape = Fixed(lambda layer: layer.compute_output_shape())
+    output_channels: Fixed[int] = Fixed(lambda layer: layer.input_shape[3])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.compute_output_shape())
     _batch: int | None = None
 
     def __init__(self, shape: Sequence[int], ksize: int = 2, stride: int = 2, *, padding: int = 0, dtype: Any = None):
@@ -97,7 +97,7 @@ class MaxPooling(Pooling):
     Parameters: see :class:`Pooling`.
     """
 
-    rectifies = True
+    absorbs_relu = True
     _argmax: np.ndarray | None = None
 
     def forward(self, x: Any) -> np.ndarray:
@@ -131,7 +131,7 @@ class MaxPooling(Pooling):
 
     @index.setter
     def index(self, value: Any) -> None:
-        """Ignored: scripts that cleared the original's mask between batches by hand still run."""
+        """A no-op: scripts that cleared the original's mask between batches by hand still run."""
 
 
 class AvgPooling(Pooling):
@@ -156,8 +156,8 @@ class GlobalAvgPooling(Layer):
     """
 
     rank = 4
-    output_channels = Fixed(lambda layer: layer.input_shape[3])
-    output_shape = Fixed(lambda layer: (layer.input_shape[0], layer.input_shape[3]))
+    output_channels: Fixed[int] = Fixed(lambda layer: layer.input_shape[3])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: (layer.input_shape[0], layer.input_shape[3]))
     _batch: int | None = None
 
     def forward(self, x: Any) -> np.ndarray:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import BatchArray, Fixed, Parameter, Setting
+from fastcnn.backends.active import active
+from fastcnn.components import BatchArray, Fixed, Parameter, Setting
 from fastcnn.layers.base import Layer, LearningLayer
 from fastcnn.shapes import check_features, check_number
 
@@ -21,9 +21,11 @@ class Relu(Layer):
     x, eta : the last input, and the last gradient that `gradient` returned
     """
 
+    absorbable = True
+
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.keep_x(x)
@@ -43,7 +45,7 @@ class Leaky_Relu(Layer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 0.2, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -73,7 +75,7 @@ class ELU(Layer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 1.0, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -115,7 +117,7 @@ class PReLU(LearningLayer):
     eta = BatchArray("output_shape")
     alpha = Parameter("channels_shape")
     a_gradient = Parameter("channels_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 0.25, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -153,7 +155,7 @@ class OutputActivation(Layer):
 
     y = BatchArray("output_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def last_batch(self) -> int | None:
         y = self.__dict__.get("y")

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.backend import active
-from fastcnn.layers.attributes import Fixed
+from fastcnn.backends.active import active
+from fastcnn.components import Fixed
 from fastcnn.layers.base import Layer
-from fastcnn.layers.chain import forward_through, gradient_through, update
-from fastcnn.layers.layer_list import check_layers, check_once
+from fastcnn.layers.chain import forward_through, gradient_through
+from fastcnn.layers.layer_list import check_layers, check_once, listed
+from fastcnn.layers.protocol import config_of, input_shape_of, multiply_adds_of, output_shape_of, update
 from fastcnn.shapes import must_be, received, shape_text
 
 
@@ -33,18 +34,17 @@ class Residual(Layer):
         Layers that do not fit together, or ways that return different shapes.
     """
 
-    input_shape = Fixed(lambda layer: layer.body[0].input_shape)
-    output_shape = Fixed(lambda layer: layer.body[-1].output_shape)
+    input_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[0].input_shape)
+    batchsize: Fixed[int] = Fixed(lambda layer: layer.input_shape[0])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[-1].output_shape)
 
     def __init__(self, body: Any, shortcut: Any = None):
-        self.body = check_layers(self.name, "body", [body] if isinstance(body, Layer) else body, loss=False)
-        shortcut = [shortcut] if isinstance(shortcut, Layer) else shortcut
+        self.body = check_layers(self.name, "body", listed(body), loss=False)
+        shortcut = listed(shortcut)
         self.shortcut = check_layers(self.name, "shortcut", shortcut, loss=False) if shortcut else []
-        if not isinstance(self.body[0], Layer) or not hasattr(self.body[-1], "output_shape"):
+        if not isinstance(self.body[0], Layer) or output_shape_of(self.body[-1]) is None:
             raise TypeError(must_be(self.name, "body", "a list of layers that say their shapes", body))
-        if self.shortcut and not (
-            hasattr(self.shortcut[0], "input_shape") and hasattr(self.shortcut[-1], "output_shape")
-        ):
+        if self.shortcut and None in (input_shape_of(self.shortcut[0]), output_shape_of(self.shortcut[-1])):
             raise TypeError(must_be(self.name, "shortcut", "a list of layers that say their shapes", shortcut))
         check_once(self.name, self.children())
         self.dtype = self.body[0].dtype
@@ -59,10 +59,6 @@ class Residual(Layer):
                     f"{self.name}: `shortcut` must {what} {shape_text('batch', *wanted[1:])}, as `body` does. "
                     f"It would {what} {shape_text('batch', *got[1:])}. {received('shortcut', shortcut)}"
                 )
-
-    @property
-    def batchsize(self) -> int:
-        return self.input_shape[0]
 
     def children(self) -> dict[str, Any]:
         ways = {"body": self.body, "shortcut": self.shortcut}
@@ -80,18 +76,17 @@ class Residual(Layer):
     def backward(self, alpha: float = 1e-5, weight_decay: float = 4e-4) -> None:
         """Update every layer inside that learns."""
         for layer in self.children().values():
-            if hasattr(layer, "backward"):
-                update(layer, alpha, weight_decay)
+            update(layer, alpha, weight_decay)
 
     def last_batch(self) -> int | None:
         return self._batch
 
     def multiply_adds(self) -> int:
-        return sum(getattr(layer, "multiply_adds", lambda: 0)() for layer in self.children().values())
+        return sum(map(multiply_adds_of, self.children().values()))
 
     def config(self) -> dict[str, Any]:
         return {
-            way: [{"class": type(layer).__name__, "config": layer.config()} for layer in layers]
+            way: [config_of(layer) for layer in layers]
             for way, layers in (("body", self.body), ("shortcut", self.shortcut))
         }
 

@@ -11,7 +11,6 @@ as in PyTorch, whose arithmetic these are. A step by hand:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from fastcnn.optimizers.base import Optimizer
@@ -23,7 +22,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }  # fmt: skip
 
 
-def make(name: Any, layers: Iterable[Any], owner: str = "make", **options: Any) -> Optimizer:
+def make(name: Any, layers: Any, owner: str = "make", **options: Any) -> Optimizer:
     """An optimizer by its name in `OPTIMIZERS`."""
     if not isinstance(name, str) or name.lower() not in OPTIMIZERS:
         raise ValueError(must_be(owner, "optimizer", f"one of {', '.join(OPTIMIZERS)}, or an Optimizer", name))

@@ -7,24 +7,25 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import backend, backends
+from fastcnn import backends
 from fastcnn.backends import check
+from fastcnn.backends.active import active
 from fastcnn.layers import ELU, Conv2D, MaxPooling, Relu
 from tests.helpers.processes import run_python
+from tests.helpers.switches import switches_kept
 
 
 @pytest.fixture(autouse=True)
 def _restore():
-    before = backend._process_choice
-    yield
-    backend._process_choice = before
+    with switches_kept():
+        yield
 
 
 def test_default_and_set_backend():
     assert fastcnn.get_backend() == "numba"
     fastcnn.set_backend("numpy")
     assert fastcnn.get_backend() == "numpy"
-    assert backend.active().__name__ == "fastcnn.backends.numpy"
+    assert active().__name__ == "fastcnn.backends.numpy"
 
 
 def test_use_backend_nests_and_restores():

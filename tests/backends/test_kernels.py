@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from fastcnn import backends
 from fastcnn.backends import registry
+from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.registry import DECLARED, TOLERANCE_OF_DRAWN
 from tests import naive
 from tests.helpers.arguments import Drawn, wide
 from tests.helpers.processes import run_python
-from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, tile_side
+from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, winograd
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
 CONVOLUTIONS = [name for name, declaration in DECLARED.items() if declaration.tile_axes]
@@ -64,19 +65,16 @@ def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
         assert_agrees(name, MODULES[module], arguments, dtype)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "side", "stride"),
-    [("winograd", 2, 1), ("winograd", 4, 1), ("winograd", 4, 2), ("direct", 0, 0), ("im2col", 0, 0)],
-)
+@pytest.mark.parametrize("algorithm", [*table.ROWS, "direct", "im2col"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_convolution_by_every_algorithm(name, dtype, algorithm, side, stride, data):
-    with conv_algorithm(algorithm), tile_side(side), small_or_large(data):
-        ranges = wide(3, stride) if algorithm == "winograd" else wide()
-        arguments = DECLARED[name].draw(Drawn(data, dtype, ranges))
-        assert_agrees(name, MODULES["numba"], arguments, dtype, algorithm == "winograd")
+def test_convolution_by_every_algorithm(name, dtype, algorithm, data):
+    row = table.ROWS.get(algorithm)
+    with winograd(algorithm) if row else conv_algorithm(algorithm), small_or_large(data):
+        arguments = DECLARED[name].draw(Drawn(data, dtype, wide(row.r, row.stride) if row else wide()))
+        assert_agrees(name, MODULES["numba"], arguments, dtype, row is not None)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -13,9 +13,10 @@ import pytest
 import threadpoolctl
 
 import fastcnn
-from fastcnn import runtime, zoo
+from fastcnn import zoo
 from fastcnn.backends.numba.core import jit
 from fastcnn.layers import Conv2D, Relu
+from fastcnn.threads import available_cores
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
 from tests.helpers.switches import threads
 
@@ -49,7 +50,7 @@ def test_results_are_bitwise_equal_at_every_thread_count():
 
 
 def test_num_threads(threads_variable):
-    assert fastcnn.get_num_threads() == runtime.available_cores()
+    assert fastcnn.get_num_threads() == available_cores()
     with threads(1):
         assert fastcnn.get_num_threads() == 1
         blas = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
@@ -287,7 +288,7 @@ EDITS = {  # a file in which a comment is added, and modules whose kernels are t
     "backends/numba/core/arithmetic.py": ({"pooling.forward", "product.gemm", "convolution.direct"}, set()),
     "backends/numba/core/tasks.py": ({"pooling.forward", "product.gemm", "pointwise.dropout"}, set()),
     "splitmix.py": ({"pointwise.dropout"}, {"pointwise.elementwise", "product.gemm", "pooling.forward"}),
-    "runtime.py": (set(), {"pointwise.dropout", "product.gemm", "pooling.forward", "convolution.direct"}),
+    "config.py": (set(), {"pointwise.dropout", "product.gemm", "pooling.forward", "convolution.direct"}),
 }
 
 

@@ -10,11 +10,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from fastcnn import runtime
-from fastcnn.benchmark import ranks, scaling, shaped
-from fastcnn.benchmark.scaling import Network, Training, largest
+from benchmarks.__main__ import main as benchmarks
+from benchmarks.nodes import scaling, shaped
+from benchmarks.nodes.scaling import Network, Training, largest
+from fastcnn.benchmark import ranks
 from fastcnn.distributed.group import Group
-from tests.helpers.processes import run_fastcnn, run_python
+from tests.helpers.processes import ROOT, run_fastcnn, run_python
+from tests.helpers.switches import threads
 
 TEN = Network(10e-6, 1e9)
 
@@ -51,10 +53,27 @@ def test_bench_names_its_workloads():
     assert done.returncode == 2 and "argument --ranks: expected nothing without --distributed" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["scaling", "shaped"])
-def test_modules_have_help(module):
-    assert "usage: python -m" in run_python("-m", f"fastcnn.benchmark.{module}", "--help").stdout
-    assert run_python("-m", f"fastcnn.benchmark.{module}", "resnet").returncode == 2
+@pytest.mark.parametrize("words", [("fastcnn.benchmark.{}",), ("benchmarks", "{}")])
+@pytest.mark.parametrize("tool", ["scaling", "shaped"])
+def test_modules_have_help(tool, words):
+    words = [word.format(tool) for word in words]
+    assert f"usage: python -m {' '.join(words)} " in run_python("-m", *words, "--help").stdout
+    assert run_python("-m", *words, "resnet").returncode == 2
+
+
+@pytest.mark.parametrize("tool", ["scaling", "shaped"])
+def test_old_names_are_the_same_modules(tool):
+    code = f"import fastcnn.benchmark.{tool} as old, benchmarks.nodes.{tool} as new; print(old is new)"
+    assert run_python("-c", code).stdout == "True\n"
+
+
+def test_an_installed_package_says_where_they_are(tmp_path):
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
+    done = run_python("-m", "fastcnn.benchmark.scaling", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    message = "fastcnn.benchmark.scaling is part of the repository and not of the installed package: clone it, and run"
+    assert done.returncode == 1 and done.stderr == f"{message} `python -m benchmarks scaling` there\n"
+    done = run_python("-c", "import fastcnn.benchmark.shaped", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert "ImportError: fastcnn.benchmark.shaped is part of the repository" in done.stderr
 
 
 @pytest.mark.mpi
@@ -123,11 +142,11 @@ def test_tables():
 def test_constants_of_a_network():
     """All gradients in the buckets, the last layer's first; each layer has its time."""
     times = ranks.backward_times("vgg_small", 2, repeats=2)
-    run = ranks.make_run(Group(), "vgg_small", 2)
-    assert len(times) == 1 + len(run.model.body) and min(times) >= 0
+    loop = ranks.make_loop(Group(), "vgg_small", 2)
+    assert len(times) == 1 + len(loop.model.body) and min(times) >= 0
     found = scaling.buckets("vgg_small", 2, times)
     sizes, shares = zip(*found, strict=True)
-    assert sum(sizes) == 4 * sum(layer.parameter_count() for layer in run.model.body)
+    assert sum(sizes) == 4 * sum(layer.parameter_count() for layer in loop.model.body)
     assert list(shares) == sorted(shares) and shares[-1] == pytest.approx(1) and shares[0] > 0
     assert all(size >= scaling.BUCKET for size in sizes[:-1])
 
@@ -137,7 +156,7 @@ def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(scaling, "measure_network", lambda **transport: asked.append(transport) or Network(1e-5, 2e9))
     monkeypatch.setattr(scaling, "measure_training", lambda _: Training(0.001, 0.0001, 0.5, ((10**6, 1.0),), 0.05))
-    assert scaling.main(["lenet"]) == 0
+    assert benchmarks(["scaling", "lenet"]) == 0
     out = capsys.readouterr().out
     assert asked == [scaling.TCP, {}] and out.count("\n  1024 ") == 2 and "jitter 5.0%" in out
     assert "lenet: 1.00 ms + 0.100 ms an image" in out
@@ -145,13 +164,9 @@ def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
 
 @pytest.mark.mpi
 def test_measured_constants():
-    threads = runtime._threads
-    try:
-        runtime.set_num_threads(1)
+    with threads(1):
         network = scaling.measure_network()
         training = scaling.measure_training("lenet", (2, 4), rounds=1, steps=3)
-    finally:
-        runtime._threads = threads
     assert 0 < network.latency < 1 and 1e6 < network.bandwidth < 1e12
     assert training.compute(4) > 0 and 0 < training.backward < 1 and training.buckets[0][0] == 35752
 
@@ -186,15 +201,15 @@ def test_sleep_through_takes_each_layer_its_time():
         def begin(self, news):
             self.calls = ["begin"]
 
-        def add(self, position):
+        def layer_done(self, position):
             self.calls.append(position)
 
         def finish(self):
             self.calls.append("finish")
 
-    run = ranks.make_run(Group(), "lenet", 4)
-    run.sums = Sums()
-    ranks.sleep_through(run, [0.0] * (1 + len(run.model.body)))
-    assert run.sums.calls == ["begin", *reversed(range(len(run.model.body))), "finish"]
+    loop = ranks.make_loop(Group(), "lenet", 4)
+    loop.sums = Sums()
+    ranks.sleep_through(loop, [0.0] * (1 + len(loop.model.body)))
+    assert loop.sums.calls == ["begin", *reversed(range(len(loop.model.body))), "finish"]
     assert math.isclose(ranks.middle([[1.0, 3.0], [2.0]]), 2000)
     assert np.isfinite(ranks.Timing([1.0, 2.0], []).median)

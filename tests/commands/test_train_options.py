@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, backend, cli, metrics, optimizers, runtime, schedules
+from fastcnn import Sequential, cli, metrics, optimizers, schedules
 from fastcnn.commands import train as train_command
 from fastcnn.commands.training_options import DEFAULTS, METRICS
-from tests.commands.test_cli import assert_fails
-from tests.helpers.processes import run_fastcnn
+from tests.helpers.processes import assert_fails, run_fastcnn
+from tests.helpers.switches import switches_kept
 
 FAST = ["--backend", "numpy"]
 
@@ -23,9 +23,6 @@ def main(monkeypatch, tmp_path, capfd, rng):
     40 images of 4 classes, 14 x 16 pixels: a class is a bright quarter.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backend, "_process_choice", None)
-    monkeypatch.setattr(runtime, "_threads", None)
-    monkeypatch.setattr(runtime, "_dtype", None)
     y = np.arange(40) % 4
     x = rng.integers(0, 100, (40, 14, 16)).astype(np.uint8)
     for i, label in enumerate(y):
@@ -39,7 +36,8 @@ def main(monkeypatch, tmp_path, capfd, rng):
             status = error.code
         return (status, *capfd.readouterr())
 
-    return run
+    with switches_kept():
+        yield run
 
 
 @pytest.fixture
@@ -143,6 +141,7 @@ def test_schedules(train, fit_options, option, text):
         ("--class-weight balanced", "class_weight", "balanced"),
         ("--seed 7", "seed", 7),
         ("--batch-size 9", "batch_size", 9),
+        ("--validation-batch-size 5", "validation_batch_size", 5),
     ],
 )
 def test_options_that_fit_takes(train, fit_options, option, name, value):

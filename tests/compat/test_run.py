@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import aliases, script
+from fastcnn.compat import aliases, script
 from fastcnn.layers import base_conv, fc
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
 

@@ -17,15 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastcnn
-from fastcnn import checkpoint, checksum, runtime
 from fastcnn.distributed import launcher
-from fastcnn.distributed.failures import remote_error, told
+from fastcnn.distributed.failures import error_facts, remote_error
 from fastcnn.distributed.group import Group, data_facts
-from fastcnn.distributed.run import DistributedRun
 from fastcnn.errors import FileFormatError
-from fastcnn.loop import History
+from fastcnn.saving import checksum
+from fastcnn.threads import available_cores
+from fastcnn.training import History, checkpoint
+from fastcnn.training.data_parallel.loop import DistributedLoop
 from tests.helpers import ranks
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
+from tests.helpers.switches import switches_kept
 
 pytestmark = pytest.mark.mpi
 RANKS = ROOT / "tests/helpers/ranks.py"
@@ -68,9 +70,8 @@ def alone(tmp_path, float64):
     """What one process without MPI gets, by options; it compiles the kernels too."""
 
     def train(**options):
-        before = runtime._threads
-        ranks.train(f"{tmp_path}/alone", options)
-        runtime._threads = before
+        with switches_kept():
+            ranks.train(f"{tmp_path}/alone", options)
         return dict(np.load(tmp_path / "alone0.npz"))
 
     return train
@@ -91,7 +92,9 @@ def assert_equal(found, wanted):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "count", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_any_number_of_ranks_gets_the_same_weights(count, tmp_path, alone):
     """Parts that differ by an image, a last batch of 26; each rank has the same, from run to run to the last bit."""
     each = trained(count, f"{tmp_path}/a")
@@ -210,6 +213,7 @@ def test_ranks_that_are_killed_again_and_again(tmp_path):
     assert_equal(dict(np.load(result)), whole)
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on(tmp_path, alone):
     """Begun by 2 ranks of which one leaves, gone on with by 3 of which one hangs, ended by a process without MPI."""
     whole, checkpoint = alone(epochs=4), f"{tmp_path}/run.npz"
@@ -224,6 +228,7 @@ def test_another_number_of_ranks_goes_on(tmp_path, alone):
 
 
 @needs_proc
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["rank", "proxy", "mpiexec"])
 def test_nobody_is_left_behind(victim, tmp_path):
     """A rank that leaves or hangs, and a launcher that dies: all are gone within seconds."""
@@ -259,7 +264,7 @@ class Comm:
         os.write(1, b"ended")
 
 failures.GRACE = 60.0
-failures.end_all(Comm(), "no room", 3)
+failures.abort_all(Comm(), "no room", 3)
 """
 
 
@@ -329,14 +334,14 @@ import sys
 import numpy as np
 from mpi4py import MPI
 from tests.helpers import ranks
-from fastcnn.loop import Run
-comm, take = MPI.COMM_WORLD, Run.take
+from fastcnn.training.loop import Loop
+comm, take = MPI.COMM_WORLD, Loop.take
 def spoiled(self, index, moves):
     x, y = take(self, index, moves)
     if comm.rank == 1 and self.batch == 1:
         x[0] = np.inf
     return x, y
-Run.take = spoiled
+Loop.take = spoiled
 model = ranks.make_model(comm.rank, 8, True)
 x, y = np.random.default_rng(0).random((20, 28, 28, 1)), np.arange(20) % 10
 try:
@@ -377,7 +382,7 @@ def test_arguments_that_are_not_the_same_on_all_ranks(argument, value, name, bot
 def test_what_one_rank_alone_has():
     """A group whose other rank has told of more, and of other labels."""
     group = Group()
-    group.gather = lambda facts: [facts, facts | {"x of validation_data": "uint8 (4, 28, 28, 1)"}]
+    group.all_gather = lambda facts: [facts, facts | {"x of validation_data": "uint8 (4, 28, 28, 1)"}]
     with pytest.raises(ValueError, match=r"`x of validation_data` must be .* Received None on rank 0 and uint8"):
         group.check_same("fit", {"epochs": 3})
 
@@ -473,17 +478,17 @@ import numpy as np
 from mpi4py import MPI
 from fastcnn import Sequential, datasets
 from fastcnn.layers import AvgPooling, FullyConnect, Softmax
-from fastcnn.loop import Run
+from fastcnn.training.loop import Loop
 
 def anonymous():
     status = open("/proc/self/status").read()
     return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
-comm, seen, take = MPI.COMM_WORLD, [], Run.take
+comm, seen, take = MPI.COMM_WORLD, [], Loop.take
 def watched(self, index, moves):
     seen.append(index)
     return take(self, index, moves)
-Run.take = watched
+Loop.take = watched
 data = datasets.load(sys.argv[1])
 pool = AvgPooling((64, 32, 32, 3), 8, 8)
 fc = FullyConnect(pool.output_shape, 10)
@@ -549,18 +554,18 @@ def test_threads_of_all_ranks_have_a_core_each(tmp_path):
     script = tmp_path / "threads.py"
     script.write_text(THREADS)
     out, error = start(2, script).communicate(timeout=60)
-    most = max(1, runtime.available_cores() // 2)
+    most = max(1, available_cores() // 2)
     assert out.split() == [f"{{{most}}}", "True"] * 2, error
 
 
 THREADS = r"""
 import numpy as np
 from mpi4py import MPI
-from fastcnn import Sequential, layers, runtime
+from fastcnn import Sequential, config, layers
 seen = set()
 class Watch(layers.Relu):
     def forward(self, x):
-        seen.add(runtime.get_num_threads())
+        seen.add(config.get_num_threads())
         return super().forward(x)
 fc = layers.FullyConnect((4, 3), 2)
 model = Sequential([Watch((4, 3)), fc, layers.Softmax((4, 2))])
@@ -569,7 +574,7 @@ model.fit(x, y, distributed=world, verbose=False)
 model.evaluate(x, y, distributed=world)
 model.predict(x, distributed=world)
 model.report(x, y, distributed=world)
-print(f"{seen} {runtime._threads is None}\n", end="", flush=True)
+print(f"{seen} {config.process.threads is None}\n", end="", flush=True)
 """
 
 
@@ -621,17 +626,17 @@ def test_a_usage_error_of_one_rank_alone(tmp_path):
 
 
 def test_a_wish_that_comes_while_ranks_agree_is_kept():
-    run = DistributedRun.__new__(DistributedRun)
-    run.history, run.wish, run.error, run.group = History(), None, None, Group()
+    run = DistributedLoop.__new__(DistributedLoop)
+    run.history, run.requested, run.error, run.group = History(), None, None, Group()
 
     def gather(wish):
         run.stop("interrupted")  # a signal, in the midst of it
         return [wish]
 
-    run.group.gather = gather
+    run.group.all_gather = gather
     run.group.raise_any = lambda error: None
-    run.agree()
-    assert run.history.stopped is None and run.stopping == run.wish == "interrupted"
+    run.synchronize()
+    assert run.history.stopped is None and run.stopping == run.requested == "interrupted"
 
 
 def test_usage_errors_of_processes_that_share_nothing():
@@ -656,7 +661,7 @@ def test_a_fingerprint_is_the_same_for_any_number_of_ranks(size, rng, monkeypatc
     for rank in range(size):
         part = array[slice(7 * rank // size, 7 * (rank + 1) // size)]
         parts.append((checksum.crc32(part), part.nbytes))
-    group.gather = lambda _: parts
+    group.all_gather = lambda _: parts
     wanted = f"float32 (7, 5, 3), CRC-32 {zlib.crc32(array.tobytes()):08x}"
     assert checkpoint.fingerprint(array, group) == wanted
 
@@ -664,10 +669,10 @@ def test_a_fingerprint_is_the_same_for_any_number_of_ranks(size, rng, monkeypatc
 def test_a_group_of_one_answers_at_once():
     group = Group.of("fit", None)
     with group:
-        assert group.lead and group.part(7) == slice(0, 7) and group.gather(3) == [3] and group.broadcast(4) == 4
-        assert group.sum(np.ones(2)).tolist() == [1, 1]
-        group.meet()
-        group.overwrite([np.ones(1)])
+        assert group.lead and group.shard(7) == slice(0, 7) and group.all_gather(3) == [3] and group.broadcast(4) == 4
+        assert group.all_reduce(np.ones(2)).tolist() == [1, 1]
+        group.barrier()
+        group.broadcast_arrays([np.ones(1)])
         with pytest.raises(KeyError):
             group.together(lambda: {}[0])
         group.check_same("fit", {"epochs": 3})
@@ -679,7 +684,7 @@ def test_parts_are_the_whole_and_differ_by_one_at_most(size, count):
     group, parts = Group(), []
     group.size = size
     for group.rank in range(size):
-        parts.append(range(count)[group.part(count)])
+        parts.append(range(count)[group.shard(count)])
     assert [number for part in parts for number in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -698,7 +703,7 @@ def test_parts_are_the_whole_and_differ_by_one_at_most(size, count):
     ],
 )
 def test_errors_of_other_ranks(error, kind):
-    found = remote_error(2, *told(error))
+    found = remote_error(2, *error_facts(error))
     assert type(found) is kind and str(found).strip("'").startswith("rank 2: ") and found.remote
     assert ("no" in str(found)) == ("no" in str(error).lower())
 

@@ -14,8 +14,8 @@ from fastcnn import Sequential, datasets, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, MaxPooling, Relu, Residual, Softmax
+from fastcnn.layers.protocol import tensors_of
 from fastcnn.optimizers import Adam
-from fastcnn.storage import tensors
 
 
 class Begun(Callback):
@@ -62,7 +62,7 @@ def train(checkpoint, result, steps=5, epochs=12, images=1500):
     )
     kept = {f"{key}.{slot}": a for key, slots in optimizer.state_dict()["kept"].items() for slot, a in slots.items()}
     arrays = {f"{i}.{j}.{name}": a for i, layer in enumerate(model.layers) for j, inner in enumerate(parts(layer))
-              for name, a in tensors(inner).items()}  # fmt: skip
+              for name, a in tensors_of(inner).items()}  # fmt: skip
     numbers = {key: values for key, values in history.items() if key not in ("seconds", "images_per_second")}
     random = str(np.random.get_state())
     np.savez(result, numbers=np.array(json.dumps(numbers)), random=np.array(random), **arrays, **kept)

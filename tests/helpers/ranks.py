@@ -15,13 +15,13 @@ import time
 import numpy as np
 
 import fastcnn
-from fastcnn import Sequential, datasets, schedules, storage
+from fastcnn import Sequential, datasets, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, MaxPooling, Relu, Residual, Softmax
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import tensors_of, walk
 from fastcnn.optimizers import Adam, Momentum
-from fastcnn.storage import tensors
+from fastcnn.saving import model_file
 
 DEFAULTS = {"images": 150, "batch_size": 31, "epochs": 2, "dtype": "float64", "sync": True, "every": 2}
 
@@ -91,7 +91,7 @@ class Look(Callback):
         self.path = path
 
     def on_epoch_end(self, run):
-        self.stopped = (*self.stopped, storage.read(self.path).header["training"]["stopped"])
+        self.stopped = (*self.stopped, model_file.read(self.path).header["training"]["stopped"])
 
     def settings(self):
         return "Look()"
@@ -159,7 +159,7 @@ def train(result, options, comm=None):
         **arguments,
     )
     kept = {f"{key}.{slot}": a for key, slots in optimizer.state_dict()["kept"].items() for slot, a in slots.items()}
-    arrays = {f"{place}.{name}": a for place, layer in walk(model.layers) for name, a in tensors(layer).items()}
+    arrays = {f"{place}.{name}": a for place, layer in walk(model.layers) for name, a in tensors_of(layer).items()}
     numbers = {key: np.array(values) for key, values in history.items() if not key.startswith(("seconds", "images"))}
     probabilities = model.predict(data.test_images[:17] / 255, distributed=comm)
     stopped = np.array([str(history.stopped), str(optimizer.steps)])

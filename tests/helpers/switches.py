@@ -1,48 +1,49 @@
 """Switches of the package, each on inside a ``with`` block."""
 
 import contextlib
+import dataclasses
 import sys
 
 import pytest
 
 import fastcnn
-from fastcnn import runtime
+from fastcnn import config
 
 BACKENDS = ("numpy", "numba")
 
 
 @contextlib.contextmanager
+def switches_kept():
+    """What `set_backend` and the like change inside a ``with`` block is undone after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "process", dataclasses.replace(config.process))
+        yield
+    config._settle_blas()
+
+
+@contextlib.contextmanager
 def threads(count):
     """Kernels on `count` threads inside a ``with`` block."""
-    before = runtime._threads
-    fastcnn.set_num_threads(count)
-    try:
+    with switches_kept():
+        fastcnn.set_num_threads(count)
         yield
-    finally:
-        runtime._threads = before
-        runtime.limit_blas(runtime.get_num_threads())
 
 
 @contextlib.contextmanager
 def conv_algorithm(name):
     """Convolutions by the algorithm `name` inside a ``with`` block."""
-    before = runtime._conv
-    fastcnn.set_conv_algorithm(name)
-    try:
+    with fastcnn.using(conv=name):
         yield
-    finally:
-        runtime._conv = before
 
 
 @contextlib.contextmanager
-def tile_side(side):
-    """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
-    stride of 2 they have 4 x 4."""
+def winograd(name):
+    """Convolutions by the row `name` of Winograd's table inside a ``with`` block, whatever their shapes; those of other
+    kernels directly."""
     from fastcnn.backends.numba.convolution import rule
 
-    others = {2: "F(4,3)", 4: "F(2,3)"}
-    rows = tuple(row._replace(fits=()) for row in rule.ROWS if row.transform != others.get(side))
-    with pytest.MonkeyPatch.context() as patch:
+    rows = tuple(row._replace(fits=()) for row in rule.ROWS if row.transform in (name, None))
+    with pytest.MonkeyPatch.context() as patch, conv_algorithm("winograd"):
         patch.setattr(rule, "ROWS", rows)
         forget_plans()
         yield

@@ -160,7 +160,7 @@ def test_softmax_gradient(rng):
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
 def test_im2col_and_col2im_are_adjoint(backend, rng, padding):
     """<im2col(x), y> = <x, col2im(y)> for all x and y."""
-    from fastcnn.backend import active
+    from fastcnn.backends.active import active
 
     x = rng.standard_normal((2, 7, 6, 3))
     cols = active().im2col(x, 3, 2, padding)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, storage, zoo
+from fastcnn import Sequential, zoo
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, FullyConnect, MaxPooling, Relu, Residual, Softmax
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import tensors_of, walk
 from fastcnn.optimizers import Adam
 
 SHAPE = (4, 6, 6, 3)
@@ -71,7 +71,7 @@ def test_backward_updates_what_is_inside(backend, rng):
 
 
 def tensors(layers):
-    return {f"{place}.{name}": a for place, layer in walk(layers) for name, a in storage.tensors(layer).items()}
+    return {f"{place}.{name}": a for place, layer in walk(layers) for name, a in tensors_of(layer).items()}
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])

@@ -10,9 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from fastcnn import FileFormatError, Sequential, containers, plotting
+from fastcnn import FileFormatError, Sequential, plotting
 from fastcnn.layers import FullyConnect, Relu
 from fastcnn.optimizers import Adam
+from fastcnn.saving import containers
 from tests.helpers.models import small
 
 

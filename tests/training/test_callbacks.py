@@ -7,10 +7,12 @@ import struct
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, checkpoint, containers
+from fastcnn import Sequential
 from fastcnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningCurves, TensorBoard
 from fastcnn.files import temporary_beside
 from fastcnn.optimizers import Adam
+from fastcnn.saving import containers
+from fastcnn.training import checkpoint
 from tests.helpers.models import small
 from tests.helpers.processes import run_python
 
@@ -345,7 +347,7 @@ def test_bad_arguments(make, error, message, tmp_path, monkeypatch):
     [
         (
             EarlyStopping(),
-            "fit: `callbacks` must be a list of callbacks. Received callbacks=<fastcnn.callbacks.progress",
+            "fit: `callbacks` must be a list of callbacks. Received callbacks=<fastcnn.training.callbacks.progress",
         ),
         ([EarlyStopping], r"fit: `callbacks\[0\]` must be a fastcnn.callbacks.Callback. Received .*<class"),
         ([EarlyStopping(), "csv"], r"fit: `callbacks\[1\]` must be a fastcnn.callbacks.Callback. Received .*='csv'"),
@@ -510,3 +512,50 @@ def test_leftovers_of_ones_own_file_alone_are_removed(data, tmp_path):
         path.write_bytes(b"half")
     small().fit(data[0][:20], data[1][:20], 1, 20, callbacks=[Checkpoint(tmp_path / "run")], verbose=False)
     assert not own.exists() and all(path.exists() for path in others)
+
+
+class Bare:
+    """A layer of a script: what every layer must have, and nothing else."""
+
+    def forward(self, x):
+        return x
+
+    def gradient(self, eta):
+        return eta
+
+
+def test_early_stopping_restores_a_model_with_layers_that_hold_nothing(data):
+    stopping = EarlyStopping("loss", patience=1, mode="max", restore_best=True)
+    model = Sequential([Bare(), *small().layers])
+    history = model.fit(*data, 5, 40, callbacks=[stopping], seed=0, verbose=False)
+    twin = Sequential([Bare(), *small().layers])
+    twin.fit(*data, 5, 40, callbacks=[Stop(2)], seed=0, verbose=False)
+    assert len(history["loss"]) == 2 and history.stopped == "no better loss for 1 epochs"
+    assert not same(Sequential(model.layers[1:]), Sequential(twin.layers[1:])), "those of the first epoch"
+    twin = small()
+    twin.fit(*data, 5, 40, callbacks=[Stop(1)], seed=0, verbose=False)
+    assert same(Sequential(model.layers[1:]), twin)
+
+
+class Stop(Callback):
+    """Ends the training after so many epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, run):
+        if run.epoch > self.epochs:
+            run.stop("enough")
+
+
+def test_early_stopping_cannot_restore_weights_that_it_cannot_see(data):
+    """That is said before the training."""
+
+    class Hidden(Bare):
+        def backward(self, alpha, weight_decay=0.0):
+            raise AssertionError("nothing is trained")
+
+    model = Sequential([Hidden(), *small().layers])
+    message = r"`restore_best` cannot restore the weights of the layer 0, a Hidden, which learns and has no parameters"
+    with pytest.raises(TypeError, match=message):
+        model.fit(*data, 5, 40, callbacks=[EarlyStopping("loss", restore_best=True)], verbose=False)

@@ -11,8 +11,9 @@ import pytest
 from fastcnn import FileFormatError, Sequential, diagnosis
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint
-from fastcnn.diagnosis import replay
-from fastcnn.layers import BatchNorm, Dropout, FullyConnect, Layer, Relu, Softmax
+from fastcnn.diagnosis import explain, replay
+from fastcnn.layers import BatchNorm, Dropout, FullyConnect, Layer, Relu, Residual, Softmax
+from fastcnn.layers.protocol import walk
 from tests.helpers.models import small
 from tests.helpers.processes import run_python
 
@@ -378,3 +379,70 @@ def test_usage(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         main(capsys, *arguments)
     assert ended.value.code == 2 and "usage: python -m fastcnn.diagnosis [-h] FILE" in capsys.readouterr().err
+
+
+class Tap(Relu):
+    """Counts its forwards, and is not finite where it is told to be."""
+
+    bad, count = False, 0
+
+    def forward(self, x):
+        self.count += 1
+        out = super().forward(x)
+        return np.where(out > 0, np.inf, out).astype(out.dtype) if self.bad else out
+
+
+def nested(place):
+    """Residuals in residuals with Dropout and BatchNorm; the `Tap` at `place` is not finite."""
+    shape = (4, 6)
+    inner = Residual([Tap(shape), Dropout(shape, 0.5, rng=1), Tap(shape)])
+    outer = Residual([Dropout(shape, 0.5, rng=2), BatchNorm(shape), inner, Tap(shape)], [Tap(shape)])
+    fc = FullyConnect(shape, 3, rng=0)
+    model = Sequential([Tap(shape), outer, fc, Softmax(fc.output_shape)])
+    for name, layer in walk(model.layers):
+        if isinstance(layer, Tap):
+            layer.bad = name == place
+    return model
+
+
+@pytest.mark.parametrize("place", ["0", "1.body.2.body.0", "1.body.2.body.2", "1.body.3", "1.shortcut.0", None])
+def test_each_layer_is_computed_once(place, rng):
+    """Those inside others too: Dropout draws what it drew in the step, and the first bad output is named."""
+    x, y = rng.standard_normal((4, 6)).astype(np.float32), np.arange(4) % 3
+    model, twin = nested(place), nested(None)
+    twin.batch_loss(x, y)
+    found = explain(model, x, y, {})
+    if place is None:
+        assert found is None
+    else:
+        assert re.match(rf"the output of `layers\[{re.escape(place)}\]`, a Tap: output\[\d, \d\] is inf", found), found
+    for (_, layer), (_, other) in zip(walk(model.layers), walk(twin.layers), strict=True):
+        if isinstance(layer, Tap):
+            assert layer.count == 1 or (layer.count == 0 and place is not None)
+            assert "forward" not in vars(layer), "nothing is left of it"
+        elif isinstance(layer, Dropout):
+            assert layer.calls == 1 or (layer.calls == 0 and place is not None)
+        elif isinstance(layer, BatchNorm) and place is None:
+            np.testing.assert_array_equal(layer.moving_mean, other.moving_mean)
+
+
+def test_a_draw_of_dropout_decides(rng):
+    """What is bad in one element that Dropout drops is found where it is first kept."""
+
+    class Sting(Relu):
+        def forward(self, x):
+            out = super().forward(x) * np.float32(0)
+            out[0, 0] = np.nan if x[0, 0] else 0
+            return out
+
+    x, y, shape = np.ones((4, 6), np.float32), np.arange(4) % 3, (4, 6)
+    drop, last = Dropout(shape, 0.5), Tap(shape)
+    fc = FullyConnect(shape, 3, rng=0)
+    for seed in range(8):
+        drop.seed, drop.calls = seed, 0
+        kept = drop.forward(x)[0, 0] != 0
+        drop.calls = 0
+        model = Sequential([Residual([drop, Sting(shape), last]), fc, Softmax(fc.output_shape)])
+        found = explain(model, x, y, {})
+        assert (found is not None) == kept
+        assert not kept or found.startswith("the output of `layers[0.body.1]`, a Sting: output[0, 0] is nan")

@@ -142,10 +142,10 @@ def test_the_main_thread_is_ctrl_cs_while_another_trains(data):
 
 PRESS = """
 import os, signal
-from fastcnn.loop import Run
+from fastcnn.training.loop import Loop
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-train_batch, steps = Run.train_batch, []
+train_batch, steps = Loop.train_batch, []
 
 def press(self, index, moves):
     made = train_batch(self, index, moves)
@@ -154,7 +154,7 @@ def press(self, index, moves):
         os.kill(os.getpid(), signal.SIGINT)
     return made
 
-Run.train_batch = press
+Loop.train_batch = press
 from fastcnn.cli import main
 raise SystemExit(main())
 """

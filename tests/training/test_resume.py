@@ -15,7 +15,7 @@ import fastcnn
 from fastcnn import FileFormatError, Sequential, schedules
 from fastcnn.augmentation import Augmentation
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
-from fastcnn.layers.chain import walk
+from fastcnn.layers.protocol import walk
 from fastcnn.optimizers import Adam, Momentum
 from tests.helpers.killed import make_model
 from tests.helpers.models import small
@@ -327,7 +327,7 @@ def test_a_disk_that_is_full_keeps_the_last_checkpoint(data, tmp_path, monkeypat
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fastcnn.containers.np, "savez", fail)
+    monkeypatch.setattr(fastcnn.saving.containers.np, "savez", fail)
     with pytest.raises(OSError, match="No space left"):
         fit(small(), data, callbacks=[Checkpoint(path)])
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["c.npz"]

@@ -8,7 +8,8 @@ import pytest
 
 from fastcnn import schedules, training
 from fastcnn.optimizers import SGD
-from fastcnn.schedules import constant, cosine, describe, exponential, one_cycle, step, warm_up
+from fastcnn.optimizers.rates import rate_text
+from fastcnn.schedules import constant, cosine, exponential, one_cycle, step, warm_up
 from tests.helpers.models import small
 from tests.helpers.processes import run_python
 
@@ -68,7 +69,7 @@ def test_one_cycle_is_two_half_cosines():
 )
 def test_the_text_tells_all(schedule, text):
     """Reading it as Python makes the same schedule."""
-    assert repr(schedule) == describe(schedule) == text
+    assert repr(schedule) == rate_text(schedule) == text
     again = eval(text, vars(schedules))
     assert [again(i / 64) for i in range(64)] == [schedule(i / 64) for i in range(64)]
     assert f"learning_rate='{text}'" in repr(SGD(small(), schedule))
@@ -91,14 +92,14 @@ def test_functions_are_described_without_their_address():
     def function(done):
         return 1 - done
 
-    assert describe(lambda done: 1) == name
-    assert describe(math.cos) == "math.cos" and describe(Named()) == "halving(2)"
-    assert describe(constant(1).__call__) == "fastcnn.schedules.Schedule.__call__"
-    assert describe(warm_up(lambda done: 1)) == f"warm_up({name}, share=0.05, start=0.01)"
+    assert rate_text(lambda done: 1) == name
+    assert rate_text(math.cos) == "math.cos" and rate_text(Named()) == "halving(2)"
+    assert rate_text(constant(1).__call__) == "fastcnn.schedules.Schedule.__call__"
+    assert rate_text(warm_up(lambda done: 1)) == f"warm_up({name}, share=0.05, start=0.01)"
     for schedule in (Halving(), functools.partial(function, 1), warm_up(Halving()), function):
-        text = describe(schedule)
+        text = rate_text(schedule)
         assert " at 0x" not in text and ("Halving" in text or "function" in text)
-    assert describe(0.5) == 0.5 and isinstance(describe(0.5), float)
+    assert rate_text(0.5) == 0.5 and isinstance(rate_text(0.5), float)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from fastcnn.backends.arguments import Source
 from fastcnn.backends.numba.core.cache import CACHE_FOLDER
 from fastcnn.backends.numba.core.jit import both_versions
 from fastcnn.backends.registry import DECLARED
-from fastcnn.runtime import get_conv_algorithm, set_conv_algorithm
+from fastcnn.config import get_conv_algorithm, using
 
 _announced = False
 
@@ -82,15 +82,11 @@ def warm_up(dtype: str) -> dict[str, float]:
 
     A function's seconds include those of the functions that it calls and that were not compiled yet.
     """
-    before = get_conv_algorithm()
     compilations = Compilations()
     with event.install_listener("numba:compile", compilations), both_versions():
-        try:
-            for name, declaration in DECLARED.items():
-                for algorithm in ("direct", "winograd", "im2col") if declaration.tile_axes else (before,):
-                    set_conv_algorithm(algorithm)
+        for name, declaration in DECLARED.items():
+            for algorithm in ("direct", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),):
+                with using(conv=algorithm):
                     for given in declaration.warm:
                         getattr(kernels, name)(*declaration.draw(Constants(dtype, given)))
-        finally:
-            set_conv_algorithm(before)
     return compilations.seconds

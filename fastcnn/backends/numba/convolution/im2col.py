@@ -66,7 +66,7 @@ def im2col(image: Array, ksize: int, stride: int, padding: Pair) -> Array:
     cols = empty((b, oh, ow, ksize * ksize * c), image.dtype)
     block = max(1, TASK_BYTES // max(1, ow * ksize * ksize * c * image.itemsize))
     gather_rows(image, (ksize, stride, padding[0]), block, cols, -(-b * oh // block), work=MOVE * cols.size)
-    return cols.reshape(b * oh * ow, -1)
+    return cols.reshape(b * oh * ow, ksize * ksize * c)
 
 
 @task_kernel

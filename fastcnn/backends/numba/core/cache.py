@@ -20,7 +20,8 @@ from fastcnn.backends.numba.core.width import VECTOR_BYTES
 PACKAGE = __name__.partition(".")[0]
 IMPORT = re.compile(rf"\nfrom ({PACKAGE}[\w.]*) import (\([^)]*\)|.*)")
 PLAIN_IMPORT = re.compile(rf"\nimport ({PACKAGE}[\w.]*)")
-SETTINGS = f"{PACKAGE}.runtime"  # reaches kernels as arguments: what is compiled holds nothing of it
+# What reaches kernels as arguments alone: nothing that is compiled holds any of it.
+SETTINGS = {f"{PACKAGE}.config", f"{PACKAGE}.threads"}
 
 
 def cache_folder() -> Path | None:
@@ -44,7 +45,7 @@ def read(module: str) -> tuple[bytes, tuple[str, ...]]:
     text = source.decode()
     imported = PLAIN_IMPORT.findall(text)
     for package, names in IMPORT.findall(text):
-        found = {f"{package}.{name}" for name in re.findall(r"\w+", names)}
+        found = {f"{package}.{name}" for name in re.findall(r"\w+", re.sub(r" as \w+|#.*", "", names))}
         imported += [name if name in sys.modules else package for name in found]
     return hashlib.sha256(source).digest(), tuple(imported)
 
@@ -54,7 +55,7 @@ def sources_of(module: str) -> set[str]:
     found, left = set(), [module]
     while left:
         name = left.pop()
-        if name not in found and name != SETTINGS:
+        if name not in found and name not in SETTINGS:
             found.add(name)
             left += read(name)[1]
     return found

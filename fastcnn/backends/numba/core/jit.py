@@ -22,15 +22,16 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastcnn import runtime
 from fastcnn.backends.numba.core.cache import folder_of
+from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
+from fastcnn.threads import available_cores, check_pool, pool_size
 
 
 def make_room_for_threads() -> None:
-    """Let numba's pool hold as many threads as `FASTCNN_NUM_THREADS` or `set_num_threads` ask for, if they are more
+    """Let numba's pool hold as many threads as `using`, `set_num_threads` or `FASTCNN_NUM_THREADS` ask for, if more
     than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
-    wanted = runtime.largest_num_threads()
-    if "numba" not in sys.modules and wanted > (runtime.pool_size() or runtime.available_cores()):
+    wanted = largest_num_threads()
+    if "numba" not in sys.modules and wanted > (pool_size() or available_cores()):
         os.environ["NUMBA_NUM_THREADS"] = str(wanted)
 
 
@@ -52,7 +53,7 @@ wait_politely()
 import numba  # noqa: E402
 from numba import prange  # noqa: E402 - kernels take them from here: numba is never imported before this
 
-runtime.settle_threads()
+settle_threads()
 
 if numba.config.DISABLE_JIT:
     raise RuntimeError(
@@ -72,19 +73,25 @@ MOVE = 16  # multiply-adds that take as long as moving one element
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
 _launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
+_addressed: list[Any] = []  # compiled functions whose addresses were given away: they live as long as the process
 _both = False  # whether each launch runs a kernel without threads and with them
 
 
-def _njit(function: Callable, **options: Any) -> Any:
+def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
+    """``decorator(*given, **options)(function)``; what it compiles is kept in the folder of the function's module."""
     folder = folder_of(function.__module__)
     if folder is None:
-        return numba.njit(function, **POLICY, **options)
+        return decorator(*given, **POLICY, **options)(function)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = folder  # read while decorating; the caller's own functions keep theirs
     try:
-        return numba.njit(function, cache=True, **POLICY, **options)
+        return decorator(*given, cache=True, **POLICY, **options)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _njit(function: Callable, **options: Any) -> Any:
+    return _cached(numba.njit, function, **options)
 
 
 def serial(function: Callable) -> Any:
@@ -107,12 +114,18 @@ def threaded(function: Callable) -> Any:
     return _njit(function, parallel=True, no_cfunc_wrapper=True)
 
 
+def by_address(function: Callable, signature: Any) -> int:
+    """Compile a function that kernels call by its address, which this is: one of several that they may be given."""
+    _addressed.append(_cached(numba.cfunc, function, signature))
+    return _addressed[-1].address
+
+
 def threads_for(work: int, most: int = 0) -> int:
     """Threads, `most` or all, for `work` multiply-adds, or `MOVE` for each element of a kernel that only moves data.
 
     Small work stays on one thread: waking another costs more than it saves.
     """
-    return (most or runtime.get_num_threads()) if work >= SMALL_WORK else 1
+    return (most or get_num_threads()) if work >= SMALL_WORK else 1
 
 
 def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted: bool = False) -> Callable:
@@ -162,7 +175,7 @@ def both_versions() -> Iterator[None]:
 def _before_launch(threads: int) -> None:
     global _launched  # noqa: PLW0603 - one process, one pool
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
-        runtime.check_pool("FASTCNN_NUM_THREADS", threads)
+        check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)
         _local.threads = threads
     _launched = True

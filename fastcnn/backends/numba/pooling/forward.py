@@ -18,7 +18,7 @@ from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_pa
 from fastcnn.backends.numba.pooling.arguments import Limits, Line, PoolWindow, Result
 from fastcnn.backends.numba.pooling.select import store_integers, where_larger, where_passes
 from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
-from fastcnn.runtime import get_num_threads
+from fastcnn.config import get_num_threads
 
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)  # offsets, where means are asked for
 

@@ -36,7 +36,7 @@ from fastcnn.backends.numba.product.tile import (
     tile_of,
     tile_store,
 )
-from fastcnn.runtime import get_num_threads
+from fastcnn.config import get_num_threads
 
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
 CHUNK = 168  # rows of C that all columns of such a B are multiplied with at a time; a multiple of all tiles'

@@ -1,0 +1,1 @@
+from fastcnn.training.diagnosis import *

@@ -1,0 +1,30 @@
+"""How many threads a rank may use, as the ranks of a node share its cores."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from fastcnn.distributed.failures import launched_on_node
+from fastcnn.threads import available_cores
+
+
+def threads_per_rank(comm: Any) -> int:
+    """The most threads that this rank of `comm` may use without sharing cores with other ranks of its node; at least 1.
+
+    Ranks outside `comm` count too, where the launcher says how many it has started on the node.
+    """
+    from mpi4py import MPI
+
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = [set(found) for found in node.allgather(affinity())]
+    own, sharers = cores[node.rank], sum(bool(other & cores[node.rank]) for other in cores)
+    node.Free()
+    launched = math.ceil(launched_on_node() * len(own) / (os.cpu_count() or 1))
+    return max(1, len(own) // max(sharers, launched))
+
+
+def affinity() -> list[int]:
+    """The cores that this process may run on."""
+    return list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(available_cores()))

@@ -1,0 +1,87 @@
+"""Softmax with the cross-entropy loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastcnn.backends.active import active
+from fastcnn.losses.base import Loss
+from fastcnn.shapes import check_array, check_labels, check_number, must_be
+
+
+class Softmax(Loss):
+    """Class probabilities from logits, and the cross-entropy loss summed over the batch.
+
+    Parameters and attributes are those of :class:`fastcnn.losses.Loss`.
+    """
+
+    __module__ = "fastcnn.layers.softmax"  # which pickles name: the module that scripts have always known
+
+    _shown: np.ndarray | None = None  # by the last call, `predict` or `cal_loss`
+    _probabilities: np.ndarray | None = None  # what `gradient` starts from
+    _smoothing: float = 0.0
+    _image_weights: np.ndarray | None = None  # how much the loss of each image of the batch counts
+
+    @property
+    def softmax(self) -> np.ndarray:
+        return np.zeros(self.input_shape, self.dtype) if self._shown is None else self._shown
+
+    @softmax.setter
+    def softmax(self, value: Any) -> None:
+        self._shown = self._probabilities = check_array(self.name, "softmax", value, self.input_shape, self.dtype)
+
+    def cal_loss(
+        self, prediction: Any, label: Any, *, class_weights: Any = None, label_smoothing: float = 0.0
+    ) -> float:
+        """The cross-entropy of logits `prediction` (batch, classes), summed over the batch.
+
+        `label` holds integers of any dtype, (batch,) or (batch, 1). The loss is computed from shifted logits,
+        ``log(sum(exp(z - max))) - (z[label] - max)``, and never overflows.
+
+        `class_weights` (classes,) multiplies the loss of each image by the weight of its class. With `label_smoothing`
+        the target is ``(1 - label_smoothing) * onehot + label_smoothing / classes`` (Szegedy et al., "Rethinking the
+        Inception Architecture", 2016, section 7).
+        """
+        logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+        labels = check_labels(self.name, "label", label, *logits.shape)
+        smoothing = check_number(self.name, "label_smoothing", label_smoothing, 0)
+        if smoothing >= 1:
+            raise ValueError(must_be(self.name, "label_smoothing", "a number from 0 to below 1", label_smoothing))
+        weights = None
+        if class_weights is not None:
+            shape = logits.shape[1:]
+            weights = check_array(self.name, "class_weights", class_weights, shape, self.dtype, any_batch=False)
+            if not (np.isfinite(weights) & (weights >= 0)).all():
+                raise ValueError(must_be(self.name, "class_weights", "finite numbers of at least 0", class_weights))
+            weights = weights[labels]
+        probabilities, losses = active().softmax_loss(logits, labels)
+        if smoothing:  # the mean cross-entropy of all classes is that of the label, and z[label] - mean(z)
+            losses = losses + smoothing * (logits[np.arange(len(labels)), labels] - logits.mean(axis=1))
+        if weights is not None:
+            losses = losses * weights
+        self._shown = self._probabilities = probabilities
+        self._smoothing, self._image_weights = smoothing, weights
+        self.keep("prediction", logits)
+        self.label = labels
+        self.loss = loss = float(losses.sum(dtype=np.float64))
+        return loss
+
+    def predict(self, prediction: Any) -> np.ndarray:
+        """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
+        logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
+        self._shown = probabilities = active().softmax_forward(logits)
+        return probabilities
+
+    def gradient(self) -> np.ndarray:
+        """dLoss/dLogits of the last `cal_loss`, ``softmax - onehot(label)``, a sum over the batch; also in `eta`."""
+        if self._probabilities is None or self.label is None:
+            raise RuntimeError(f"{self.name}: `gradient` needs a call of `cal_loss` first")
+        eta = self._probabilities.copy()
+        eta[np.arange(len(eta)), self.label] -= 1 - self._smoothing
+        if self._smoothing:
+            eta -= self._smoothing / eta.shape[1]
+        if self._image_weights is not None:
+            eta *= self._image_weights[:, np.newaxis]
+        return self.keep("eta", eta)

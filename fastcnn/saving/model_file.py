@@ -1,0 +1,217 @@
+"""Model files: the architecture as JSON and the parameters as arrays; where asked, optimizer and random state too.
+
+A checkpoint of a training is such a file as well. Loading a file from an untrusted source runs none of its content.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import fastcnn.layers
+from fastcnn.errors import FileFormatError
+from fastcnn.layers.protocol import builds_itself, can_be_saved, config_of, needs_in_config, tensors_of, walk
+from fastcnn.saving import containers, random_state
+from fastcnn.shapes import check_finite, check_path
+
+FORMAT = "fastcnn-model"
+VERSION = 2  # 1 had no layers inside others and nothing but layers; it is read too
+WHAT = "a fastcnn model file"
+
+
+@dataclass
+class ModelFile:
+    """A model file in memory: its path, its header, and those of its arrays that have not been taken out yet."""
+
+    where: str
+    header: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def part(self, prefix: str) -> dict[str, np.ndarray]:
+        """Take out the arrays whose names begin with `prefix`, under the rest of their names."""
+        names = [name for name in self.arrays if name.startswith(prefix)]
+        return {name[len(prefix) :]: self.arrays.pop(name) for name in names}
+
+    def section(self, name: str, what: str) -> Any:
+        """A part of the header; FileFormatError where the file was saved without it."""
+        if not isinstance(self.header.get(name), dict):
+            raise FileFormatError(f"{self.where}: it holds no {what}")
+        return self.header[name]
+
+
+def architecture(layers: list[Any]) -> list[dict[str, Any]]:
+    """Class and constructor's arguments of each layer."""
+    for place, layer in walk(layers):
+        if not can_be_saved(layer):
+            name = type(layer).__name__
+            raise TypeError(f"save: layers[{place}], a {name}, has no config() and parameters() to save it by")
+        check_config(place, layer)
+    return [config_of(layer) for layer in layers]
+
+
+def check_config(place: str, layer: Any) -> None:
+    """TypeError where the constructor would not make the layer again from what `config` returns."""
+    if builds_itself(type(layer)):
+        return
+    arguments = inspect.signature(type(layer)).parameters
+    what, config = f"save: the config() of layers[{place}], a {type(layer).__name__},", set(layer.config())
+    anything = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
+    if not anything and (strays := sorted(config - set(arguments))):
+        raise TypeError(f"{what} must hold arguments of the constructor. Received {strays[0]!r}, which is none")
+    named = {
+        name
+        for name, argument in arguments.items()
+        if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
+    }
+    if missing := sorted(needs_in_config(layer, named) - config):
+        raise TypeError(f"{what} must hold all arguments of the constructor. It lacks {missing[0]!r}")
+
+
+def save(
+    path: Any,
+    layers: list[Any],
+    metadata: dict[str, Any],
+    optimizer: Any = None,
+    random: bool = False,
+    *,
+    more: dict[str, Any] | None = None,
+    more_arrays: dict[str, np.ndarray] | None = None,
+    finite: bool = True,
+) -> None:
+    """Write `layers` to `path`; a file already there is left as it is where they cannot be written.
+
+    `more` is added to the header, `more_arrays` to the arrays. With `finite`, NaN and infinity are refused.
+    """
+    check_path("save", "path", path)
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "layers": architecture(layers),
+        "metadata": metadata,
+    }
+    arrays = dict(more_arrays or {})
+    for place, layer in walk(layers):
+        for key, value in tensors_of(layer).items():
+            if finite:
+                check_finite("save", f"layers[{place}].{key}", np.asarray(value))
+            arrays[f"{place}.{key}"] = np.asarray(value)
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        header["optimizer"] = {"class": optimizer.name, "config": optimizer.config(), "steps": state["steps"]}
+        for key, slots in state["kept"].items():
+            arrays |= {f"optimizer.{key}.{slot}": array for slot, array in slots.items()}
+    if random:
+        header["random"] = random_state.capture(layers)
+    try:
+        text = json.dumps(header | (more or {}))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"save: `metadata` and each layer's config() must be what JSON can hold: {error}") from error
+    containers.write(path, text, arrays)
+
+
+def read(path: Any) -> ModelFile:
+    """Read the file at `path`; no layer is built yet."""
+    where = check_path("load", "path", path)
+    header, arrays = containers.read(path, WHAT)
+    try:
+        if header["format"] != FORMAT:
+            raise KeyError("format")
+        version, described = header["version"], header["layers"]
+        if not (isinstance(described, list) and described and isinstance(header["metadata"], dict)):
+            raise TypeError("layers or metadata")
+    except Exception as error:
+        raise FileFormatError(f"{where}: not {WHAT}: its architecture is missing or damaged") from error
+    if version not in (1, VERSION):
+        raise FileFormatError(f"{where}: model file version {version}, and this fastcnn reads 1 and {VERSION}")
+    return ModelFile(where, header, arrays)
+
+
+def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = True) -> list[Any]:
+    """The layers of a file, with their arrays."""
+    layers = [build(file, entry, custom_layers) for entry in file.header["layers"]]
+    fill(file, layers, finite)
+    strays = [name for name in file.arrays if not name.startswith(("optimizer.", "training."))]
+    if strays:
+        raise FileFormatError(f"{file.where}: arrays that belong to no layer: {', '.join(sorted(strays))}")
+    return layers
+
+
+def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
+    """Move the arrays of a file into layers; FileFormatError where they are not what these need."""
+    for place, layer in walk(layers):
+        for name in tensors_of(layer):
+            key, what = f"{place}.{name}", f"parameter `{name}` of layer {place}, a {type(layer).__name__}"
+            if key not in file.arrays:
+                raise FileFormatError(f"{file.where}: {what}, is missing")
+            try:
+                with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, refused as such
+                    setattr(layer, name, file.arrays.pop(key))
+                if finite:
+                    check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
+            except (TypeError, ValueError) as error:
+                raise FileFormatError(f"{file.where}: {what}, is wrong: {error}") from error
+
+
+def place_for_weights(file: ModelFile) -> Callable[[tuple[int, ...], Any], np.ndarray]:
+    """An initializer for weights that the file replaces: zeros instead of random numbers; FileFormatError where a small
+    file describes a layer of gigabytes, before they are allocated."""
+    most = max(1 << 20, sum(array.size for array in file.arrays.values()))
+
+    def initializer(shape: tuple[int, ...], _: Any) -> np.ndarray:
+        if math.prod(shape) > most:
+            raise FileFormatError(f"{file.where}: weights of the shape {shape} are described, and not in the file")
+        return np.zeros(shape)
+
+    return initializer
+
+
+def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
+    """One layer from its class name and constructor arguments; its arrays are set afterwards."""
+    where, state = file.where, np.random.get_state()
+    try:
+        name, config = entry["class"], dict(entry["config"])
+        known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
+        layer_class: Any = {**known, **custom_layers}.get(name)
+        if layer_class is None:
+            raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
+        if builds_itself(layer_class):
+            return layer_class.from_config(config, lambda inner: build(file, inner, custom_layers))
+        if layer_class in (fastcnn.layers.Conv2D, fastcnn.layers.FullyConnect):
+            config["initializer"] = place_for_weights(file)
+        return layer_class(**config)
+    except FileFormatError:
+        raise
+    except Exception as error:  # sizes beyond all memory count too
+        raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
+    finally:
+        np.random.set_state(state)  # loading a model leaves NumPy's global generator as it was
+
+
+def load_optimizer(file: ModelFile, optimizer: Any) -> None:
+    """Restore the state of `optimizer`; FileFormatError where it was saved for another rule or other layers."""
+    saved = file.section("optimizer", "optimizer's state")
+    if saved.get("class") != optimizer.name:
+        raise FileFormatError(f"{file.where}: it holds the state of {saved.get('class')}, and not of {optimizer.name}")
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in file.part("optimizer.").items():
+        key, _, slot = name.rpartition(".")
+        kept.setdefault(key, {})[slot] = array
+    try:
+        optimizer.load_state_dict({"steps": saved.get("steps"), "kept": kept})
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{file.where}: {error}") from error
+
+
+def load_random(file: ModelFile, layers: list[Any]) -> None:
+    """Restore the random state."""
+    state = file.section("random", "random state")
+    try:
+        random_state.restore(layers, state)
+    except Exception as error:  # NumPy raises several classes
+        raise FileFormatError(f"{file.where}: its random state is damaged: {error}") from error

@@ -1,0 +1,108 @@
+"""`fit`: its signature, and arguments that no other file is about."""
+
+import inspect
+import json
+
+import numpy as np
+import pytest
+
+from fastcnn import Sequential, training
+from fastcnn.callbacks import Checkpoint
+from fastcnn.training import TrainingRun
+from tests.helpers.models import small
+
+# As in earlier versions, where the method said `**options`: order, kind and default of each.
+POSITIONAL = {"epochs": 1, "batch_size": 64, "validation_data": None}
+KEYWORDS = {
+    "optimizer": "sgd",
+    "learning_rate": None,
+    "weight_decay": None,
+    "shuffle": True,
+    "seed": None,
+    "augmentation": None,
+    "class_weight": None,
+    "label_smoothing": 0.0,
+    "metrics": (),
+    "callbacks": (),
+    "resume": None,
+    "failure_file": "fastcnn-failure.npz",
+    "verbose": True,
+    "distributed": None,
+    "sync_batch_norm": False,
+    "validation_batch_size": 256,
+}
+
+
+def test_the_method_has_the_whole_signature():
+    method = inspect.signature(small().fit).parameters
+    assert list(method) == ["x", "y", *POSITIONAL, *KEYWORDS]
+    for name, default in (POSITIONAL | KEYWORDS).items():
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if name in POSITIONAL else inspect.Parameter.KEYWORD_ONLY
+        assert method[name].kind is kind and method[name].default == default, name
+    assert list(inspect.signature(training.fit).parameters) == ["model", *method]
+
+
+def test_each_argument_is_documented():
+    text = inspect.getdoc(Sequential.fit)
+    assert text == inspect.getdoc(training.fit)
+    named = [line.partition(" :")[0] for line in text.splitlines() if " :" in line and not line.startswith(" ")]
+    documented = {name.strip() for line in named for name in line.split(",")}
+    assert {"x", "y", *POSITIONAL, *KEYWORDS} <= documented
+
+
+def test_the_function_and_the_method_do_the_same(data):
+    both = [small(), small()]
+    options = {"seed": 3, "verbose": False}
+    histories = [both[0].fit(*data, 2, 40, **options), training.fit(both[1], *data, 2, 40, **options)]
+    assert histories[0]["loss"] == histories[1]["loss"]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        both[0].fit(*data, epoch=2)
+
+
+def test_the_old_name_of_the_state(data):
+    assert training.Run is TrainingRun
+
+
+class Sizes:
+    """A layer that notes the batches it sees in the phase 'test'."""
+
+    def __init__(self):
+        self.seen = []
+
+    def forward(self, x, phase="test"):
+        if phase == "test":
+            self.seen.append(len(x))
+        return x
+
+    def gradient(self, eta):
+        return eta
+
+
+@pytest.mark.parametrize(("options", "sizes"), [({}, [200]), ({"validation_batch_size": 90}, [90, 90, 20])])
+def test_the_batch_of_the_validation(data, options, sizes):
+    watch = Sizes()
+    model = Sequential([watch, *small().layers])
+    model.fit(*data, 1, 40, data, verbose=False, **options)
+    assert watch.seen == sizes
+
+
+@pytest.mark.parametrize("value", [0, 2.5, "all"])
+def test_bad_batch_of_the_validation(data, value):
+    with pytest.raises((TypeError, ValueError), match="fit: `validation_batch_size` must be an integer of at least 1"):
+        small().fit(*data, validation_batch_size=value)
+
+
+def test_checkpoints_know_the_batch_of_the_validation(data, tmp_path):
+    """Those of earlier versions do not say it: it was 256."""
+    path, old = tmp_path / "c.npz", tmp_path / "old.npz"
+    options = {"seed": 0, "verbose": False}
+    whole = small().fit(*data, 2, 40, data, callbacks=[Checkpoint(path)], **options)
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays.pop("architecture")))
+    assert header["training"]["settings"].pop("validation_batch_size") == "256"
+    np.savez(old, architecture=np.array(json.dumps(header)), **arrays)
+    assert small().fit(*data, 2, 40, data, resume=old, **options) == whole
+    for checkpoint in (path, old):
+        with pytest.raises(ValueError, match=r"its validation_batch_size is 256 in .*\.npz. Received 7"):
+            small().fit(*data, 2, 40, data, resume=checkpoint, validation_batch_size=7, **options)
