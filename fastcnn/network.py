@@ -112,16 +112,16 @@ class Network:
         return loss, int(np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label))
 
     def take_data(
-        self, owner: str, x: Any, y: Any, part: Callable[[int], slice] | None = None
+        self, owner: str, x: Any, y: Any, shard: Callable[[int], slice] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels, checked before the first of them is used; `owner` is the function that messages name.
 
-        ``part(len(x))`` says which images are looked at for NaN and infinities; all of them by default.
+        ``shard(len(x))`` says which images are searched for NaN and infinities; all of them by default.
         """
-        x = self.take_images(owner, x, part)
+        x = self.take_images(owner, x, shard)
         return x, check_labels(owner, "y", y, len(x), self.loss_layer.input_shape[1])
 
-    def take_images(self, owner: str, x: Any, part: Callable[[int], slice] | None = None) -> np.ndarray:
+    def take_images(self, owner: str, x: Any, shard: Callable[[int], slice] | None = None) -> np.ndarray:
         """Images, checked as by `take_data`."""
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
@@ -130,7 +130,7 @@ class Network:
                 f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
                 f"Received the shape {x.shape}"
             )
-        check_finite(owner, "x", x, slice(None) if part is None else part(len(x)))
+        check_finite(owner, "x", x, slice(None) if shard is None else shard(len(x)))
         return x
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:

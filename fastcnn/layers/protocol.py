@@ -27,7 +27,7 @@ A :class:`fastcnn.components.Component`, as fastcnn's own layers are, may also h
     random_names        integers from which its next random numbers follow
     children()          the layers inside, by name
     draw_seed()         draw now the random seed that the first forward would draw
-    part_names          what it must know where its batch is a part of a larger one, see part_names_of
+    shard_names         attributes that say which shard of a batch it sees, see shard_names_of
 """
 
 from __future__ import annotations
@@ -208,13 +208,13 @@ def draw_seed(layer: Any) -> None:
         layer.draw_seed()
 
 
-def part_names_of(layer: Any) -> tuple[str, ...]:
-    """The attributes that say which part of a batch the layer sees.
+def shard_names_of(layer: Any) -> tuple[str, ...]:
+    """The attributes that say which shard of a batch the layer sees.
 
-    ``first_image`` is the number of the part's first image in the batch. ``total`` is None, or a function that adds up
-    a float64 array over all parts, in place, and returns it; with it the layer's state is that of the whole batch.
+    ``first_image`` is the number of the shard's first image in the batch. ``total`` is None, or an all-reduce: it adds
+    up a float64 array over all shards, in place, and returns it; the layer's state is then that of the whole batch.
     """
-    return layer.part_names if isinstance(layer, Component) else ()
+    return layer.shard_names if isinstance(layer, Component) else ()
 
 
 def can_be_saved(layer: Any) -> bool:

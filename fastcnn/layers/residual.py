@@ -34,9 +34,9 @@ class Residual(Layer):
         Layers that do not fit together, or ways that return different shapes.
     """
 
-    input_shape = Fixed(lambda layer: layer.body[0].input_shape)
-    batchsize = Fixed(lambda layer: layer.input_shape[0])
-    output_shape = Fixed(lambda layer: layer.body[-1].output_shape)
+    input_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[0].input_shape)
+    batchsize: Fixed[int] = Fixed(lambda layer: layer.input_shape[0])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[-1].output_shape)
 
     def __init__(self, body: Any, shortcut: Any = None):
         self.body = check_layers(self.name, "body", listed(body), loss=False)
