@@ -264,6 +264,7 @@ def test_kernels_are_kept_in_a_folder_named_by_their_source_and_width(tmp_path):
     assert list(folder.rglob("*.nbc"))
 
 
+@pytest.mark.slow
 def test_both_backends_learn_the_same(digits):
     accuracies = []
     for name in ("numpy", "numba"):
