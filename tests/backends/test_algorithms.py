@@ -74,7 +74,7 @@ def test_the_rule_by_shape(monkeypatch):
         monkeypatch.setattr(module, name, watched)
 
     for module, names in (
-        (columns, ["conv_forward", "conv_input_gradient"]),
+        (columns, ["forward_plan", "input_gradient_plan"]),
         (direct, ["forward_plan"]),
         (direct_input, ["input_gradient_plan"]),
         (winograd, ["forward_plan", "input_gradient_plan"]),

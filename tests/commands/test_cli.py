@@ -207,6 +207,39 @@ def test_train_draws_learning_curves(tmp_path):
     assert_fails(done, 1, "learning curves need matplotlib: `pip install fastcnn[plot]`")
 
 
+def test_info_says_how_a_convolution_is_computed_and_why():
+    spec = ("--conv", "64x32x32x16", "--outputs", "32")
+    done = run_fastcnn("info", *spec, "--json", FASTCNN_CONV="")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["out_shape"] == [64, 32, 32, 32] and (facts["asked_for"], facts["asked"]) == ("auto", "by default")
+    for direction, pixels in (("forward", 128), ("input_gradient", 128), ("weight_gradient", 64)):
+        row = facts[direction]
+        assert (row["algorithm"], row["transform"], row["passed_over"]) == ("winograd", "F(4,3)", {})
+        assert row["limits"][2:] == ["channels 16 >= 16", f"counted pixels 65536 >= {pixels}"]
+    lines = run_fastcnn("info", *spec[:-1], "15", FASTCNN_CONV="").stdout.splitlines()
+    assert lines[0] == "convolution      64x32x32x16 -> 64x32x32x15, 3x3, stride 1, padding 1,1"
+    assert lines[2].startswith("forward          direct: any shape")
+    assert lines[3].strip() == "not winograd F(4,3): channels 15, not >= 16"
+    asked = run_fastcnn("info", *spec, "--ksize", "5", FASTCNN_CONV="winograd").stdout
+    assert "winograd, by $FASTCNN_CONV" in asked and asked.count(" direct: ") == 3
+    small = run_fastcnn(
+        "info", "--conv", "1x6x6x1", "--outputs", "2", "--conv-algorithm", "winograd", "--padding", "0,1"
+    )
+    assert "winograd, by --conv-algorithm" in small.stdout and small.stdout.count(" winograd F(2,3): ") == 3
+    strided = run_fastcnn("info", "--conv", "128x8x8x64", "--outputs", "64", "--stride", "2", FASTCNN_CONV="").stdout
+    assert strided.count(" winograd stride2: ") == 3
+
+
+def test_info_prints_the_rule():
+    done = run_fastcnn("info", "--conv", "--json")
+    *lines, last = done.stdout.splitlines()
+    rows = json.loads(last)["rule"]
+    assert [row["transform"] for row in rows] == ["F(4,3)", "F(4,3)", "F(2,3)", "F(2,3)", "stride2", None, None]
+    assert lines[0] == "winograd F(4,3)  3x3, stride 1; forward, input gradient"
+    assert all(any(row["reason"] in line for line in lines) for row in rows)
+
+
 def test_info():
     done = run_fastcnn("info", "--json", FASTCNN_NUM_THREADS="1", FASTCNN_DTYPE="float64")
     *lines, last = done.stdout.splitlines()
@@ -325,6 +358,20 @@ def test_training_that_diverges_says_so(backend, tmp_path):
         ("train --model resnet", "argument --model: expected one of lenet, vgg_small, resnet_small, received 'resnet'"),
         ("train --data imagenet", "argument --data: unknown data set: expected one of digits, mnist"),
         ("train --speed 3", "fastcnn train: error: unrecognized arguments: --speed 3 (see fastcnn train --help)"),
+        (
+            "info --conv 64x32x32",
+            "argument --conv: expected a shape such as 64x32x32x16 (BxHxWxC), received '64x32x32'",
+        ),
+        ("info --conv 1x8x8x3", "argument --outputs: the number of output channels is needed with --conv BxHxWxC"),
+        ("info --ksize 3", "argument --ksize: goes with --conv BxHxWxC"),
+        ("info --conv --stride 2", "argument --stride: goes with --conv BxHxWxC"),
+        ("info --conv 1x8x8x3 --outputs 0", "argument --outputs: expected an integer of at least 1, received '0'"),
+        ("info --conv 1x8x8x3 --outputs 4 --padding UP", "argument --padding: expected SAME, VALID, or zeros before"),
+        (
+            "info --conv 1x8x8x3 --outputs 4 --ksize 9 --padding VALID",
+            "argument --ksize: expected at most 8, the image",
+        ),
+        ("info --conv --backend numpy", "argument --conv: the backend 'numpy' has one algorithm; the rule is numba's"),
         ("info extra", "fastcnn info: error: unrecognized arguments: extra (see fastcnn info --help)"),
         ("--speed 3 info", "(see fastcnn --help)"),
         ("evaluate", "the following arguments are required: MODEL"),

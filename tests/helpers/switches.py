@@ -40,12 +40,12 @@ def conv_algorithm(name):
 def tile_side(side):
     """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
     stride of 2 they have 4 x 4."""
-    from fastcnn.backends.numba.convolution import winograd, winograd_tiles, winograd_weights
+    from fastcnn.backends.numba.convolution import rule
 
-    kind = {2: winograd_tiles.SMALL, 4: winograd_tiles.LARGE}.get(side)
+    others = {2: "F(4,3)", 4: "F(2,3)"}
+    rows = tuple(row._replace(fits=()) for row in rule.ROWS if row.transform != others.get(side))
     with pytest.MonkeyPatch.context() as patch:
-        for module in (winograd, winograd_weights):
-            patch.setattr(module, "choose_kind", lambda batch, rows, columns: kind)
+        patch.setattr(rule, "ROWS", rows)
         forget_plans()
         yield
     forget_plans()

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from fastcnn.backends import numba as kernels
 from fastcnn.backends import pool_index_dtype
-from fastcnn.backends.numba.core.jit import CACHE_FOLDER, both_versions
+from fastcnn.backends.numba.core.cache import CACHE_FOLDER
+from fastcnn.backends.numba.core.jit import both_versions
 from fastcnn.config import using
 
 _announced = False

@@ -21,6 +21,7 @@ import numpy as np
 from fastcnn.backends.numba.convolution import tiles2, tiles4, tiles_stride2, tiles_stride2_back
 from fastcnn.backends.numba.convolution.winograd_tiles import (
     APART,
+    KINDS,
     LARGE,
     MADE,
     PRODUCTS,
@@ -30,7 +31,6 @@ from fastcnn.backends.numba.convolution.winograd_tiles import (
     TAKEN,
     UNSTRIDED,
     WORK,
-    choose_kind,
     input_tiles,
     products_of,
     rows_under,
@@ -39,9 +39,10 @@ from fastcnn.backends.numba.convolution.winograd_tiles import (
 from fastcnn.backends.numba.core.copying import close_gate, lowest
 from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import even_share, next_task, task_counters
 from fastcnn.backends.numba.core.vectors import flat, lanes
-from fastcnn.backends.numba.product.gemm import even_share, multiply_rows, offset_tables
+from fastcnn.backends.numba.product.arguments import Matrix, Panels, Prefetch, Rows, Target
+from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.product.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
@@ -67,7 +68,8 @@ def panel_weights(weights, turned, j, width, kind, packed, u, q):
     if turned or j + width > n:
         for k in range(9):
             start = (8 - k if turned else k) * inputs * outputs + j * b_col
-            pack_panel(source, start, b_row, b_col, rows, min(width, n - j), width, packed, k * size)
+            matrix = Matrix(source, b_row, b_col)
+            pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
     else:  # as they lie: packing took longer than the transform
         taps, at, row, tap = source, j, outputs, inputs * outputs
     for i in range(rows):
@@ -103,7 +105,8 @@ def panel_outputs(tiles, weights, panel, channels, result, grid, some, m, work, 
             taken, made = (p, g) if kind == STRIDED else (g, p)
             a, b, to = v[taken * v_step :], q + p * size + g * lanes(v), made * count * width
             s2 = min(s1, s0 + each)
-            multiply_rows(a, a_rows, a_columns, u, b, zero, m, to, c_rows, n, start, image, s0, s2)
+            rows, panels, products = Rows(a, a_rows, a_columns), Panels(u, b, zero), Target(m, to, c_rows, n)
+            multiply_rows(rows, panels, products, start, Prefetch(image, s0, s2))
             s0 = s2
     for t in range(count):
         i, at = (first + t) // number, (first + t) % number
@@ -219,18 +222,19 @@ def plan(channels, out_shape, kind, corner, ahead, turned, rectify, dtype, most)
     return convolve
 
 
-def forward_plan(channels, out_shape, stride, padding, rectify, dtype, most):
+def forward_plan(transform, shape, out_shape, geometry, most):
     """The function of (x, weights, bias) that convolves arrays of these shapes, by `most` threads at most."""
-    kind = STRIDED if stride == 2 else choose_kind(*out_shape[:3])
-    convolve = plan(channels, out_shape, kind, -padding[0], 0, False, rectify, dtype, most)
+    _, _, padding, rectify, dtype = geometry
+    convolve = plan(shape[3], out_shape, KINDS[transform], -padding[0], 0, False, rectify, dtype, most)
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
-def input_gradient_plan(eta_shape, image_shape, stride, padding, dtype, most):
+def input_gradient_plan(transform, image_shape, eta_shape, geometry, most):
     """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
+    _, stride, padding, _, dtype = geometry
     if stride == 2:  # a tile begins with a pixel under the middle of windows
         kind, corner, ahead = UNSTRIDED, padding[0] - 1, 1 - padding[0]
     else:
-        kind, corner, ahead = choose_kind(*image_shape[:3]), padding[0] - 2, 0
+        kind, corner, ahead = KINDS[transform], padding[0] - 2, 0
     convolve = plan(eta_shape[3], image_shape, kind, corner, ahead, True, False, dtype, most)
     return lambda eta, weights, gate: convolve(eta, weights, None, gate)

@@ -17,18 +17,11 @@ SMALL, LARGE = 0, 1  # stride 1, and 2 x 2 or 4 x 4 outputs
 STRIDED, UNSTRIDED = 2, 3  # stride 2: 4 x 4 outputs; and the gradient of its inputs, 8 x 8 pixels
 TAKEN, APART, MADE = (4, 6, 9, 5), (2, 4, 8, 4), (2, 4, 4, 8)
 PRODUCTS, SUMS = (16, 36, 81, 81), (16, 36, 25, 25)
-FEW_PIXELS = 128
+KINDS = {"F(2,3)": SMALL, "F(4,3)": LARGE, "stride2": STRIDED}  # by the names in the rule that chooses
 WORK = 81  # vectors that the largest transform needs for itself
 
 input_tile2, input_tile4 = tiles2.input_tile, tiles4.input_tile
 input_tile_stride2, eta_tile_stride2 = tiles_stride2.input_tile, tiles_stride2_back.eta_tile
-
-
-def choose_kind(batch: int, rows: int, columns: int) -> int:
-    """The kind of tile for outputs of this shape and stride 1: large, unless too many pixels of them would lie outside,
-    or there are so few that the work is the weights' transform."""
-    products = {kind: PRODUCTS[kind] * tiles_of(rows, kind) * tiles_of(columns, kind) for kind in (SMALL, LARGE)}
-    return LARGE if products[LARGE] < 0.9 * products[SMALL] and batch * rows * columns >= FEW_PIXELS else SMALL
 
 
 def tiles_of(pixels: int, kind: int) -> int:

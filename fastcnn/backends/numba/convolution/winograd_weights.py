@@ -18,14 +18,13 @@ import numpy as np
 from fastcnn.backends.numba.convolution import tiles2, tiles4, tiles_stride2_back
 from fastcnn.backends.numba.convolution.winograd_tiles import (
     APART,
+    KINDS,
     LARGE,
     MADE,
     PRODUCTS,
     SMALL,
-    STRIDED,
     SUMS,
     WORK,
-    choose_kind,
     input_tiles,
     products_of,
     rows_under,
@@ -34,10 +33,12 @@ from fastcnn.backends.numba.convolution.winograd_tiles import (
 from fastcnn.backends.numba.core.copying import clear, lowest
 from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import even_share, next_task, task_counters
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store
-from fastcnn.backends.numba.product.gemm import add_up, even_share, multiply_rows, offset_tables
+from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
+from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.product.packing import padded, panel_width, vector_lanes
+from fastcnn.backends.numba.product.sums import add_up
 
 TILES = 64  # of one block: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
@@ -96,7 +97,12 @@ def add_block(image, eta, grid, tiles, channels, panel, start, sums, width, memo
             if p == half:
                 pixels, (s0, s1) = flat(eta), eta_soon
             a, n, zero, s2 = v[p * v_step :], panel[1], np.int64(0), min(s1, s0 + (s1 - s0) // (half - p % half) + 1)
-            multiply_rows(a, a_rows, a_columns, e, g * e_step, zero, part, p * step, c_rows, n, start, pixels, s0, s2)
+            rows, panels, sum_ = (
+                Rows(a, a_rows, a_columns),
+                Panels(e, g * e_step, zero),
+                Target(part, p * step, c_rows, n),
+            )
+            multiply_rows(rows, panels, sum_, start, Prefetch(pixels, s0, s2))
             s0 = s2
 
 
@@ -157,10 +163,10 @@ def shares_of(total, inputs, outputs, dtype):
     return shares, (down, across)
 
 
-def weight_gradient_plan(inputs, eta_shape, stride, padding, rectify, dtype, most):
+def weight_gradient_plan(transform, image_shape, eta_shape, geometry, most):
     """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
-    (batch, oh, ow, outputs), lane = eta_shape, vector_lanes(dtype)
-    kind = STRIDED if stride == 2 else choose_kind(batch, oh, ow)
+    (batch, oh, ow, outputs), (_, _, padding, rectify, dtype), inputs = eta_shape, geometry, image_shape[3]
+    kind, lane = KINDS[transform], vector_lanes(dtype)
     rows, columns, products = tiles_of(oh, kind), tiles_of(ow, kind), PRODUCTS[kind]
     total = batch * rows * columns
     shares, cut = shares_of(total, inputs, outputs, dtype)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial
-from fastcnn.backends.numba.pointwise.activation import CHUNK
+from fastcnn.backends.numba.core.tasks import CHUNK
 
 MOMENTUM, NESTEROV, RMSPROP, ADAM = range(4)
 
