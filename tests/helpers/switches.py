@@ -37,14 +37,13 @@ def conv_algorithm(name):
 
 
 @contextlib.contextmanager
-def tile_side(side):
-    """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
-    stride of 2 they have 4 x 4."""
+def winograd(name):
+    """Convolutions by the row `name` of Winograd's table inside a ``with`` block, whatever their shapes; those of other
+    kernels directly."""
     from fastcnn.backends.numba.convolution import rule
 
-    others = {2: "F(4,3)", 4: "F(2,3)"}
-    rows = tuple(row._replace(fits=()) for row in rule.ROWS if row.transform != others.get(side))
-    with pytest.MonkeyPatch.context() as patch:
+    rows = tuple(row._replace(fits=()) for row in rule.ROWS if row.transform in (name, None))
+    with pytest.MonkeyPatch.context() as patch, conv_algorithm("winograd"):
         patch.setattr(rule, "ROWS", rows)
         forget_plans()
         yield

@@ -1,7 +1,7 @@
 """Convolution. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.conv`.
 
 - ``direct``: one matrix product that reads the image where it lies; any shape.
-- ``winograd``: fewer multiplications for 3x3 kernels with stride 1 or 2; direct for all others.
+- ``winograd``: fewer multiplications, for the kernels that its table has; direct for all others.
 - ``im2col``: a column matrix and one matrix product; any shape.
 
 `auto` follows the table of :mod:`fastcnn.backends.numba.convolution.rule`.
@@ -12,9 +12,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from fastcnn.backends.numba.convolution import columns, direct, direct_input, direct_weights, winograd, winograd_weights
+from fastcnn.backends.numba.convolution import columns, direct, direct_input, direct_weights
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.rule import FORWARD, INPUT, WEIGHTS, choose, layer_of
+from fastcnn.backends.numba.convolution.winograd import convolution, weight_gradient
 from fastcnn.backends.numba.core.hints import Array, Pair, Shape
 from fastcnn.config import get_conv_algorithm, get_num_threads
 from fastcnn.shapes import conv_output_shape
@@ -31,7 +32,7 @@ def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, 
     out_shape = conv_output_shape(shape, other, geometry.stride, geometry.padding) if direction == FORWARD else other
     row = choose(name, layer_of(direction, shape, out_shape, geometry.ksize, geometry.stride))
     if row.algorithm == "winograd":
-        module = winograd_weights if direction == WEIGHTS else winograd
+        module = weight_gradient if direction == WEIGHTS else convolution
     elif row.algorithm == "direct":
         module = {FORWARD: direct, INPUT: direct_input, WEIGHTS: direct_weights}[direction]
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from fastcnn.backends.numba.convolution.winograd.table import TABLE
 from fastcnn.backends.numba.core.hints import Shape
 
 FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
@@ -50,7 +51,8 @@ class Limit(NamedTuple):
 
 class Row(NamedTuple):
     """An algorithm, and the name of its transform: for kernels of `ksize` and `stride`, where these are given, in some
-    `directions`. All limits of `fits` must hold, and where the user leaves the choice to the rule those of `pays`."""
+    `directions`. All limits of `fits` must hold, and where the user leaves the choice to the rule those of `pays`; with
+    `asked` it is never left to the rule."""
 
     algorithm: str
     transform: str | None
@@ -60,6 +62,7 @@ class Row(NamedTuple):
     directions: tuple[str, ...] = DIRECTIONS
     fits: tuple[Limit, ...] = ()
     pays: tuple[Limit, ...] = ()
+    asked: bool = False
 
     def takes(self, layer: Layer) -> bool:
         """Whether the row is for such kernels at all."""
@@ -130,21 +133,29 @@ TWICE = (
     "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it gained nothing"
 )
 
-ROWS = (
+MEASURED = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
     Row("winograd", "F(4,3)", FOUR, 3, 1, (WEIGHTS,), NOT_OUTSIDE, PAYS_FOR_WEIGHTS),
     Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), pays=PAYS),
     Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=PAYS_FOR_WEIGHTS),
-    Row("winograd", "stride2", TWICE, 3, 2, pays=STRIDED),
+    Row("winograd", "F(4,3)/2", TWICE, 3, 2, pays=STRIDED),
+)
+ROWS = (
+    *MEASURED,
+    *(
+        Row("winograd", row.name, "not measured: only where it is asked for", row.r, row.stride, asked=True)
+        for row in TABLE
+        if row.name not in {measured.transform for measured in MEASURED}
+    ),
     Row("direct", None, "any shape: one matrix product that reads the image where it lies"),
-    Row("im2col", None, "any shape: a column matrix and one matrix product; only where it is asked for"),
+    Row("im2col", None, "any shape: a column matrix and one matrix product; only where it is asked for", asked=True),
 )
 
 
 def candidates(name: str) -> list[Row]:
     """The rows to look at where algorithm `name` is asked for: what `winograd` does not fit is computed directly."""
     allowed = ("winograd", "direct") if name in ("auto", "winograd") else (name,)
-    return [row for row in ROWS if row.algorithm in allowed]
+    return [row for row in ROWS if row.algorithm in allowed and not (row.asked and name == "auto")]
 
 
 def choose(name: str, layer: Layer) -> Row:

@@ -73,19 +73,25 @@ MOVE = 16  # multiply-adds that take as long as moving one element
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
 _launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
+_addressed: list[Any] = []  # compiled functions whose addresses were given away: they live as long as the process
 _both = False  # whether each launch runs a kernel without threads and with them
 
 
-def _njit(function: Callable, **options: Any) -> Any:
+def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
+    """``decorator(*given, **options)(function)``; what it compiles is kept in the folder of the function's module."""
     folder = folder_of(function.__module__)
     if folder is None:
-        return numba.njit(function, **POLICY, **options)
+        return decorator(*given, **POLICY, **options)(function)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = folder  # read while decorating; the caller's own functions keep theirs
     try:
-        return numba.njit(function, cache=True, **POLICY, **options)
+        return decorator(*given, cache=True, **POLICY, **options)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _njit(function: Callable, **options: Any) -> Any:
+    return _cached(numba.njit, function, **options)
 
 
 def serial(function: Callable) -> Any:
@@ -106,6 +112,12 @@ def single(function: Callable) -> Any:
 def threaded(function: Callable) -> Any:
     """Compile a ``prange`` loop for threads; to be called in turn, by a `launcher`."""
     return _njit(function, parallel=True, no_cfunc_wrapper=True)
+
+
+def by_address(function: Callable, signature: Any) -> int:
+    """Compile a function that kernels call by its address, which this is: one of several that they may be given."""
+    _addressed.append(_cached(numba.cfunc, function, signature))
+    return _addressed[-1].address
 
 
 def threads_for(work: int, most: int = 0) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastcnn.backends import pool_index_dtype, pool_no_index
 from fastcnn.backends.numba.core.arithmetic import add, at_least, divide, fill
 from fastcnn.backends.numba.core.copying import lowest
 from fastcnn.backends.numba.core.hints import Array, Shape
@@ -18,6 +17,7 @@ from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.pooling.arguments import Limits, Line, PoolWindow, Result
 from fastcnn.backends.numba.pooling.select import store_integers, where_larger, where_passes
+from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
 from fastcnn.config import get_num_threads
 
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)  # offsets, where means are asked for
