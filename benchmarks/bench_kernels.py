@@ -13,10 +13,10 @@ class Convolution(Timed):
     param_names = ("backend", "shape", "way")
     version = "1"
 
-    def setup(self, backend, shape, way):
+    def setup(self, backend: str, shape: str, way: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{shape}_{way}"])
 
-    def time_convolution(self, backend, shape, way):
+    def time_convolution(self, backend: str, shape: str, way: str) -> None:
         self.work()
 
 
@@ -27,10 +27,10 @@ class Algorithm(Timed):
     param_names = ("backend", "algorithm", "way")
     version = "1"
 
-    def setup(self, backend, algorithm, way):
+    def setup(self, backend: str, algorithm: str, way: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{SHAPES[1]}_{way}"], algorithm=algorithm)
 
-    def time_convolution(self, backend, algorithm, way):
+    def time_convolution(self, backend: str, algorithm: str, way: str) -> None:
         self.work()
 
 
@@ -39,10 +39,10 @@ class Pooling(Timed):
     param_names = ("backend", "kind", "way")
     version = "1"
 
-    def setup(self, backend, kind, way):
+    def setup(self, backend: str, kind: str, way: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{kind}_pool_112x112_k2s2_{way}"])
 
-    def time_pooling(self, backend, kind, way):
+    def time_pooling(self, backend: str, kind: str, way: str) -> None:
         self.work()
 
 
@@ -53,8 +53,8 @@ class Columns(Timed):
     param_names = ("backend", "kernel")
     version = "1"
 
-    def setup(self, backend, kernel):
+    def setup(self, backend: str, kernel: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[kernel])
 
-    def time_columns(self, backend, kernel):
+    def time_columns(self, backend: str, kernel: str) -> None:
         self.work()

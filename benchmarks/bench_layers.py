@@ -10,8 +10,8 @@ class Layer(Timed):
     param_names = ("backend", "layer")
     version = "1"
 
-    def setup(self, backend, layer):
+    def setup(self, backend: str, layer: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"layer_{layer}"])
 
-    def time_forward_and_gradients(self, backend, layer):
+    def time_forward_and_gradients(self, backend: str, layer: str) -> None:
         self.work()

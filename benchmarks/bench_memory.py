@@ -7,13 +7,15 @@ import tracemalloc
 from benchmarks.common import BACKENDS, THREADS, definitions, need, settle, skipped_where_older
 
 
-def forget_buffers():
-    """Empty the pool that the numba backend takes its arrays from: tracing sees only what is allocated under it."""
+def forget_buffers() -> None:
+    """Empty the pool that the numba backend takes its arrays and workspaces from: tracing sees only what is allocated
+    under it."""
     gc.collect()
-    with contextlib.suppress(ImportError):  # a commit without a pool
+    with contextlib.suppress(ImportError, AttributeError):  # a commit without a pool, or without workspaces in it
         from fastcnn.backends.numba.core import memory
 
         memory.POOL.buffers.clear()
+        memory.POOL.spaces.clear()
 
 
 class Arrays:
@@ -21,11 +23,11 @@ class Arrays:
 
     params = (["numba", "numpy"], ["lenet", "vgg_small"])
     param_names = ("backend", "network")
-    version = "2"
+    version = "3"
     unit = "bytes"
     timeout = 300
 
-    def setup(self, backend, network):
+    def setup(self, backend: str, network: str) -> None:
         with skipped_where_older():
             settle(backend)
             make = definitions().workloads.WORKLOADS[network].make[backend]
@@ -42,10 +44,10 @@ class Arrays:
             self.peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
 
-    def track_kept_between_steps(self, backend, network):
+    def track_kept_between_steps(self, backend: str, network: str) -> int:
         return self.kept
 
-    def track_peak_in_step(self, backend, network):
+    def track_peak_in_step(self, backend: str, network: str) -> int:
         return self.peak
 
 
@@ -58,10 +60,10 @@ class Process:
     unit = "bytes"
     timeout = 300
 
-    def setup(self, backend):
+    def setup(self, backend: str) -> None:
         need(backend)
         with skipped_where_older():
             self.peak = definitions().whole.peak_memory(backend, THREADS) * 2**20
 
-    def track_peak_resident(self, backend):
+    def track_peak_resident(self, backend: str) -> float:
         return self.peak

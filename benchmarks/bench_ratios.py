@@ -17,7 +17,7 @@ class Ratio:
     unit = "times the rival's"
     timeout = 300
 
-    def setup(self, backend, rival, workload):
+    def setup(self, backend: str, rival: str, workload: str) -> None:
         need(rival)
         with skipped_where_older(), contest([backend, rival]) as running:
             seconds = running.measure(workload, rounds=ROUNDS)
@@ -27,5 +27,5 @@ class Ratio:
             }
             self.ratio = best[backend] / best[rival]
 
-    def track_ratio(self, backend, rival, workload):
+    def track_ratio(self, backend: str, rival: str, workload: str) -> float:
         return self.ratio

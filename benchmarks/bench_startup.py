@@ -18,7 +18,7 @@ class Startup:
     unit = "seconds"
     timeout = 300
 
-    def first_step(self, backend, **environment):
+    def first_step(self, backend: str, **environment: str) -> float:
         whole = definitions().whole
         return whole.run(whole.first_step(backend), THREADS, **whole.backend_of(backend), **environment)
 
@@ -28,17 +28,17 @@ class Warm(Startup):
     param_names = ("backend",)
     version = "1"
 
-    def setup(self, backend):
+    def setup(self, backend: str) -> None:
         need(backend)
         with skipped_where_older():
             self.first_step(backend)  # fills the kernel cache
 
-    def track_import(self, backend):
+    def track_import(self, backend: str) -> float:
         clock = "import time\nstart = time.perf_counter()\n{}\nprint(time.perf_counter() - start)"
         script = clock.format(IMPORTS[backend])
         return min(definitions().whole.run(script, THREADS) for _ in range(3))
 
-    def track_first_step(self, backend):
+    def track_first_step(self, backend: str) -> float:
         return min(self.first_step(backend) for _ in range(3))
 
 
@@ -49,9 +49,9 @@ class Cold(Startup):
     param_names = ("backend",)
     version = "1"
 
-    def setup(self, backend):
+    def setup(self, backend: str) -> None:
         with skipped_where_older(), tempfile.TemporaryDirectory() as folder:
             self.seconds = self.first_step(backend, NUMBA_CACHE_DIR=os.fspath(folder))
 
-    def track_first_step(self, backend):
+    def track_first_step(self, backend: str) -> float:
         return self.seconds

@@ -12,10 +12,10 @@ class TrainingStep(Timed):
     param_names = ("backend", "network")
     version = "1"
 
-    def setup(self, backend, network):
+    def setup(self, backend: str, network: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[network])
 
-    def time_step(self, backend, network):
+    def time_step(self, backend: str, network: str) -> None:
         self.work()
 
 
@@ -26,10 +26,10 @@ class Batch(Timed):
     param_names = ("backend", "batch")
     version = "1"
 
-    def setup(self, backend, batch):
+    def setup(self, backend: str, batch: int) -> None:
         self.prepare(backend, lambda workloads: workloads.training("lenet", batch))
 
-    def time_step(self, backend, batch):
+    def time_step(self, backend: str, batch: int) -> None:
         self.work()
 
 
@@ -40,12 +40,12 @@ class Threads(Timed):
     param_names = ("backend", "threads")
     version = "1"
 
-    def setup(self, backend, threads):
+    def setup(self, backend: str, threads: int) -> None:
         if threads > THREADS:
             raise NotImplementedError(f"FASTCNN_NUM_THREADS is {THREADS}")
         self.prepare(backend, lambda workloads: workloads.WORKLOADS["vgg_small"], threads=threads)
 
-    def time_step(self, backend, threads):
+    def time_step(self, backend: str, threads: int) -> None:
         self.work()
 
 
@@ -56,10 +56,10 @@ class Dtype(Timed):
     param_names = ("backend", "dtype")
     version = "1"
 
-    def setup(self, backend, dtype):
+    def setup(self, backend: str, dtype: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS["lenet"], dtype=dtype)
 
-    def time_step(self, backend, dtype):
+    def time_step(self, backend: str, dtype: str) -> None:
         self.work()
 
 
@@ -70,10 +70,10 @@ class Prediction(Timed):
     param_names = ("backend", "network")
     version = "1"
 
-    def setup(self, backend, network):
+    def setup(self, backend: str, network: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"predict_{network}"])
 
-    def time_one_image(self, backend, network):
+    def time_one_image(self, backend: str, network: str) -> None:
         self.work()
 
 
@@ -84,8 +84,8 @@ class Epoch(Timed):
     param_names = ("backend",)
     version = "1"
 
-    def setup(self, backend):
+    def setup(self, backend: str) -> None:
         self.prepare(backend, lambda workloads: workloads.WORKLOADS["epoch_lenet"])
 
-    def time_epoch(self, backend):
+    def time_epoch(self, backend: str) -> None:
         self.work()

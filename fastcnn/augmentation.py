@@ -50,15 +50,16 @@ class Augmentation:
 
     def size(self, image_shape: tuple[int, ...]) -> tuple[int, int]:
         """(height, width) of what becomes of an image (H, W, C)."""
-        return self.crop or image_shape[:2]
+        return self.crop or (image_shape[0], image_shape[1])
 
     def draw(self, rng: np.random.Generator, count: int, image_shape: tuple[int, ...]) -> Moves:
         """What happens to each of `count` images in an epoch, from `rng`."""
-        starts = []
-        for side, size in zip(image_shape[:2], self.size(image_shape), strict=True):
-            starts.append(rng.integers(-self.shift, side - size + self.shift + 1, count))
+        top, left = (
+            rng.integers(-self.shift, side - size + self.shift + 1, count)
+            for side, size in zip(image_shape[:2], self.size(image_shape), strict=True)
+        )
         flip = rng.random(count) < 0.5 if self.flip else np.zeros(count, bool)
-        return Moves(*starts, flip)
+        return Moves(top, left, flip)
 
     def apply(self, images: np.ndarray, index: np.ndarray, moves: Moves, dtype: Any = np.float32) -> np.ndarray:
         """The images of the numbers `index`, each changed as `moves` says: (len(index), height, width, C).
@@ -89,7 +90,8 @@ def check_size(owner: str, name: str, value: Any) -> tuple[int, int]:
     sides = (value, value) if not isinstance(value, tuple | list) else tuple(value)
     if len(sides) != 2:
         raise ValueError(must_be(owner, name, "an integer or a pair (height, width)", value))
-    return tuple(check_int(owner, name, side) for side in sides)
+    height, width = (check_int(owner, name, side) for side in sides)
+    return height, width
 
 
 def center_crop(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:

@@ -145,8 +145,8 @@ def join_ranks(arguments: argparse.Namespace) -> int:
             print(f"{arguments.prog}: warning: {text}: --distributed shares it", file=sys.stderr)
         return MAX_THREADS
     from fastcnn.distributed import world
+    from fastcnn.distributed.cores import threads_per_rank
     from fastcnn.distributed.group import timeout
-    from fastcnn.distributed.threads import threads_per_rank
 
     comm = world()
     arguments.ending = failures.Ending(comm)

@@ -32,7 +32,7 @@ def random_source(owner: str, rng: Any) -> Any:
         return np.random
     if isinstance(rng, np.random.Generator | np.random.RandomState):
         return rng
-    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and rng >= 0:
+    if isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0:
         return np.random.default_rng(int(rng))
     raise TypeError(f"{owner}: `rng` must be a NumPy generator or a seed, an integer >= 0. {received('rng', rng)}")
 

@@ -51,20 +51,21 @@ class Sequential(Network):
         x, y = self.take_data("train_on_batch", x, y)
         return self.step(x, y, learning_rate, weight_decay)
 
-    fit = training.fit  # a method as any other: its signature and documentation stand there alone
+    fit = training.fit  # the function is the method: one signature, documented once
 
     def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
         """The arguments of `evaluate`, or with y None of `predict`, checked."""
-        x, y = (
-            (self.take_images(owner, x, group.shard), None) if y is None else self.take_data(owner, x, y, group.shard)
-        )
+        if y is None:
+            x = self.take_images(owner, x, group.shard)
+        else:
+            x, y = self.take_data(owner, x, y, group.shard)
         return x, y, check_int(owner, "batch_size", batch_size)
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:
         """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full.
 
         With `distributed`, an mpi4py communicator whose ranks all call this with the same model and data, each rank
-        computes its part, and all return the same.
+        computes its shard, and all return the same.
         """
         with Group.of("evaluate", distributed) as group:
             x, y, batch_size = group.together(lambda: self.take_work("evaluate", x, y, batch_size, group))

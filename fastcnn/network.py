@@ -9,7 +9,15 @@ import numpy as np
 
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
-from fastcnn.layers.protocol import PHASES, multiply_adds_of, parameter_count_of, update
+from fastcnn.layers.protocol import (
+    PHASES,
+    LayerLike,
+    input_shape_of,
+    multiply_adds_of,
+    output_shape_of,
+    parameter_count_of,
+    update,
+)
 from fastcnn.losses import Loss
 from fastcnn.shapes import check_choice, check_finite, check_labels, real_array, shape_text
 
@@ -29,15 +37,14 @@ class Network:
 
     owner: ClassVar[str] = "Network"  # the class that messages name
 
-    def __init__(self, layers: Iterable[Any], metadata: dict[str, Any] | None = None):
+    def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
         self.layers = check_layers(self.owner, "layers", layers, loss=True)
         self.metadata = dict(metadata or {})
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
         """The first layer's input shape; None where it does not say."""
-        shape = getattr(self.layers[0], "input_shape", None)
-        return None if shape is None else tuple(shape)
+        return input_shape_of(self.layers[0])
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -105,16 +112,16 @@ class Network:
         return loss, int(np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label))
 
     def take_data(
-        self, owner: str, x: Any, y: Any, part: Callable[[int], slice] | None = None
+        self, owner: str, x: Any, y: Any, shard: Callable[[int], slice] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels, checked before the first of them is used; `owner` is the function that messages name.
 
-        ``part(len(x))`` says which images are looked at for NaN and infinities; all of them by default.
+        ``shard(len(x))`` says which images are searched for NaN and infinities; all of them by default.
         """
-        x = self.take_images(owner, x, part)
+        x = self.take_images(owner, x, shard)
         return x, check_labels(owner, "y", y, len(x), self.loss_layer.input_shape[1])
 
-    def take_images(self, owner: str, x: Any, part: Callable[[int], slice] | None = None) -> np.ndarray:
+    def take_images(self, owner: str, x: Any, shard: Callable[[int], slice] | None = None) -> np.ndarray:
         """Images, checked as by `take_data`."""
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
@@ -123,7 +130,7 @@ class Network:
                 f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
                 f"Received the shape {x.shape}"
             )
-        check_finite(owner, "x", x, slice(None) if part is None else part(len(x)))
+        check_finite(owner, "x", x, slice(None) if shard is None else shard(len(x)))
         return x
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
@@ -134,7 +141,7 @@ class Network:
             parameters, products = parameter_count_of(layer), multiply_adds_of(layer)
             total[0] += parameters
             total[1] += products
-            shape = ", ".join(map(str, getattr(layer, "output_shape", ("?", "?"))[1:]))
+            shape = ", ".join(map(str, (output_shape_of(layer) or ("?", "?"))[1:]))
             rows.append((type(layer).__name__, f"(batch, {shape})", f"{parameters:,}", f"{products:,}"))
         rows.append(("total", "", f"{total[0]:,}", f"{total[1]:,}"))
         w0, w1, w2, w3 = (max(len(row[column]) for row in rows) for column in range(4))

@@ -205,7 +205,7 @@ def wrap_all() -> None:
 
     Component.__init_subclass__ = classmethod(wrap_new)  # type: ignore[assignment, arg-type]
     wrap(Optimizer)
-    found: list[type] = [Component]
+    found: list[type[Any]] = [Component]
     for cls in found:
         wrap(cls)
         found += [sub for sub in cls.__subclasses__() if sub not in found]

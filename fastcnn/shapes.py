@@ -137,7 +137,7 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
     return array
 
 
-def is_ready(value: Any, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:
     """Whether `value` is the array that kernels take, whatever the batch, as nearly every array is: asked first."""
     usual = type(value) is np.ndarray and value.dtype == dtype and value.ndim == len(shape)
     return usual and value.shape[1:] == shape[1:] and value.flags.carray

@@ -19,6 +19,7 @@ from fastcnn.layers import (
     Residual,
     Softmax,
 )
+from fastcnn.losses import Loss
 from fastcnn.model import Sequential
 from fastcnn.shapes import check_int
 
@@ -29,16 +30,16 @@ class _Stack:
     def __init__(self, shape: Sequence[int], scale: float, rng: Any, dtype: Any):
         self.weighted = {"initializer": "he", "rng": random_source("zoo", rng), "dtype": dtype}
         self.dtype = dtype
-        self.layers: list[Layer] = []
+        self.layers: list[Layer | Loss] = []
         self.shape: Sequence[int] = shape
         if scale != 1:
             self.add(Rescaling, scale)
 
-    def add(self, layer_class: type[Layer], *args: Any) -> None:
+    def add(self, layer_class: type[Layer] | type[Loss], *args: Any) -> None:
         options = self.weighted if layer_class in (Conv2D, FullyConnect) else {"dtype": self.dtype}
         self.append(layer_class(self.shape, *args, **options))
 
-    def append(self, layer: Layer) -> None:
+    def append(self, layer: Layer | Loss) -> None:
         """A layer that was made for the shape that the last one returns."""
         self.layers.append(layer)
         self.shape = layer.output_shape

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a command that has cleaned up; the message says what is left: exit status 130."""
+    """Ctrl-C ended a command that has cleaned up; the message says what is left: exit status 130.
+
+    `remote` is True on a rank whose message another rank prints.
+    """
+
+    def __init__(self, message: str, remote: bool = False):
+        super().__init__(message)
+        self.remote = remote
 
 
 class UsageError(ValueError):
@@ -96,10 +103,12 @@ def cropped(model: Sequential, images: np.ndarray) -> np.ndarray:
     """The middle of images (N, H, W, C) for a model that was trained on crops of larger ones; others as they are."""
     from fastcnn.augmentation import center_crop
 
-    wanted, shape = model.input_shape, images.shape
-    crops = bool((model.metadata.get("options") or {}).get("crop")) and wanted is not None and len(wanted) == len(shape)
-    larger = crops and shape[1:3] != wanted[1:3] and all(a >= b for a, b in zip(shape[1:3], wanted[1:3], strict=True))
-    return center_crop(images, wanted[1:3]) if larger else images
+    wanted, crop = model.input_shape, (model.metadata.get("options") or {}).get("crop")
+    if not crop or wanted is None or not len(wanted) == images.ndim == 4:
+        return images
+    height, width = wanted[1:3]
+    larger = images.shape[1] >= height and images.shape[2] >= width and images.shape[1:3] != (height, width)
+    return center_crop(images, (height, width)) if larger else images
 
 
 def finite(value: Any) -> Any:

@@ -27,13 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(parser, dtype=False)
 
 
-def read_image(path: str, model: Sequential) -> np.ndarray:
-    """The images in one file as (N, H, W, C), of the size that the model takes."""
+def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np.ndarray:
+    """The images in one file as (N, H, W, C); the model takes images of `image_shape`."""
     import numpy as np
 
     from fastcnn.errors import FileFormatError
 
-    image_shape = model.input_shape[1:]
     is_array = path.lower().endswith(".npy")
     decode = read_array if is_array else picture_decoder(path, "L" if image_shape[2] == 1 else "RGB")
     with open(path, "rb") as file:
@@ -86,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.file}: the model takes no images: its input has the shape {model.input_shape}")
     names = model.metadata.get("class_names") or []
     results = []
-    batches = [(path, read_image(path, model)) for path in arguments.images]
+    batches = [(path, read_image(path, model, model.input_shape[1:])) for path in arguments.images]
     for path, images in batches:
         for position, probabilities in enumerate(model.predict(images)):
             best = int(probabilities.argmax())

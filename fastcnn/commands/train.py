@@ -80,12 +80,11 @@ def run(arguments: argparse.Namespace) -> None:
     del model.metadata["files"]  # of the run, and not of the model
     group.on_lead(lambda: save(model, out))
     if history.stopped == "interrupted":
-        error = Interrupted(
+        raise Interrupted(
             f"the training was interrupted after {len(history.get('loss', ()))} of {options['epochs']} epochs; model "
-            f"saved to {out}{how_to_go_on(arguments)}"
+            f"saved to {out}{how_to_go_on(arguments)}",
+            remote=not group.lead,
         )
-        error.remote = not group.lead
-        raise error
     if group.lead:
         report(arguments, options, history, seconds, out, data, group.size)
     group.barrier()  # mpiexec may end all ranks when the first one leaves

@@ -3,18 +3,19 @@
 Kernels check no index. Whatever a script writes into a layer is therefore checked when it is written: arrays for their
 shape and dtype, settings for their value, and what follows from something else cannot become something else.
 
-These are descriptors of a :class:`fastcnn.components.Component`, below called layer; their type for a checker is Any,
-as what each attribute holds is said where it is defined.
+These are descriptors of a :class:`fastcnn.components.Component`, called layer below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from fastcnn.shapes import check_array, received
+
+Value = TypeVar("Value")
 
 
 class BatchArray:
@@ -27,6 +28,12 @@ class BatchArray:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+    @overload
+    def __get__(self, layer: None, owner: type) -> BatchArray: ...
+
+    @overload
+    def __get__(self, layer: object, owner: type) -> np.ndarray: ...
 
     def __get__(self, layer: Any, owner: type) -> Any:
         if layer is None:
@@ -48,6 +55,12 @@ class Parameter(BatchArray):
     """
 
     any_batch = False
+
+    @overload
+    def __get__(self, layer: None, owner: type) -> Parameter: ...
+
+    @overload
+    def __get__(self, layer: object, owner: type) -> np.ndarray: ...
 
     def __get__(self, layer: Any, owner: type) -> Any:
         value = None if layer is None else layer.__dict__.get(self.name)
@@ -72,14 +85,14 @@ class Parameter(BatchArray):
             layer.__dict__[self.name] = value
 
 
-class Setting:
+class Setting(Generic[Value]):
     """A constructor's argument that a script may change later.
 
     It is checked by ``check(owner, name, value)``, and by the layer's `check_settings` as a whole; the layer then
     forgets its last `forward`, whose shapes no longer fit.
     """
 
-    def __init__(self, check: Callable[[str, str, Any], Any]):
+    def __init__(self, check: Callable[[str, str, Any], Value]):
         self.check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -87,6 +100,12 @@ class Setting:
 
     # No __get__: Python then reads the instance's own value by itself, 0.1 us faster, some forty times a step.
     if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, layer: None, owner: type) -> Setting[Value]: ...
+
+        @overload
+        def __get__(self, layer: object, owner: type) -> Value: ...
 
         def __get__(self, layer: Any, owner: type) -> Any: ...
 
@@ -102,21 +121,28 @@ class Setting:
             layer.forget()
 
 
-class Fixed:
+class Fixed(Generic[Value]):
     """An attribute that follows from others; a script may assign the value that it has anyway."""
 
-    def __init__(self, compute: Callable[[Any], Any]):
+    def __init__(self, compute: Callable[[Any], Value]):
         self.compute = compute
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    @overload
+    def __get__(self, layer: None, owner: type) -> Fixed[Value]: ...
+
+    @overload
+    def __get__(self, layer: object, owner: type) -> Value: ...
+
     def __get__(self, layer: Any, owner: type) -> Any:
         return self if layer is None else self.compute(layer)
 
     def __set__(self, layer: Any, value: Any) -> None:
-        if not np.array_equal(value, self.compute(layer)):
+        own: Any = self.compute(layer)
+        if not np.array_equal(value, own):
             raise ValueError(
-                f"{layer.name}: `{self.name}` follows from the layer's other arguments, {self.compute(layer)!r}; "
+                f"{layer.name}: `{self.name}` follows from the layer's other arguments, {own!r}; "
                 f"make a new layer for another. {received(self.name, value)}"
             )

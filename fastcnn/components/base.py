@@ -26,7 +26,7 @@ class Component:
     gradient_names: ClassVar[dict[str, str]] = {}  # each parameter, and the attribute that holds its gradient
     state_names: ClassVar[tuple[str, ...]] = ()  # arrays that a file must hold too, though no gradient changes them
     random_names: ClassVar[tuple[str, ...]] = ()  # integers (or None) from which the next random numbers follow
-    part_names: ClassVar[tuple[str, ...]] = ()  # what it must know of a batch that it sees in part
+    shard_names: ClassVar[tuple[str, ...]] = ()  # attributes that say which shard of a batch it sees
 
     dtype: np.dtype
     batchsize: int
@@ -85,7 +85,7 @@ class Component:
         """Raise ValueError where settings that are right one by one do not fit together."""
 
     def forget(self) -> None:
-        """Behave as before the first batch: a setting was changed."""
+        """Drop what the last batch left: a setting was changed, and its shapes no longer fit."""
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them, from which `load` builds the component again."""

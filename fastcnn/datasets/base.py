@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +83,7 @@ def first_file(folder: str | os.PathLike, names: Sequence[str]) -> str | None:
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def require_files(folder: str | os.PathLike, choices: dict[str, Sequence[str]]) -> dict[str, str]:
+def require_files(folder: str | os.PathLike, choices: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """For each part of a data set the first of its possible file names that is there; all must be."""
     found = {part: first_file(folder, names) for part, names in choices.items()}
     missing = [names[0] for part, names in choices.items() if found[part] is None]

@@ -93,5 +93,7 @@ def read_cifar10(folder: str | os.PathLike) -> Dataset:
         split = part.split()[0]
         images[split].append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels[split].append(classes.astype(np.uint8))
-    joined = [np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels)]
-    return Dataset("cifar10", *joined, CLASS_NAMES)
+    train, train_labels, test, test_labels = (
+        np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels)
+    )
+    return Dataset("cifar10", train, train_labels, test, test_labels, CLASS_NAMES)

@@ -41,7 +41,7 @@ def read_bytes(path: str | os.PathLike, mapped: bool) -> np.ndarray:
     if content[:2].tobytes() != b"\x1f\x8b":
         return content
     try:
-        return np.frombuffer(bytearray(gzip.decompress(content)), np.uint8)
+        return np.frombuffer(bytearray(gzip.decompress(content.data)), np.uint8)
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{os.fspath(path)}: truncated or corrupt gzip file ({error})") from error
 

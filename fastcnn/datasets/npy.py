@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from fastcnn.datasets.base import Dataset, first_file, require_files
-from fastcnn.datasets.npz import KEYS, as_parts
+from fastcnn.datasets.npz import KEYS, dataset_of
 from fastcnn.errors import FileFormatError
 
 FILES = {key: [f"{key}.npy"] for key in KEYS}
@@ -32,4 +32,4 @@ def read_npy(path: str | os.PathLike) -> np.ndarray:
 def read_npy_folder(folder: str | os.PathLike, name: str) -> Dataset:
     """Images (N, H, W) or (N, H, W, C) and labels (N,) or (N, 1), of integers."""
     arrays = {key: read_npy(path) for key, path in require_files(folder, FILES).items()}
-    return Dataset(name, *as_parts(folder, arrays))
+    return dataset_of(arrays, name, folder)

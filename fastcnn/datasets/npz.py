@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,23 @@ def read_npz_dataset(path: str | os.PathLike, name: str | None = None) -> Datase
             f"{os.fspath(path)}: a data set needs the arrays {', '.join(KEYS)}; this file holds "
             f"{', '.join(sorted(arrays)) or 'none'}"
         )
-    return Dataset(name or Path(path).stem, *as_parts(path, arrays))
+    return dataset_of(arrays, name or Path(path).stem, path)
 
 
-def as_parts(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The arrays of `KEYS`, images with an axis of channels and labels with one axis."""
-    parts = []
+def dataset_of(arrays: Mapping[str, np.ndarray], name: str, path: str | os.PathLike) -> Dataset:
+    """The data set of the arrays `KEYS`, which `path` holds."""
     for key in KEYS:
-        array = arrays[key]
-        if not array.size:
-            raise FileFormatError(f"{os.fspath(path)}: the array {key} is empty, of the shape {array.shape}")
-        if key.startswith("x") and array.ndim == 3:
-            array = array[..., None]
-        elif key.startswith("y") and array.ndim == 2 and array.shape[1] == 1:
-            array = array[:, 0]
-        parts.append(array)
-    return parts
+        if not arrays[key].size:
+            raise FileFormatError(f"{os.fspath(path)}: the array {key} is empty, of the shape {arrays[key].shape}")
+    x_train, x_test = with_channels(arrays["x_train"]), with_channels(arrays["x_test"])
+    return Dataset(name, x_train, as_vector(arrays["y_train"]), x_test, as_vector(arrays["y_test"]))
+
+
+def with_channels(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W) as (N, H, W, 1); others as they are."""
+    return images[..., np.newaxis] if images.ndim == 3 else images
+
+
+def as_vector(labels: np.ndarray) -> np.ndarray:
+    """Labels (N, 1) as (N,); others as they are."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels

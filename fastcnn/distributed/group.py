@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastcnn.config import at_most_threads
+from fastcnn.distributed.cores import threads_per_rank
 from fastcnn.distributed.failures import abort_all, all_fail, error_facts, remote_error
-from fastcnn.distributed.threads import threads_per_rank
 from fastcnn.saving.checksum import as_bytes, crc32
 from fastcnn.shapes import must_be, shortened
 

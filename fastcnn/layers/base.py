@@ -46,8 +46,8 @@ class Layer(Component):
         raise NotImplementedError(f"{self.name} defines no input_gradient")
 
     def take_x(self, x: Any) -> np.ndarray:
-        """The entry of `forward`: checked, and converted to the layer's dtype."""
-        if is_ready(x, self.input_shape, self.dtype):  # a prediction of one image asks a dozen times
+        """The argument of `forward`, validated and converted to the layer's dtype."""
+        if is_ready(x, self.input_shape, self.dtype):  # a shortcut: asked by each layer, also for one image
             return x
         return check_array(self.name, "x", x, self.input_shape, self.dtype)
 
@@ -56,7 +56,7 @@ class Layer(Component):
         return self.keep("x", self.take_x(x))
 
     def take_eta(self, eta: Any) -> np.ndarray:
-        """The entry of `gradient`: as `take_x`, and the batch must be that of the last `forward`."""
+        """The argument of `gradient`, validated as by `take_x`; its batch size must be that of the last `forward`."""
         batch = self.last_batch()
         if batch is None:
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `forward` first")

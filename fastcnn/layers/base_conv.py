@@ -63,10 +63,10 @@ class Conv2D(WeightedLayer):
     eta = BatchArray("output_shape")
     stride = Setting(check_int)
     method = Setting(lambda owner, name, value: check_choice(owner, name, value, PADDING_METHODS))
-    ksize = Fixed(lambda layer: layer.weights_shape[0])
-    input_channels = Fixed(lambda layer: layer.weights_shape[2])
-    output_channels = Fixed(lambda layer: layer.weights_shape[3])
-    output_shape = Fixed(lambda layer: layer.compute_output_shape())
+    ksize: Fixed[int] = Fixed(lambda layer: layer.weights_shape[0])
+    input_channels: Fixed[int] = Fixed(lambda layer: layer.weights_shape[2])
+    output_channels: Fixed[int] = Fixed(lambda layer: layer.weights_shape[3])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.compute_output_shape())
 
     def __init__(
         self,

@@ -39,13 +39,13 @@ class BatchNorm(LearningLayer):
     a_gradient, b_gradient : arrays like these, the gradients accumulated since the last `backward`
     moving_mean, moving_var : (channels,) arrays; the variance is that of the population, ``sum / (n - 1)``, while a
         batch is normalised by its own, ``sum / n``
-    total : None, or a function that adds up a float64 array over the parts of a batch that others hold, in place, and
-        returns it: statistics and gradients are then those of the whole batch (see :mod:`fastcnn.distributed`)
+    total : None, or an all-reduce: a function that adds up a float64 array over all shards of a batch, in place, and
+        returns it. Statistics and gradients are then those of the whole batch (see :mod:`fastcnn.distributed`)
     """
 
     gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient", "beta": "b_gradient"}
     state_names: ClassVar[tuple[str, ...]] = ("moving_mean", "moving_var")
-    part_names: ClassVar[tuple[str, ...]] = ("total",)
+    shard_names: ClassVar[tuple[str, ...]] = ("total",)
 
     x = BatchArray("input_shape")
     alpha = Parameter("channels_shape")
@@ -56,7 +56,7 @@ class BatchNorm(LearningLayer):
     moving_var = Parameter("channels_shape")
     epsilon = Setting(functools.partial(check_number, minimum=1e-12))
     moving_decay = Setting(check_share)
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
     total: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __init__(self, shape: Sequence[int], *, epsilon: float = 1e-5, moving_decay: float = 0.997, dtype: Any = None):
@@ -81,18 +81,18 @@ class BatchNorm(LearningLayer):
             self._mean, self._var = active().batch_statistics(self.rows(x))
             self._count = x.size // self.input_shape[-1]
             if self.total is not None:
-                self.join_parts(self.total)
+                self.join_shards(self.total)
             self.follow(self._mean, self._var, self._count)
         else:  # copies: a script may write into the running statistics before `gradient`
             self._mean, self._var = self.moving_mean.copy(), self.moving_var.copy()
         out = active().batch_norm_forward(self.rows(x), self._mean, self._var, self.alpha, self.beta, self.epsilon)
         return out.reshape(x.shape)
 
-    def join_parts(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Make the statistics of a part of the batch those of the whole, by one sum over the parts.
+    def join_shards(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Make the statistics of a shard those of the whole batch, by one all-reduce.
 
-        Mean and mean square are taken from the running mean, which all parts know: the difference of large numbers
-        that would cost the variance its digits is then one of small ones.
+        Mean and mean square are shifted by the running mean, which all shards know: the variance would lose its digits
+        in the difference of two large numbers, and these are small.
         """
         shift = self.moving_mean.astype(np.float64)
         mean = self._mean - shift
@@ -124,7 +124,7 @@ class BatchNorm(LearningLayer):
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         """Through the batch's statistics in the phase 'train'; in 'test' they are constants."""
         dgain, dbias = self._batch_gradients if self._of_batch else (np.zeros_like(self._mean),) * 2
-        if self._of_batch and self.total is not None:  # the kernel divides by the rows of this part
+        if self._of_batch and self.total is not None:  # the kernel divides by the rows of this shard
             sums = self.total(np.concatenate([dgain, dbias]).astype(np.float64))
             rows = eta.size // self.input_shape[-1]
             dgain, dbias = np.split((sums * (rows / self._count)).astype(self.dtype), 2)

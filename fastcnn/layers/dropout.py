@@ -45,17 +45,17 @@ class Dropout(Layer):
     ----------
     seed : int or None, before it is drawn
     calls : how many times `forward` was called in the phase 'train'
-    first_image : number of the batch's first image, default 0; a part of a batch draws what the whole would
+    first_image : number of the first image in the batch, default 0; a shard of a batch draws what the whole would
     """
 
     random_names: ClassVar[tuple[str, ...]] = ("seed", "calls", "first_image")
-    part_names: ClassVar[tuple[str, ...]] = ("first_image",)
+    shard_names: ClassVar[tuple[str, ...]] = ("first_image",)
 
     prob = Setting(functools.partial(check_share, positive=True))
     seed = Setting(check_seed)
     calls = Setting(functools.partial(check_int, minimum=0))
     first_image = Setting(functools.partial(check_int, minimum=0))
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
     _batch: int | None = None
     _drawn: tuple[int, int] | None = None  # the kernel's seed and first number in the last `forward`; None in 'test'
 
@@ -74,7 +74,8 @@ class Dropout(Layer):
     def draw(self) -> tuple[int, int]:
         """The seed of this call, and the number of its first element."""
         self.draw_seed()
-        seed = mix(self.seed, self.calls)
+        drawn: Any = self.seed
+        seed = mix(drawn, self.calls)
         self.__dict__["calls"] += 1  # past the attribute's check, which would forget this `forward`
         return seed, self.first_image * math.prod(self.input_shape[1:])
 

@@ -34,8 +34,8 @@ class FullyConnect(WeightedLayer):
     """
 
     x = BatchArray("matrix_shape")
-    output_num = Fixed(lambda layer: layer.weights_shape[1])
-    output_shape = Fixed(lambda layer: (layer.input_shape[0], layer.output_num))
+    output_num: Fixed[int] = Fixed(lambda layer: layer.weights_shape[1])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: (layer.input_shape[0], layer.output_num))
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ class Flatten(Layer):
     A `FullyConnect` flattens its input by itself; this is for what else takes rows.
     """
 
-    output_shape = Fixed(lambda layer: (layer.input_shape[0], math.prod(layer.input_shape[1:])))
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: (layer.input_shape[0], math.prod(layer.input_shape[1:])))
     _batch: int | None = None
 
     def __init__(self, shape: Sequence[int], *, dtype: Any = None):

@@ -6,10 +6,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from fastcnn.components import Component
-from fastcnn.layers.protocol import descend, is_half_made, is_layer
+from fastcnn.layers.protocol import descend, dtype_of, input_shape_of, is_half_made, is_layer, output_shape_of
 from fastcnn.losses import Loss
 from fastcnn.shapes import must_be, received, shape_text
 
@@ -73,8 +71,8 @@ def check_once(owner: str, layers: dict[str, Any]) -> None:
 def check_fit(owner: str, name: str, layers: list[Any]) -> None:
     """Raise where a layer was made for another shape than the one before returns; a foreign one need not say."""
     for position, (before, after) in enumerate(itertools.pairwise(layers), start=1):
-        made, wanted = getattr(before, "output_shape", None), getattr(after, "input_shape", None)
-        if made is not None and wanted is not None and tuple(made[1:]) != tuple(wanted[1:]):
+        made, wanted = output_shape_of(before), input_shape_of(after)
+        if made is not None and wanted is not None and made[1:] != wanted[1:]:
             raise ValueError(
                 f"{owner}: `{name}[{position}]` takes the shape {shape_text('batch', *wanted[1:])}, "
                 f"but `{name}[{position - 1}]` returns {shape_text('batch', *made[1:])}"
@@ -83,7 +81,7 @@ def check_fit(owner: str, name: str, layers: list[Any]) -> None:
 
 def check_dtypes(owner: str, name: str, layers: list[Any]) -> None:
     """Raise where layers compute in two dtypes: one of them was meant for all."""
-    typed = [(i, layer) for i, layer in enumerate(layers) if isinstance(getattr(layer, "dtype", None), np.dtype)]
+    typed = [(i, layer) for i, layer in enumerate(layers) if dtype_of(layer) is not None]
     for position, layer in typed[1:]:
         first, other = typed[0]
         if layer.dtype != other.dtype:

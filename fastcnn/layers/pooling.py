@@ -36,8 +36,8 @@ class Pooling(Layer):
     ksize = Setting(check_int)
     stride = Setting(check_int)
     padding = Setting(functools.partial(check_int, minimum=0))
-    output_channels = Fixed(lambda layer: layer.input_shape[3])
-    output_shape = Fixed(lambda layer: layer.compute_output_shape())
+    output_channels: Fixed[int] = Fixed(lambda layer: layer.input_shape[3])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.compute_output_shape())
     _batch: int | None = None
 
     def __init__(self, shape: Sequence[int], ksize: int = 2, stride: int = 2, *, padding: int = 0, dtype: Any = None):
@@ -156,8 +156,8 @@ class GlobalAvgPooling(Layer):
     """
 
     rank = 4
-    output_channels = Fixed(lambda layer: layer.input_shape[3])
-    output_shape = Fixed(lambda layer: (layer.input_shape[0], layer.input_shape[3]))
+    output_channels: Fixed[int] = Fixed(lambda layer: layer.input_shape[3])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: (layer.input_shape[0], layer.input_shape[3]))
     _batch: int | None = None
 
     def forward(self, x: Any) -> np.ndarray:

@@ -4,35 +4,30 @@ A layer is anything with ``forward(x)`` and ``gradient(eta)``, as in the scripts
 is needed. What else a layer offers is optional, and found out here, so that it means the same to models, optimizers,
 files, distributed training and profiles.
 
-======================  ============================================================================================
-must                    meaning
-======================  ============================================================================================
-``forward(x)``          the output for a batch; ``forward(x, phase)`` where 'train' and 'test' differ
-``gradient(eta)``       dLoss/dInput from dLoss/dOutput; adds to the parameters' gradients
-======================  ============================================================================================
+It must have::
 
-======================  ============================================================================================
-may, any class          meaning
-======================  ============================================================================================
-``backward(alpha)``     update by the gradients and clear them; ``backward(alpha, weight_decay)`` decays too
-``parameters()``        dict of the arrays that training changes
-``gradients()``         dict of their gradients by the same names: every optimizer can train the layer
-``clear_gradients()``   start their sums anew; without it they are set to 0 in place
-``config()``            the constructor's arguments: with `parameters`, the layer can be saved
-``input_shape``, ``output_shape``, ``dtype``: checked against the neighbours'
-``parameter_count()``, ``multiply_adds()``: shown in the summary
-======================  ============================================================================================
+    forward(x)          the output for a batch; forward(x, phase) where 'train' and 'test' differ
+    gradient(eta)       dLoss/dInput from dLoss/dOutput; adds to the parameters' gradients
 
-=====================  =============================================================================================
-may, `Component` only  meaning
-=====================  =============================================================================================
-``gradient_names``     parameters and the attributes that hold their gradients: `parameters`, `gradients` follow
-``state_names``        arrays that a file holds too, though no gradient changes them, such as a running mean
-``random_names``       integers from which the layer's next random numbers follow
-``children()``         the layers inside, by name
-``draw_seed()``        draw now the random seed that the first `forward` would draw
-``part_names``         what the layer must know where its batch is a part of a larger one, `part_names_of`
-=====================  =============================================================================================
+It may have::
+
+    backward(alpha)     update by the gradients and clear them; backward(alpha, weight_decay) decays too
+    parameters()        dict of the arrays that training changes
+    gradients()         dict of their gradients by the same names: every optimizer can train the layer
+    clear_gradients()   start their sums anew; without it they are set to 0 in place
+    config()            the constructor's arguments: with parameters(), the layer can be saved
+    from_config()       class method that makes it again where the constructor does not take its config()
+    input_shape, output_shape, dtype           what its neighbours must fit
+    parameter_count(), multiply_adds()         what a summary shows
+
+A :class:`fastcnn.components.Component`, as fastcnn's own layers are, may also have::
+
+    gradient_names      parameters and the attributes that hold their gradients: gradients() follows from it
+    state_names         arrays that a file holds too, though no gradient changes them, such as a running mean
+    random_names        integers from which its next random numbers follow
+    children()          the layers inside, by name
+    draw_seed()         draw now the random seed that the first forward would draw
+    shard_names         attributes that say which shard of a batch it sees, see shard_names_of
 """
 
 from __future__ import annotations
@@ -40,13 +35,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from fastcnn.components import Component
 
 PHASES = ("train", "test")
+Answer = TypeVar("Answer")
 
 
 class LayerLike(Protocol):
@@ -72,6 +68,27 @@ def is_half_made(layer: Any) -> bool:
     return isinstance(layer, Component) and not (hasattr(layer, "input_shape") and hasattr(layer, "dtype"))
 
 
+# Shapes and dtype
+
+
+def input_shape_of(layer: Any) -> tuple[int, ...] | None:
+    """The shape that it was made for, batch size first; None where a layer does not say."""
+    shape = getattr(layer, "input_shape", None)
+    return None if shape is None else tuple(shape)
+
+
+def output_shape_of(layer: Any) -> tuple[int, ...] | None:
+    """The shape that it returns, batch size first; None where a layer does not say."""
+    shape = getattr(layer, "output_shape", None)
+    return None if shape is None else tuple(shape)
+
+
+def dtype_of(layer: Any) -> np.dtype | None:
+    """The dtype that it computes in; None where a layer does not say."""
+    dtype = getattr(layer, "dtype", None)
+    return dtype if isinstance(dtype, np.dtype) else None
+
+
 # Calls
 
 
@@ -89,13 +106,20 @@ def takes_decay(backward: Callable) -> bool:
     return True
 
 
-@functools.cache
-def has_phases(layer_class: type[Any]) -> bool:
+def once_a_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+    """A function of a class whose answers are kept: a step asks each layer's."""
+    return functools.cache(function)
+
+
+@once_a_class
+def has_phases(layer_class: Any) -> bool:
+    """Whether layers of a class compute something else in training than in use, as BatchNorm and Dropout do."""
     return phase_of(layer_class.forward) is not None
 
 
-@functools.cache
-def has_decay(layer_class: type[Any]) -> bool:
+@once_a_class
+def has_decay(layer_class: Any) -> bool:
+    """Whether layers of a class take a decay beside `alpha`."""
     return takes_decay(functools.partial(layer_class.backward, None))
 
 
@@ -162,18 +186,20 @@ def tensors_of(layer: Any) -> dict[str, np.ndarray]:
     return layer.parameters() if offers(layer, "parameters") else {}
 
 
+def named(layer: Any, kind: str) -> dict[str, Any]:
+    """The attributes that a class attribute of a `Component` names."""
+    names = getattr(layer, kind) if isinstance(layer, Component) else ()
+    return {name: getattr(layer, name) for name in names} if names else {}  # most have none, and each step asks
+
+
 def state_of(layer: Any) -> dict[str, np.ndarray]:
     """Those of its arrays that a forward in training changes and no gradient does, such as a running mean."""
-    if not isinstance(layer, Component) or not layer.state_names:  # asked of each layer in each step
-        return {}
-    return {name: getattr(layer, name) for name in layer.state_names}
+    return named(layer, "state_names")
 
 
 def random_numbers_of(layer: Any) -> dict[str, int | None]:
     """The integers from which its next random numbers follow; None for one that has not been drawn yet."""
-    if not isinstance(layer, Component) or not layer.random_names:
-        return {}
-    return {name: getattr(layer, name) for name in layer.random_names}
+    return named(layer, "random_names")
 
 
 def draw_seed(layer: Any) -> None:
@@ -182,13 +208,13 @@ def draw_seed(layer: Any) -> None:
         layer.draw_seed()
 
 
-def part_names_of(layer: Any) -> tuple[str, ...]:
-    """The attributes that say which part of a batch the layer sees.
+def shard_names_of(layer: Any) -> tuple[str, ...]:
+    """The attributes that say which shard of a batch the layer sees.
 
-    ``first_image`` is the number of the part's first image in the batch. ``total`` is None, or a function that adds up
-    a float64 array over all parts, in place, and returns it; with it the layer's state is that of the whole batch.
+    ``first_image`` is the number of the shard's first image in the batch. ``total`` is None, or an all-reduce: it adds
+    up a float64 array over all shards, in place, and returns it; the layer's state is then that of the whole batch.
     """
-    return layer.part_names if isinstance(layer, Component) else ()
+    return layer.shard_names if isinstance(layer, Component) else ()
 
 
 def can_be_saved(layer: Any) -> bool:
@@ -209,9 +235,9 @@ def needs_in_config(layer: Any, arguments: set[str]) -> set[str]:
     return arguments - {"rng", "initializer", *layer.random_names} if isinstance(layer, Component) else set()
 
 
-def children_of(layer: Any) -> dict[str, Any]:
-    """The layers inside it, by name."""
-    return layer.children() if isinstance(layer, Component) else {}
+def builds_itself(layer_class: type[Any]) -> bool:
+    """Whether ``from_config(config, build)`` makes its layers: `build` makes one of what `config_of` returned."""
+    return hasattr(layer_class, "from_config")
 
 
 def walk(layers: Iterable[Any]) -> Iterator[tuple[str, Any]]:
@@ -223,7 +249,7 @@ def walk(layers: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 def descend(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
     """`layer`, whose place is `name`, and all layers inside it."""
     yield name, layer
-    for key, child in children_of(layer).items():
+    for key, child in layer.children().items() if isinstance(layer, Component) else ():
         yield from descend(f"{name}.{key}", child)
 
 

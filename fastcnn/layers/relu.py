@@ -25,7 +25,7 @@ class Relu(Layer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.keep_x(x)
@@ -45,7 +45,7 @@ class Leaky_Relu(Layer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 0.2, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -75,7 +75,7 @@ class ELU(Layer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 1.0, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -117,7 +117,7 @@ class PReLU(LearningLayer):
     eta = BatchArray("output_shape")
     alpha = Parameter("channels_shape")
     a_gradient = Parameter("channels_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def __init__(self, shape: Sequence[int], alpha: float = 0.25, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -155,7 +155,7 @@ class OutputActivation(Layer):
 
     y = BatchArray("output_shape")
     eta = BatchArray("output_shape")
-    output_shape = Fixed(lambda layer: layer.input_shape)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
     def last_batch(self) -> int | None:
         y = self.__dict__.get("y")

@@ -12,7 +12,7 @@ from fastcnn.components import Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import forward_through, gradient_through
 from fastcnn.layers.layer_list import check_layers, check_once, listed
-from fastcnn.layers.protocol import config_of, multiply_adds_of, update
+from fastcnn.layers.protocol import config_of, input_shape_of, multiply_adds_of, output_shape_of, update
 from fastcnn.shapes import must_be, received, shape_text
 
 
@@ -34,18 +34,17 @@ class Residual(Layer):
         Layers that do not fit together, or ways that return different shapes.
     """
 
-    input_shape = Fixed(lambda layer: layer.body[0].input_shape)
-    output_shape = Fixed(lambda layer: layer.body[-1].output_shape)
+    input_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[0].input_shape)
+    batchsize: Fixed[int] = Fixed(lambda layer: layer.input_shape[0])
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[-1].output_shape)
 
     def __init__(self, body: Any, shortcut: Any = None):
         self.body = check_layers(self.name, "body", listed(body), loss=False)
         shortcut = listed(shortcut)
         self.shortcut = check_layers(self.name, "shortcut", shortcut, loss=False) if shortcut else []
-        if not isinstance(self.body[0], Layer) or not hasattr(self.body[-1], "output_shape"):
+        if not isinstance(self.body[0], Layer) or output_shape_of(self.body[-1]) is None:
             raise TypeError(must_be(self.name, "body", "a list of layers that say their shapes", body))
-        if self.shortcut and not (
-            hasattr(self.shortcut[0], "input_shape") and hasattr(self.shortcut[-1], "output_shape")
-        ):
+        if self.shortcut and None in (input_shape_of(self.shortcut[0]), output_shape_of(self.shortcut[-1])):
             raise TypeError(must_be(self.name, "shortcut", "a list of layers that say their shapes", shortcut))
         check_once(self.name, self.children())
         self.dtype = self.body[0].dtype
@@ -60,10 +59,6 @@ class Residual(Layer):
                     f"{self.name}: `shortcut` must {what} {shape_text('batch', *wanted[1:])}, as `body` does. "
                     f"It would {what} {shape_text('batch', *got[1:])}. {received('shortcut', shortcut)}"
                 )
-
-    @property
-    def batchsize(self) -> int:
-        return self.input_shape[0]
 
     def children(self) -> dict[str, Any]:
         ways = {"body": self.body, "shortcut": self.shortcut}

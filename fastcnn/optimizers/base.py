@@ -1,4 +1,4 @@
-"""What all optimizers share: which arrays they change, clipping, and what they keep between steps."""
+"""What all optimizers share: the layers they train, clipping, and the state they keep between steps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn.backends import numpy as reference
 from fastcnn.backends.active import active
+from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.rates import rate_text
+from fastcnn.saving import model_file
 from fastcnn.shapes import check_array, check_int, check_number, must_be, received
 
-# Numbers in one dot product: BLAS computes longer ones on several threads, each number of them differently.
+# Elements of one dot product: BLAS divides longer ones among its threads, whose number would then change the result.
 CHUNK = 8192
 
 
@@ -41,9 +42,9 @@ class Optimizer:
         Bad arguments; nothing to train; a layer of one's own that says neither `gradients()` nor can take this rule.
     """
 
-    slots: ClassVar[tuple[str, ...]] = ()  # what is kept for each parameter
+    slots: ClassVar[tuple[str, ...]] = ()  # the arrays that are kept for each parameter
     default_rate: ClassVar[float] = 0.1
-    plain: ClassVar[bool] = False
+    plain: ClassVar[bool] = False  # whether it is gradient descent, which a layer's own `backward` can do
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Optimizer:
         return number
 
     def find_trained(self) -> Iterator[tuple[str, Any]]:
-        """Each layer that is trained, and its place."""
+        """Each layer that is trained, with its place."""
         for place, layer in walk(self.layers):
             own = has_own_backward(layer)
             named = has_gradients(layer)
@@ -98,14 +99,14 @@ class Optimizer:
 
     @property
     def takes_backward(self) -> bool:
-        """Whether the layers' own `backward` does the same: gradient descent without clipping."""
+        """Whether a layer's own `backward` can make the step: gradient descent without clipping."""
         return self.plain and self.clip_norm is self.clip_value is None
 
     def step(self, batch_size: int = 1, done: float = 0.0) -> None:
         """Update all parameters by the gradients since the last step, and clear these.
 
         `batch_size` is the number of images that the gradients are sums over; `done` is the share of the training that
-        is done, for a schedule.
+        has been done, for a learning rate schedule.
         """
         scale = 1 / check_int(self.name, "batch_size", batch_size)
         rate = self.rate(done)
@@ -126,11 +127,11 @@ class Optimizer:
                 if name in gradients:
                     kept = [self.slot(place, name, slot, parameter) for slot in self.slots]
                     ready = all(is_plain(array, parameter) for array in (parameter, gradients[name]))
-                    self.update(active() if ready else reference, parameter, gradients[name], kept, rate, scale)
+                    self.update(active() if ready else load("numpy"), parameter, gradients[name], kept, rate, scale)
             clear_gradients(layer)
 
     def clear_gradients(self) -> None:
-        """Start the sums of all gradients anew: those of a batch that failed would spoil the next step."""
+        """Clear the gradients of all layers: those of a batch that failed would spoil the next step."""
         for _, layer in self.trained:
             clear_gradients(layer)
 
@@ -146,7 +147,7 @@ class Optimizer:
             yield from ((array, gradients[name]) for name, array in layer.parameters().items() if name in gradients)
 
     def slot(self, place: str, name: str, slot: str, parameter: np.ndarray) -> np.ndarray:
-        """What is kept for a parameter under the name `slot`: zeros before the first step."""
+        """The array of that name that is kept for a parameter: zeros before the first step."""
         slots = self.kept.setdefault(f"{place}.{name}", {})
         if slot not in slots:
             slots[slot] = np.zeros_like(parameter)
@@ -161,7 +162,10 @@ class Optimizer:
         rate: float,
         scale: float,
     ) -> None:
-        """Change `parameter` and what is kept for it in place; ``scale * gradient`` is that of the mean loss."""
+        """Change `parameter` and the arrays `kept` for it in place; ``scale * gradient`` is that of the mean loss.
+
+        `kernels` is the backend whose update kernels to call; `rate` is the learning rate of this step.
+        """
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -170,7 +174,7 @@ class Optimizer:
         return {"learning_rate": rate_text(self.learning_rate)} | {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
-        """`steps`, and `kept`: what is kept for each parameter, copies by ``place.parameter`` and slot."""
+        """`steps`, and `kept`: copies of the arrays kept for each parameter, by ``place.parameter`` and slot."""
         kept = {key: {slot: array.copy() for slot, array in slots.items()} for key, slots in self.kept.items()}
         return {"steps": self.steps, "kept": kept}
 
@@ -192,12 +196,12 @@ class Optimizer:
             for slot, array in state["kept"][key].items():
                 name = f"{key}.{slot}"
                 kept[key][slot] = check_array(self.name, name, array, own.shape, own.dtype, any_batch=False).copy()
-                if np.isnan(kept[key][slot]).any():  # infinite is the square of a large gradient, of which a step is 0
+                if np.isnan(kept[key][slot]).any():  # infinity is right: a large gradient squared, and then a step of 0
                     raise ValueError(must_be(self.name, name, "free of NaN", array))
         self.steps, self.kept = steps, kept
 
     def with_slots(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Each parameter for which something is kept, under its name there."""
+        """Each parameter for which arrays are kept, with its name in `kept`."""
         for place, layer in self.trained if self.slots else ():
             gradients = layer.gradients()
             yield from ((f"{place}.{name}", array) for name, array in layer.parameters().items() if name in gradients)
@@ -207,8 +211,6 @@ class Optimizer:
 
         Raises :class:`fastcnn.errors.FileFormatError` where it holds no such state; nothing is changed then.
         """
-        from fastcnn.saving import model_file
-
         model_file.load_optimizer(model_file.read(path), self)
 
     def __repr__(self) -> str:
@@ -222,7 +224,7 @@ def is_plain(array: Any, like: np.ndarray) -> bool:
 
 
 def square_sum(array: np.ndarray) -> float:
-    """The sum of the squares of `array`, equal to the last bit at any number of threads."""
+    """The sum of the squares of `array`, bitwise equal at any number of threads."""
     line = array.reshape(-1)
     parts = (line[i : i + CHUNK] for i in range(0, len(line), CHUNK))
     try:

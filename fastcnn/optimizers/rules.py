@@ -1,12 +1,14 @@
-"""The rules: gradient descent, and what remembers earlier gradients.
+"""The update rules: gradient descent, momentum, and rates that adapt to each parameter.
 
-The arithmetic is that of the update kernels, :mod:`fastcnn.backends`; constructors and defaults are PyTorch's, but for
+The arithmetic is that of :mod:`fastcnn.backends.numpy.update`; constructors and defaults are PyTorch's, but for
 RMSProp's rate.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from fastcnn.optimizers.base import Optimizer
 
@@ -16,7 +18,15 @@ class SGD(Optimizer):
 
     plain = True
 
-    def update(self, kernels, parameter, gradient, kept, rate, scale):
+    def update(
+        self,
+        kernels: Any,
+        parameter: np.ndarray,
+        gradient: np.ndarray,
+        kept: list[np.ndarray],
+        rate: float,
+        scale: float,
+    ) -> None:
         kernels.sgd_update(parameter, gradient, rate * scale, 1 - rate * self.weight_decay)
 
 
@@ -31,10 +41,17 @@ class Momentum(Optimizer):
         super().__init__(layers, learning_rate, **options)
         self.momentum = self.check("momentum", momentum, below=1)
 
-    def update(self, kernels, parameter, gradient, kept, rate, scale):
-        kernels.momentum_update(
-            parameter, gradient, *kept, rate, self.momentum, scale, self.weight_decay, self.nesterov
-        )
+    def update(
+        self,
+        kernels: Any,
+        parameter: np.ndarray,
+        gradient: np.ndarray,
+        kept: list[np.ndarray],
+        rate: float,
+        scale: float,
+    ) -> None:
+        factors = scale, self.weight_decay
+        kernels.momentum_update(parameter, gradient, *kept, rate, factors, self.momentum, self.nesterov)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"momentum": self.momentum}
@@ -58,15 +75,24 @@ class RMSProp(Optimizer):
         super().__init__(layers, learning_rate, **options)
         self.rho, self.epsilon = self.check("rho", rho, below=1), self.check("epsilon", epsilon, above=True)
 
-    def update(self, kernels, parameter, gradient, kept, rate, scale):
-        kernels.rmsprop_update(parameter, gradient, *kept, rate, self.rho, self.epsilon, scale, self.weight_decay)
+    def update(
+        self,
+        kernels: Any,
+        parameter: np.ndarray,
+        gradient: np.ndarray,
+        kept: list[np.ndarray],
+        rate: float,
+        scale: float,
+    ) -> None:
+        factors = scale, self.weight_decay
+        kernels.rmsprop_update(parameter, gradient, *kept, rate, factors, self.rho, self.epsilon)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"rho": self.rho, "epsilon": self.epsilon}
 
 
 class Adam(Optimizer):
-    """Means of gradients and of their squares, corrected for their start at 0 (Kingma and Ba, "Adam", 2015)."""
+    """Running means of gradients and of their squares, bias-corrected (Kingma and Ba, "Adam", 2015)."""
 
     slots = ("mean", "square")
     default_rate = 1e-3
@@ -85,18 +111,25 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = self.check("beta1", beta1, below=1), self.check("beta2", beta2, below=1)
         self.epsilon = self.check("epsilon", epsilon, above=True)
 
-    def update(self, kernels, parameter, gradient, kept, rate, scale):
+    def update(
+        self,
+        kernels: Any,
+        parameter: np.ndarray,
+        gradient: np.ndarray,
+        kept: list[np.ndarray],
+        rate: float,
+        scale: float,
+    ) -> None:
         decay, keep = (0.0, 1 - rate * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
-        kernels.adam_update(
-            parameter, gradient, *kept, self.steps, rate, self.beta1, self.beta2, self.epsilon, scale, decay, keep
-        )
+        moments = self.steps, self.beta1, self.beta2, self.epsilon
+        kernels.adam_update(parameter, gradient, *kept, rate, (scale, decay), moments, keep)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
 
 
 class AdamW(Adam):
-    """Adam, and ``p *= 1 - rate * weight_decay`` beside it (Loshchilov and Hutter, "Decoupled Weight Decay", 2019)."""
+    """Adam with ``p *= 1 - rate * weight_decay`` apart (Loshchilov and Hutter, "Decoupled Weight Decay", 2019)."""
 
     decoupled = True
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import fastcnn.layers
 from fastcnn.errors import FileFormatError
-from fastcnn.layers.protocol import can_be_saved, config_of, needs_in_config, tensors_of, walk
+from fastcnn.layers.protocol import builds_itself, can_be_saved, config_of, needs_in_config, tensors_of, walk
 from fastcnn.saving import containers, random_state
 from fastcnn.shapes import check_finite, check_path
 
@@ -57,7 +57,7 @@ def architecture(layers: list[Any]) -> list[dict[str, Any]]:
 
 def check_config(place: str, layer: Any) -> None:
     """TypeError where the constructor would not make the layer again from what `config` returns."""
-    if hasattr(type(layer), "from_config"):
+    if builds_itself(type(layer)):
         return
     arguments = inspect.signature(type(layer)).parameters
     what, config = f"save: the config() of layers[{place}], a {type(layer).__name__},", set(layer.config())
@@ -177,10 +177,10 @@ def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
     try:
         name, config = entry["class"], dict(entry["config"])
         known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
-        layer_class = {**known, **custom_layers}.get(name)
+        layer_class: Any = {**known, **custom_layers}.get(name)
         if layer_class is None:
             raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
-        if hasattr(layer_class, "from_config"):
+        if builds_itself(layer_class):
             return layer_class.from_config(config, lambda inner: build(file, inner, custom_layers))
         if layer_class in (fastcnn.layers.Conv2D, fastcnn.layers.FullyConnect):
             config["initializer"] = place_for_weights(file)

@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.layers.protocol import is_layer, offers
 from fastcnn.shapes import check_finite, check_int, check_number, must_be, real_array, shape_text
 from fastcnn.testing.checks import all_checks
 from fastcnn.testing.probe import Probe, kept_randomness, one_line
-from fastcnn.testing.report import Check, Report
+from fastcnn.testing.report import Check, LayerReport
 from fastcnn.testing.variants import variant_checks
 
-__all__ = ["Check", "Report", "assert_layer", "check_layer"]
+__all__ = ["Check", "LayerReport", "Report", "assert_layer", "check_layer"]
+
+Report = LayerReport  # its former name, which scripts may import
 
 
-def check_layer(layer: Any, x: Any, *, seed: int = 0, tolerance: float | None = None) -> Report:
+def check_layer(layer: Any, x: Any, *, seed: int = 0, tolerance: float | None = None) -> LayerReport:
     """Check a layer on the batch `x`, and its class with other strides, kernels and images.
 
     Neither the layer nor `x` nor NumPy's global generator is changed: all calls are those of copies.
@@ -43,7 +46,7 @@ def check_layer(layer: Any, x: Any, *, seed: int = 0, tolerance: float | None = 
 
     Returns
     -------
-    Report
+    LayerReport
         True where nothing failed; as text, a line for each check.
 
     Raises
@@ -64,7 +67,7 @@ def check_layer(layer: Any, x: Any, *, seed: int = 0, tolerance: float | None = 
             raise TypeError(must_be(owner, "layer", expected, layer)) from error
         probe = Probe(layer, x, seed, tolerance)
         checks = all_checks(probe) + variant_checks(layer, probe)
-    return Report(probe.name, x.shape, probe.dtype.name, checks)
+    return LayerReport(probe.name, x.shape, probe.dtype.name, checks)
 
 
 def assert_layer(layer: Any, x: Any, **options: Any) -> None:
@@ -77,11 +80,11 @@ def assert_layer(layer: Any, x: Any, **options: Any) -> None:
 
 def check_methods(owner: str, layer: Any) -> bool:
     """Whether the layer is a loss; TypeError where it is neither that nor a layer."""
-    methods = {name for name in ("forward", "gradient", "cal_loss") if callable(getattr(layer, name, None))}
-    if inspect.isclass(layer) or "gradient" not in methods or len(methods) == 1:
+    is_loss = offers(layer, "cal_loss") and offers(layer, "gradient")
+    if inspect.isclass(layer) or not (is_loss or is_layer(layer)):
         expected = "an instance with the methods `forward` and `gradient`, or `cal_loss` and `gradient`"
         raise TypeError(must_be(owner, "layer", expected, layer))
-    return "cal_loss" in methods
+    return is_loss
 
 
 def check_batch(owner: str, layer: Any, x: Any, is_loss: bool) -> np.ndarray:

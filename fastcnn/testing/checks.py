@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastcnn.layers.protocol import offers
 from fastcnn.testing.differences import compare_input, compare_parameter
-from fastcnn.testing.probe import Probe, Run, difference
+from fastcnn.testing.probe import Outcome, Probe, difference
 from fastcnn.testing.report import Check, Failure, Skip
 
 INPUT_LIMIT, PARAMETER_LIMIT = 92, 46  # elements that are looked at; two forwards each, under 200 with the directions
@@ -36,7 +37,7 @@ def same(what: str, got: np.ndarray, wanted: np.ndarray, after: str = "", factor
         raise Failure(f"{found} {after}".rstrip())
 
 
-def same_run(got: Run, wanted: Run, after: str) -> None:
+def same_run(got: Outcome, wanted: Outcome, after: str) -> None:
     same("the output", got.out, wanted.out, after)
     same("the input gradient", got.back, wanted.back, after)
     for name, gradient in wanted.gradients.items():
@@ -84,7 +85,7 @@ def arguments(probe: Probe) -> str:
     """No call changes what it is given, nor what an earlier call was given."""
     layer, kept = probe.fresh(), []
     methods = ["cal_loss", "gradient"] if probe.is_loss else ["forward", "gradient"]
-    methods = [*methods, *methods, *(["predict"] if callable(getattr(layer, "predict", None)) else [])]
+    methods = [*methods, *methods, *(["predict"] if offers(layer, "predict") else [])]
     for method in methods:
         given = {"prediction" if probe.is_loss else "x": probe.x.copy()}
         if method == "cal_loss":
@@ -102,7 +103,7 @@ def arguments(probe: Probe) -> str:
     return f"not changed by {', '.join(dict.fromkeys(methods))}"
 
 
-def accumulation(probe: Probe, base: Run) -> str:
+def accumulation(probe: Probe, base: Outcome) -> str:
     """Gradients of parameters add up from `gradient` to `gradient`."""
     if not base.gradients:
         raise Skip("the layer has no parameters")
@@ -114,12 +115,12 @@ def accumulation(probe: Probe, base: Run) -> str:
     return f"{', '.join(base.gradients)}: twice the gradient after two steps"
 
 
-def update(probe: Probe, base: Run) -> str:
+def update(probe: Probe, base: Outcome) -> str:
     """``p * (1 - weight_decay) - alpha * gradient`` for every parameter; the gradients are 0 after it."""
     if not base.gradients:
         raise Skip("the layer has no parameters")
     layer = probe.run().layer
-    if not callable(getattr(layer, "backward", None)):
+    if not offers(layer, "backward"):
         raise Failure("the layer has parameters, but no method `backward`")
     before = {name: parameter.copy() for name, (parameter, _) in probe.pairs(layer).items()}
     keep, rule = 1.0, "p - alpha * gradient"
@@ -133,7 +134,7 @@ def update(probe: Probe, base: Run) -> str:
     return f"{', '.join(before)}: {rule}; gradients cleared"
 
 
-def smaller_batch(probe: Probe, base: Run) -> str:
+def smaller_batch(probe: Probe, base: Outcome) -> str:
     """The last batch of an epoch, after a full one: rows as before where rows are independent, right gradients always.
 
     Rows are independent where another last image leaves the outputs before it as they are: not in a BatchNorm.
@@ -174,7 +175,7 @@ def is_random(probe: Probe) -> bool:
     return difference("", probe.forward(layer, probe.x.copy()), first, ROUNDING) is not None
 
 
-def earlier_batch(probe: Probe, base: Run) -> str:
+def earlier_batch(probe: Probe, base: Outcome) -> str:
     """Another batch before this one changes nothing."""
     layer = probe.run(probe.other).layer
     probe.clear_gradients(layer)
@@ -191,17 +192,17 @@ def results_kept(probe: Probe) -> str:
         kept.append(("`gradient`", back := probe.gradient(layer, probe.eta.copy()), back.copy()))
         if not probe.is_loss:
             kept.append(("`forward`", out, out.copy()))
-        if callable(getattr(layer, "predict", None)):
+        if offers(layer, "predict"):
             shown = np.asarray(probe.call(layer, "predict", x.copy()))
             kept.append(("`predict`", shown, shown.copy()))
-    if callable(getattr(layer, "backward", None)):
+    if offers(layer, "backward"):
         probe.backward(layer, ALPHA, DECAY)
     for method, array, before in kept:
         same(f"a later call overwrote what {method} had returned: element ", array, before, factor=0)
     return "later calls overwrite nothing that was returned"
 
 
-def basic_checks(probe: Probe, checks: list[Check], limits: tuple[int, int]) -> Run | None:
+def basic_checks(probe: Probe, checks: list[Check], limits: tuple[int, int]) -> Outcome | None:
     """Forward, shapes and gradients; the run they were made with, or None where there is none."""
     ran = attempt(checks, "forward", functools.partial(forward, probe))
     if ran:
@@ -217,7 +218,7 @@ def basic_checks(probe: Probe, checks: list[Check], limits: tuple[int, int]) -> 
     return base
 
 
-def parameter_gradient(probe: Probe, base: Run, name: str, limit: int) -> str:
+def parameter_gradient(probe: Probe, base: Outcome, name: str, limit: int) -> str:
     if name not in base.gradients:
         raise Failure(f"`{name}` and its gradient, which `gradient_names` names, must be arrays of floats")
     return compare_parameter(probe, base, name, probe.x, probe.eta, limit)
@@ -227,7 +228,7 @@ def all_checks(probe: Probe) -> list[Check]:
     """Every check of the layer as it is, in the order of the report."""
     checks: list[Check] = []
     base = basic_checks(probe, checks, (INPUT_LIMIT, PARAMETER_LIMIT))
-    rest: dict[str, Callable[[Probe, Run], str]] = {
+    rest: dict[str, Callable[[Probe, Outcome], str]] = {
         "arguments": lambda probe, base: arguments(probe),
         "accumulation": accumulation,
         "update": update,

