@@ -8,12 +8,14 @@ from benchmarks.common import BACKENDS, THREADS, definitions, need, settle, skip
 
 
 def forget_buffers() -> None:
-    """Empty the pool that the numba backend takes its arrays from: tracing sees only what is allocated under it."""
+    """Empty the pool that the numba backend takes its arrays and workspaces from: tracing sees only what is allocated
+    under it."""
     gc.collect()
-    with contextlib.suppress(ImportError):  # a commit without a pool
+    with contextlib.suppress(ImportError, AttributeError):  # a commit without a pool, or without workspaces in it
         from fastcnn.backends.numba.core import memory
 
         memory.POOL.buffers.clear()
+        memory.POOL.spaces.clear()
 
 
 class Arrays:
@@ -21,7 +23,7 @@ class Arrays:
 
     params = (["numba", "numpy"], ["lenet", "vgg_small"])
     param_names = ("backend", "network")
-    version = "2"
+    version = "3"
     unit = "bytes"
     timeout = 300
 

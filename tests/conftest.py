@@ -82,9 +82,12 @@ def threads_variable(monkeypatch):
     forget()
 
 
-# The longest files come first, so that no worker ends with one of them alone. While the first compiles every kernel,
-# the next works on other widths of vectors, whose kernels are others: no two workers compile the same ones.
-LONGEST = ("test_kernels", "test_widths", "test_distributed", "test_cli", "test_testing", "test_resume", "test_runtime")
+# The longest files come first, so that no worker ends with one of them alone. While the first compiles one kernel after
+# the other, the next compiles those of other vector widths, or without them Winograd's, which the first needs last.
+LONGEST = (
+    *("test_kernels", "test_widths", "test_algorithms", "test_distributed", "test_cli"),
+    *("test_testing", "test_resume", "test_runtime"),
+)
 
 
 def pytest_configure(config):

@@ -372,21 +372,24 @@ def sgd_update(parameter, gradient, rate, keep):
         parameter[i] = keep * parameter[i] - rate * gradient[i]
 
 
-def momentum_update(parameter, gradient, velocity, rate, momentum, scale, decay, nesterov):
+def momentum_update(parameter, gradient, velocity, rate, factors, momentum, nesterov):
+    scale, decay = factors
     for i in range(parameter.size):
         slope = scale * gradient[i] + decay * parameter[i]
         velocity[i] = momentum * velocity[i] + slope
         parameter[i] -= rate * (slope + momentum * velocity[i] if nesterov else velocity[i])
 
 
-def rmsprop_update(parameter, gradient, square, rate, rho, epsilon, scale, decay):
+def rmsprop_update(parameter, gradient, square, rate, factors, rho, epsilon):
+    scale, decay = factors
     for i in range(parameter.size):
         slope = scale * gradient[i] + decay * parameter[i]
         square[i] = rho * square[i] + (1 - rho) * slope**2
         parameter[i] -= rate * slope / (math.sqrt(square[i]) + epsilon)
 
 
-def adam_update(parameter, gradient, mean, square, step, rate, beta1, beta2, epsilon, scale, decay, keep):
+def adam_update(parameter, gradient, mean, square, rate, factors, moments, keep):
+    (scale, decay), (step, beta1, beta2, epsilon) = factors, moments
     for i in range(parameter.size):
         slope = scale * gradient[i] + decay * parameter[i]
         mean[i] = beta1 * mean[i] + (1 - beta1) * slope

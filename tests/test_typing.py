@@ -6,7 +6,7 @@ import fastcnn
 from tests.helpers.processes import ROOT, run_python
 
 SCRIPT = ROOT / "tests" / "typed_script.py"
-COMPILED = {"serial", "inline", "kernel", "single", "intrinsic", "overload"}  # decorators: numba infers the types
+COMPILED = {"serial", "inline", "kernel", "task_kernel", "single", "intrinsic", "overload"}  # decorators: numba infers the types
 
 
 def test_the_typed_script_runs(tmp_path):

@@ -6,6 +6,7 @@ docs/scaling.md explains the model and how it was checked (:mod:`benchmarks.node
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 import fastcnn
 from fastcnn.benchmark import ranks
+from fastcnn.benchmark.networks import NETWORKS
 from fastcnn.distributed.group import Group
 from fastcnn.training.data_parallel.gradients import BUCKET, into_buckets
 
@@ -143,10 +145,13 @@ def networks() -> dict[str, Network]:
     return found
 
 
-def run(names: Sequence[str] = ()) -> int:
-    """Measure, and print the tables of some networks; lenet and vgg_small by default."""
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks scaling") -> int:
+    parser = argparse.ArgumentParser(prog, description=(__doc__ or "").split("\n")[0])
+    known = parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
+    known.choices, known.default = [*NETWORKS, []], []
+    names = parser.parse_args(arguments).networks or ["lenet", "vgg_small"]
     made = networks()
-    for name in names or ("lenet", "vgg_small"):
+    for name in names:
         training = measure_training(name)
         sums = ", ".join(f"{size:,} bytes after {share:.0%}" for size, share in training.buckets)
         print(f"\n{name}: {training.fixed * 1e3:.2f} ms + {training.per_image * 1e3:.3f} ms an image,")

@@ -7,9 +7,11 @@ mpiexec starts a rank in each.
 
 from __future__ import annotations
 
+import argparse
 import math
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import fastcnn
@@ -122,10 +124,11 @@ def compare_buckets() -> None:
             print(f"buckets of {size >> 10:>7} KiB: waited {waited:5.1f} ms of a sum of {alone:.1f} ms", flush=True)
 
 
-def run(buckets: bool = False) -> int:
-    """Print what was measured beside what the model says; with `buckets` the waiting with buckets of several sizes."""
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks shaped") -> int:
+    parser = argparse.ArgumentParser(prog, description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--buckets", action="store_true", help="instead: the waiting with buckets of other sizes")
     fastcnn.set_num_threads(1)
-    if buckets:
+    if parser.parse_args(arguments).buckets:
         compare_buckets()
         return 0
     with Hosts(2) as made:

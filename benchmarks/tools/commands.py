@@ -175,18 +175,14 @@ def trial(given: argparse.Namespace) -> int:
 
 def scaling(given: argparse.Namespace) -> int:
     from benchmarks.nodes import scaling as model
-    from fastcnn.benchmark.networks import NETWORKS
 
-    for name in given.networks:
-        if name not in NETWORKS:
-            raise CommandError(f"argument NETWORK: expected any of {', '.join(NETWORKS)}, received {name!r}")
-    return model.run(given.networks)
+    return model.main(given.networks)
 
 
 def shaped(given: argparse.Namespace) -> int:
     from benchmarks.nodes import shaped as hosts
 
-    return hosts.run(given.buckets)
+    return hosts.main(["--buckets"] if given.buckets else [])
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

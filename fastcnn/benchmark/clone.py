@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def stand_for(name: str, tool: str) -> None:
-    """Let the module `name` be benchmarks/nodes/`tool`.py; where it is `__main__`, do ``python -m benchmarks tool``.
+    """Let the module `name` be benchmarks/nodes/`tool`.py; where it is `__main__`, run its `main`.
 
     Raises
     ------
@@ -27,6 +27,7 @@ def stand_for(name: str, tool: str) -> None:
         raise ImportError(message)
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
+    module = importlib.import_module(f"benchmarks.nodes.{tool}")
     if name == "__main__":
-        sys.exit(importlib.import_module("benchmarks.__main__").main([tool, *sys.argv[1:]]))
-    sys.modules[name] = importlib.import_module(f"benchmarks.nodes.{tool}")
+        sys.exit(module.main(prog=f"python -m fastcnn.benchmark.{tool}"))
+    sys.modules[name] = module

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     if get_backend() == "numpy":
         raise UsageError("argument --backend: the NumPy backend has nothing to compile; expected numba or check")
     from fastcnn.backends.numba import compilation
-    from fastcnn.backends.numba.core.jit import CACHE_FOLDER
+    from fastcnn.backends.numba.core.cache import CACHE_FOLDER
 
     start = time.perf_counter()
     compiled = {

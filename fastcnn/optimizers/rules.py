@@ -1,6 +1,6 @@
 """The update rules: gradient descent, momentum, and rates that adapt to each parameter.
 
-The arithmetic is that of the update kernels, :mod:`fastcnn.backends`; constructors and defaults are PyTorch's, but for
+The arithmetic is that of :mod:`fastcnn.backends.numpy.update`; constructors and defaults are PyTorch's, but for
 RMSProp's rate.
 """
 
@@ -50,9 +50,8 @@ class Momentum(Optimizer):
         rate: float,
         scale: float,
     ) -> None:
-        kernels.momentum_update(
-            parameter, gradient, *kept, rate, self.momentum, scale, self.weight_decay, self.nesterov
-        )
+        factors = scale, self.weight_decay
+        kernels.momentum_update(parameter, gradient, *kept, rate, factors, self.momentum, self.nesterov)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"momentum": self.momentum}
@@ -85,7 +84,8 @@ class RMSProp(Optimizer):
         rate: float,
         scale: float,
     ) -> None:
-        kernels.rmsprop_update(parameter, gradient, *kept, rate, self.rho, self.epsilon, scale, self.weight_decay)
+        factors = scale, self.weight_decay
+        kernels.rmsprop_update(parameter, gradient, *kept, rate, factors, self.rho, self.epsilon)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"rho": self.rho, "epsilon": self.epsilon}
@@ -121,9 +121,8 @@ class Adam(Optimizer):
         scale: float,
     ) -> None:
         decay, keep = (0.0, 1 - rate * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
-        kernels.adam_update(
-            parameter, gradient, *kept, self.steps, rate, self.beta1, self.beta2, self.epsilon, scale, decay, keep
-        )
+        moments = self.steps, self.beta1, self.beta2, self.epsilon
+        kernels.adam_update(parameter, gradient, *kept, rate, (scale, decay), moments, keep)
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}

@@ -6,10 +6,11 @@ import pytest
 import fastcnn
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import columns, direct, direct_input, winograd
+from fastcnn.backends.numba.convolution import columns, direct, direct_input
+from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 from tests.helpers.processes import run_python
-from tests.helpers.switches import conv_algorithm, forget_plans, tile_side
+from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
 EVERYTHING = """
 import hashlib, sys
@@ -74,10 +75,10 @@ def test_the_rule_by_shape(monkeypatch):
         monkeypatch.setattr(module, name, watched)
 
     for module, names in (
-        (columns, ["conv_forward", "conv_input_gradient"]),
+        (columns, ["forward_plan", "input_gradient_plan"]),
         (direct, ["forward_plan"]),
         (direct_input, ["input_gradient_plan"]),
-        (winograd, ["forward_plan", "input_gradient_plan"]),
+        (convolution, ["forward_plan", "input_gradient_plan"]),
     ):
         for name in names:
             watch(module, name)
@@ -95,25 +96,27 @@ def test_the_rule_by_shape(monkeypatch):
             kernels.conv_input_gradient(eta, w, x.shape, stride, (1, 1))
         return list(algorithms)
 
-    assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["winograd"]
-    assert used(16, 16, 3, 1, "forward") == ["winograd"] and used(15, 16, 3, 1, "forward") == ["direct"]
+    assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["convolution"]
+    assert used(16, 16, 3, 1, "forward") == ["convolution"] and used(15, 16, 3, 1, "forward") == ["direct"]
     assert used(3, 64, 3, 1, "forward") == used(32, 64, 3, 2, "forward") == ["direct"]
-    assert used(64, 64, 3, 2, "forward", 128) == used(64, 64, 3, 2, "input", 128) == ["winograd"]
+    assert used(64, 64, 3, 2, "forward", 128) == used(64, 64, 3, 2, "input", 128) == ["convolution"]
     assert used(64, 64, 3, 2, "forward", 127) == used(64, 63, 3, 2, "forward", 128) == ["direct"]
     assert used(64, 64, 3, 2, "forward", 300, 12) == ["direct"]  # 6 x 6 outputs, of which tiles would make 8 x 8
     assert used(64, 127, 3, 1, "forward", batch=1) == ["direct"]
-    assert used(64, 128, 3, 1, "forward", batch=1) == used(64, 128, 3, 1, "input", batch=1) == ["winograd"]
+    assert used(64, 128, 3, 1, "forward", batch=1) == used(64, 128, 3, 1, "input", batch=1) == ["convolution"]
     assert used(1, 64, 3, 1, "input") == used(32, 64, 5, 1, "input") == ["direct_input"]
     for name, module, other in (
         ("direct", "direct", "direct_input"),
         ("im2col", "columns", "columns"),
-        ("winograd", "winograd", "winograd"),
+        ("winograd", "convolution", "convolution"),
     ):
         with conv_algorithm(name):
             for stride in (1, 2):
                 assert [used(1, 3, 3, stride, "forward"), used(1, 3, 3, stride, "input")] == [[module], [other]]
+    assert used(32, 32, 5, 1, "forward") == ["direct"]
     with conv_algorithm("winograd"):
-        assert used(32, 32, 5, 1, "forward") == used(32, 32, 3, 3, "forward") == ["direct"]
+        assert used(32, 32, 5, 1, "forward") == used(32, 32, 5, 1, "input") == ["convolution"]  # a row of the table
+        assert used(32, 32, 5, 2, "forward") == used(32, 32, 3, 3, "forward") == ["direct"]
     forget_plans()  # what is watched
 
 
@@ -128,21 +131,24 @@ def test_the_switch():
 
 
 @pytest.mark.parametrize(
-    ("side", "stride", "bound32", "bound64"), [(2, 1, 2e-6, 1e-14), (4, 1, 2e-5, 5e-14), (4, 2, 1e-5, 2e-14)]
+    ("transform", "bound32", "bound64"),
+    [("F(2,3)", 2e-6, 1e-14), ("F(4,3)", 2e-5, 5e-14), ("F(4,3)/2", 1e-5, 2e-14), ("F(2,5)", 2e-5, 5e-14)],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_documented_error_of_winograd(side, stride, bound32, bound64, dtype, rng):
+def test_the_documented_error_of_winograd(transform, bound32, bound64, dtype, rng):
     """Relative to the largest value; docs/guide.md says so."""
-    x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (3, 3, 64, 48)))
+    row = table.ROWS[transform]
+    given = row.stride, (row.r // 2, row.r // 2)
+    x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (row.r, row.r, 64, 48)))
     with conv_algorithm("direct"):
-        exact = [kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))]
-        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, stride, (1, 1))]
-        exact += [kernels.conv_weight_gradient(x, exact[0], 3, stride, (1, 1))[0]]
+        exact = [kernels.conv_forward(x, w, w[0, 0, 0], *given)]
+        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, *given)]
+        exact += [kernels.conv_weight_gradient(x, exact[0], row.r, *given)[0]]
     eta, x, w = (array.astype(dtype) for array in (exact[0], x, w))
-    with conv_algorithm("winograd"), tile_side(side):
-        found = [kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))]
-        found += [kernels.conv_input_gradient(eta, w, x.shape, stride, (1, 1))]
-        found += [kernels.conv_weight_gradient(x, eta, 3, stride, (1, 1))[0]]
+    with winograd(transform):
+        found = [kernels.conv_forward(x, w, w[0, 0, 0], *given)]
+        found += [kernels.conv_input_gradient(eta, w, x.shape, *given)]
+        found += [kernels.conv_weight_gradient(x, eta, row.r, *given)[0]]
     for got, wanted in zip(found, exact, strict=True):
         error = np.abs(got - wanted).max() / np.abs(wanted).max()
         assert error <= (bound32 if dtype == "float32" else bound64)

@@ -1,365 +1,52 @@
 """Every kernel of both backends against the oracle, over random shapes; twins are found by name.
 
-A new kernel needs its name in `fastcnn.backends.KERNELS`, a twin in each backend, a scalar definition in `naive.py`,
-and below a function that draws its arguments.
+All follows from the declarations in `fastcnn.backends.numpy`: a new kernel needs nothing here, and a scalar definition
+in `naive.py`.
 """
 
 import contextlib
 import importlib
 import inspect
+import re
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastcnn.backends import KERNELS, UPDATES, pool_index_dtype
+from fastcnn import backends
+from fastcnn.backends import registry
+from fastcnn.backends.numba.convolution.winograd import table
+from fastcnn.backends.registry import DECLARED, TOLERANCE_OF_DRAWN
 from tests import naive
-from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, tile_side
+from tests.helpers.arguments import Drawn, wide
+from tests.helpers.processes import run_python
+from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, winograd
 
 MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in BACKENDS}
-TOLERANCE = {"float32": 2e-6, "float64": 4e-15}  # relative to the sum of absolute terms: sums of up to some 300 terms
-
-SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
-
-
-class Case:
-    """Random arguments from hypothesis: small numbers for shapes, one seed for the values."""
-
-    def __init__(self, data, dtype):
-        self.data, self.dtype = data, dtype
-        self.rng = np.random.default_rng(self.integer(0, 2**20))
-
-    def integer(self, low, high):
-        return self.data.draw(st.integers(low, high))
-
-    def boolean(self):
-        return self.data.draw(st.booleans())
-
-    def array(self, *shape):
-        return self.rng.standard_normal(shape).astype(self.dtype)
-
-    def image(self):
-        return (self.integer(1, 4), self.integer(1, 9), self.integer(1, 9), self.integer(1, 17))
-
-    def convolution(self):
-        """(image shape, OH, OW, ksize, stride, padding), padded as 'VALID' or 'SAME'."""
-        shape = self.image()
-        same = self.boolean()
-        ksize = self.integer(1, 5) if same else self.integer(1, min(5, *shape[1:3]))
-        stride = self.integer(1, 4)
-        padding = ((ksize - 1) // 2, ksize // 2) if same else (0, 0)
-        oh, ow = (naive.output_size(size, ksize, stride, padding) for size in shape[1:3])
-        return shape, oh, ow, ksize, stride, padding
-
-    def pooling(self):
-        """(image shape, ksize, stride): windows apart, side by side and overlapping, clipped or not."""
-        shape = self.image()
-        return shape, self.integer(1, min(4, *shape[1:3])), self.integer(1, min(4, *shape[1:3]))
-
-    def pooled_values(self, shape):
-        """Values with many ties, and now and then with NaN and infinities."""
-        values = self.rng.integers(-2, 3, shape).astype(self.dtype)
-        if self.boolean():
-            values = np.where(self.rng.random(shape) < 0.1, self.rng.choice(SPECIAL, shape), values)
-        return values.astype(self.dtype)
-
-
-class WideCase(Case):
-    """Images up to 20 wide, up to 35 channels, and 3x3 kernels with this `stride` where `ksize` is 3."""
-
-    def __init__(self, data, dtype, ksize, stride):
-        super().__init__(data, dtype)
-        self.ksize, self.stride = ksize, stride
-
-    def image(self):
-        low = self.ksize or 1
-        return self.integer(1, 5), self.integer(low, 7), self.integer(low, 20), self.integer(1, 35)
-
-    def convolution(self):
-        if self.ksize is None:
-            return super().convolution()
-        shape, padding = self.image(), (1, 1) if self.boolean() else (0, 0)
-        sizes = (naive.output_size(size, 3, self.stride, padding) for size in shape[1:3])
-        return shape, *sizes, 3, self.stride, padding
-
-
-def im2col(case):
-    shape, _, _, ksize, stride, padding = case.convolution()
-    return case.array(*shape), ksize, stride, padding
-
-
-def col2im(case):
-    shape, oh, ow, ksize, stride, padding = case.convolution()
-    return case.array(shape[0] * oh * ow, ksize * ksize * shape[3]), shape, ksize, stride, padding
-
-
-def conv_forward(case):
-    shape, _, _, ksize, stride, padding = case.convolution()
-    outputs, rectify = case.integer(1, 20), case.boolean()
-    weights = case.array(ksize, ksize, shape[3], outputs)
-    return case.array(*shape), weights, case.array(outputs), stride, padding, rectify
-
-
-def conv_input_gradient(case):
-    shape, oh, ow, ksize, stride, padding = case.convolution()
-    outputs = case.integer(1, 20)
-    return (
-        case.array(shape[0], oh, ow, outputs),
-        case.array(ksize, ksize, shape[3], outputs),
-        shape,
-        stride,
-        padding,
-        case.pooled_values(shape) if case.boolean() else None,
-    )
-
-
-def conv_weight_gradient(case):
-    shape, oh, ow, ksize, stride, padding = case.convolution()
-    eta = case.array(shape[0], oh, ow, case.integer(1, 20))
-    return case.array(*shape), eta, ksize, stride, padding, case.boolean()
-
-
-def dense_forward(case):
-    batch, inputs, outputs = case.integer(1, 9), case.integer(1, 40), case.integer(1, 35)
-    return case.array(batch, inputs), case.array(inputs, outputs), case.array(outputs)
-
-
-def dense_input_gradient(case):
-    batch, inputs, outputs = case.integer(1, 9), case.integer(1, 40), case.integer(1, 35)
-    return case.array(batch, outputs), case.array(inputs, outputs)
-
-
-def dense_weight_gradient(case):
-    batch, inputs, outputs = case.integer(1, 9), case.integer(1, 40), case.integer(1, 35)
-    return case.array(batch, inputs), case.array(batch, outputs)
-
-
-def max_pool_forward(case):
-    shape, ksize, stride = case.pooling()
-    return case.pooled_values(shape), ksize, stride, case.boolean()
-
-
-def max_pool_backward(case):
-    shape, ksize, stride = case.pooling()
-    index = naive.max_pool_forward(case.pooled_values(shape), ksize, stride, case.boolean())[1]
-    return case.array(*index.shape), index.astype(pool_index_dtype(ksize)), shape, ksize, stride
-
-
-def avg_pool_forward(case):
-    shape, ksize, stride = case.pooling()
-    return case.array(*shape), ksize, stride
-
-
-def avg_pool_backward(case):
-    shape, ksize, stride = case.pooling()
-    return case.array(shape[0], shape[1] // stride, shape[2] // stride, shape[3]), shape, ksize, stride
-
-
-def relu_forward(case):
-    return (case.pooled_values((case.integer(1, 50),)),)
-
-
-def relu_backward(case):
-    x = case.pooled_values((case.integer(1, 50),))
-    return x, case.array(*x.shape)
-
-
-def leaky_relu_forward(case):
-    return case.pooled_values((case.integer(1, 50),)), 0.25
-
-
-def leaky_relu_backward(case):
-    return *relu_backward(case), 0.25
-
-
-def softmax_forward(case):
-    logits = 10 * case.array(case.integer(1, 9), case.integer(1, 12))
-    return (np.where(case.rng.random(logits.shape) < 0.05, case.rng.choice(SPECIAL), logits).astype(case.dtype),)
-
-
-def softmax_loss(case):
-    (logits,) = softmax_forward(case)
-    return logits, case.rng.integers(0, logits.shape[1], len(logits))
-
-
-def gather_images(case):
-    shape, count = case.image(), case.integer(1, 5)
-    size = [case.integer(1, 11), case.integer(1, 11)]
-    places = [case.rng.integers(-12, 13, count) for _ in range(2)]
-    flip = case.rng.random(count) < 0.5
-    return case.array(*shape), case.rng.integers(0, shape[0], count), *places, flip, *size
-
-
-def add(case):
-    shape = case.image()
-    return case.array(*shape), case.array(*shape)
-
-
-def activated(case):
-    """Values of a line, and now and then NaN, infinities, and numbers whose exponential is 0."""
-    x = 4 * case.array(case.integer(1, 80))
-    special = case.rng.choice([*SPECIAL, 1e4, -1e4], x.shape)
-    return np.where(case.rng.random(x.shape) < 0.1, special, x).astype(case.dtype) if case.boolean() else x
-
-
-def sigmoid_forward(case):
-    return (activated(case),)
-
-
-def sigmoid_backward(case):
-    y = case.rng.random(case.integer(1, 50)).astype(case.dtype)
-    return y, case.array(*y.shape)
-
-
-def tanh_forward(case):
-    return (activated(case),)
-
-
-def tanh_backward(case):
-    return sigmoid_backward(case)
-
-
-def elu_forward(case):
-    return activated(case), 0.75
-
-
-def elu_backward(case):
-    x = activated(case)
-    return x, case.array(*x.shape), 0.75
-
-
-def prelu_forward(case):
-    shape = case.image()
-    return case.pooled_values(shape), case.array(shape[-1])
-
-
-def prelu_backward(case):
-    x, alpha = prelu_forward(case)
-    return x, case.array(*x.shape), alpha
-
-
-def global_avg_pool_forward(case):
-    return (case.array(*case.image()),)
-
-
-def global_avg_pool_backward(case):
-    shape = case.image()
-    return case.array(shape[0], shape[3]), shape
-
-
-def pad(case):
-    return case.array(*case.image()), (case.integer(0, 3), case.integer(0, 3))
-
-
-def unpad(case):
-    image, padding = pad(case)
-    return case.array(*naive.pad(image, padding).shape), padding
-
-
-def rows(case):
-    """(N, C), some columns far from 0."""
-    shape = case.integer(1, 120), case.integer(1, 40)
-    return (case.array(*shape) + 100 * case.rng.integers(0, 2, shape[1])).astype(case.dtype)
-
-
-def batch_statistics(case):
-    return (rows(case),)
-
-
-def batch_norm_forward(case):
-    x = rows(case)
-    mean, var = (part.astype(case.dtype) for part in naive.batch_statistics(x))
-    return x, mean, var, case.array(x.shape[1]), case.array(x.shape[1]), 1e-3
-
-
-def batch_norm_parameter_gradient(case):
-    x, mean, var, *_ = batch_norm_forward(case)
-    return x, case.array(*x.shape), mean, var, 1e-3
-
-
-def batch_norm_input_gradient(case):
-    x, mean, var, gain, dbias, epsilon = batch_norm_forward(case)
-    return x, case.array(*x.shape), mean, var, gain, case.array(x.shape[1]), dbias, epsilon
-
-
-def dropout(case):
-    seed = int(case.rng.integers(2**64, dtype=np.uint64))
-    return case.array(*case.image()), case.integer(1, 8) / 8, seed, case.integer(0, 2**40)
-
-
-def exponential_terms(logits, expected):
-    """The error of an exponential, relative to itself, is that of its exponent."""
-    size = 1 + np.abs(logits).max(axis=1, keepdims=True)
-    return [part * size if part.ndim == 2 else size[:, 0] for part in expected]
-
-
-def statistics_terms(arguments, expected):
-    """Of a mean: the values; of a variance: itself, and what the rounded mean adds."""
-    (x,) = arguments
-    size = np.square(x.astype(float)).mean(axis=0)
-    return [np.abs(x.astype(float)).mean(axis=0), expected[1] + np.finfo(x.dtype).eps * size]
-
-
-def difference_terms(name):
-    """What is subtracted adds to the terms: the mean, and gradients that go through the statistics."""
-    function = getattr(naive, name)
-    names = list(inspect.signature(function).parameters)
-
-    def terms(arguments, expected):
-        absolute = [np.abs(argument) for argument in arguments]
-        return parts(
-            function(*(-a if n in ("mean", "dgain", "dbias") else a for n, a in zip(names, absolute, strict=True)))
-        )
-
-    return terms
-
-
-def prelu_terms(arguments, expected):
-    """x keeps its sign, which chooses."""
-    x, eta, alpha = arguments
-    return [np.abs(part) for part in naive.prelu_backward(x, np.abs(eta), np.abs(alpha))]
-
-
-TERMS = {
-    "softmax_forward": lambda arguments, expected: exponential_terms(arguments[0], expected),
-    "softmax_loss": lambda arguments, expected: exponential_terms(arguments[0], expected),
-    "batch_statistics": statistics_terms,
-    "prelu_backward": prelu_terms,
-    "batch_norm_forward": difference_terms("batch_norm_forward"),
-    "batch_norm_parameter_gradient": difference_terms("batch_norm_parameter_gradient"),
-    "batch_norm_input_gradient": difference_terms("batch_norm_input_gradient"),
-}
-
-
-def parts(result):
-    return result if isinstance(result, tuple) else (result,)
+CONVOLUTIONS = [name for name, declaration in DECLARED.items() if declaration.tile_axes]
 
 
 @np.errstate(invalid="ignore")
 def assert_agrees(name, module, arguments, dtype, tiles=False):
-    """`tiles`: Winograd's algorithm also adds what cancels out again: the error is that of the largest terms that one
-    pair of channels has anywhere in an image or kernel, and some more of it, as it takes more additions."""
+    """`tiles`: Winograd's algorithm takes more additions, so its error is larger than its terms say."""
+    declaration, compute, oracle = DECLARED[name], getattr(module, name), getattr(naive, name)
     before = [np.copy(argument) for argument in arguments]
-    result = parts(getattr(module, name)(*arguments))
+    result = declaration.results(compute, arguments)
     for argument, copy in zip(arguments, before, strict=True):
         np.testing.assert_array_equal(argument, copy, err_msg=f"{name} changed an argument")
-    expected = parts(getattr(naive, name)(*arguments))
-    absolute = [np.abs(a) if isinstance(a, np.ndarray) and a.dtype == dtype else a for a in arguments]
-    terms = TERMS[name](arguments, expected) if name in TERMS else parts(getattr(naive, name)(*absolute))
-    assert len(result) == len(expected)
+    expected = declaration.results(oracle, arguments)
+    terms = declaration.sizes(oracle, arguments, expected, tiles)
     for got, wanted, size in zip(result, expected, terms, strict=True):
         assert got.shape == wanted.shape
         assert got.flags.c_contiguous and got.flags.writeable
-        if wanted.dtype.kind == "i":
+        if wanted.dtype.kind in "iu":
             np.testing.assert_array_equal(got, wanted)
             continue
         assert got.dtype == dtype
-        if tiles and size.ndim == 4:
-            size = 4 * size.max(axis=(0, 1) if name == "conv_weight_gradient" else (1, 2), keepdims=True)
-        close = np.abs(got - wanted) <= TOLERANCE[dtype] * size
-        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        assert (close | same).all(), f"{name}: {got[~(close | same)][:3]} for {wanted[~(close | same)][:3]}"
+        allowed = TOLERANCE_OF_DRAWN[dtype] * (4 * size if tiles and wanted.ndim == 4 else size)
+        good = (np.abs(got - wanted) <= allowed) | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+        assert good.all(), f"{name}: {got[~good][:3]} for {wanted[~good][:3]}"
 
 
 def small_or_large(data):
@@ -369,70 +56,44 @@ def small_or_large(data):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("module", BACKENDS)
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", backends.KERNELS)
 @settings(max_examples=60)
 @given(data=st.data())
 def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
-    arguments = globals()[name](Case(data, dtype))
+    arguments = DECLARED[name].draw(Drawn(data, dtype))
     with small_or_large(data):
         assert_agrees(name, MODULES[module], arguments, dtype)
 
 
-CONVOLUTIONS = ("conv_forward", "conv_input_gradient", "conv_weight_gradient")
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "side", "stride"),
-    [("winograd", 2, 1), ("winograd", 4, 1), ("winograd", 4, 2), ("direct", 0, 0), ("im2col", 0, 0)],
-)
+@pytest.mark.parametrize("algorithm", [*table.ROWS, "direct", "im2col"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_convolution_by_every_algorithm(name, dtype, algorithm, side, stride, data):
-    with conv_algorithm(algorithm), tile_side(side), small_or_large(data):
-        case = WideCase(data, dtype, 3 if algorithm == "winograd" else None, stride)
-        assert_agrees(name, MODULES["numba"], globals()[name](case), dtype, algorithm == "winograd")
-
-
-def sgd_update(case):
-    return (), (0.1, 0.9)
-
-
-def momentum_update(case):
-    return (case.array(case.size),), (0.1, 0.9, 0.5, 0.01, case.boolean())
-
-
-def rmsprop_update(case):
-    return (np.abs(case.array(case.size)),), (0.1, 0.9, 1e-3, 0.5, 0.01)
-
-
-def adam_update(case):
-    kept = case.array(case.size), np.abs(case.array(case.size))
-    return kept, (case.integer(1, 5), 0.1, 0.9, 0.99, 1e-3, 0.5, 0.01, 0.95)
+def test_convolution_by_every_algorithm(name, dtype, algorithm, data):
+    row = table.ROWS.get(algorithm)
+    with winograd(algorithm) if row else conv_algorithm(algorithm), small_or_large(data):
+        arguments = DECLARED[name].draw(Drawn(data, dtype, wide(row.r, row.stride) if row else wide()))
+        assert_agrees(name, MODULES["numba"], arguments, dtype, row is not None)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("module", BACKENDS)
-@pytest.mark.parametrize("name", UPDATES)
+@pytest.mark.parametrize("name", backends.UPDATES)
 @settings(max_examples=40)
 @given(data=st.data())
 def test_update_agrees_with_the_oracle(name, module, dtype, data):
     """In place; of numbers of order 1, a few of which are added. The gradient stays as it was."""
-    case = Case(data, dtype)
-    case.size = case.integer(1, 50)
-    gradient = case.array(case.size)
-    kept, numbers = globals()[name](case)
-    arrays = [case.array(case.size), *kept]
-    exact = [array.astype(np.float64) for array in arrays]
-    before = gradient.copy()
-    getattr(naive, name)(exact[0], gradient.astype(np.float64), *exact[1:], *numbers)
+    declaration = DECLARED[name]
+    arguments = declaration.draw(Drawn(data, dtype))
+    exact = tuple(a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments)
+    before, wanted = arguments[1].copy(), declaration.results(getattr(naive, name), exact)
     with small_or_large(data):
-        assert getattr(MODULES[module], name)(arrays[0], gradient, *arrays[1:], *numbers) is None
-    np.testing.assert_array_equal(gradient, before)
-    for array, wanted in zip(arrays, exact, strict=True):
-        assert array.dtype == dtype
-        np.testing.assert_allclose(array, wanted, rtol=0, atol=20 * np.finfo(dtype).eps)
+        assert getattr(MODULES[module], name)(*arguments) is None
+    np.testing.assert_array_equal(arguments[1], before)
+    for got, right in zip(declaration.changed(arguments), wanted, strict=True):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, right, rtol=0, atol=20 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("module", BACKENDS)
@@ -444,18 +105,60 @@ def test_batches_of_bytes(module, rng):
     np.testing.assert_array_equal(got, naive.gather_images(images, *arguments))
 
 
-@pytest.mark.parametrize("name", [*KERNELS, *UPDATES])
+@pytest.mark.parametrize("name", DECLARED)
 def test_twins_have_one_signature(name):
-    signatures = [str(inspect.signature(getattr(module, name))) for module in MODULES.values()]
+    signatures = [str(inspect.signature(getattr(module, name), eval_str=True)) for module in MODULES.values()]
     assert signatures[0] == signatures[1]
-    names = list(inspect.signature(getattr(naive, name)).parameters)
-    assert names == list(inspect.signature(getattr(MODULES["numpy"], name)).parameters)
+    assert list(inspect.signature(getattr(naive, name)).parameters) == DECLARED[name].parameters
 
 
 def test_every_public_kernel_is_listed():
+    assert {*backends.KERNELS, *backends.UPDATES} == set(DECLARED)
     for module in MODULES.values():
         public = {name for name, value in vars(module).items() if inspect.isfunction(value)}
-        assert public == {*KERNELS, *UPDATES} == set(module.__all__)
+        assert public == set(DECLARED) == set(module.__all__)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_definition_says_what_each_parameter_is(name):
+    _, text = inspect.getdoc(DECLARED[name].define).split("\nParameters\n----------\n")
+    parameters, *returns = text.split("\nReturns\n-------\n")
+    described = [
+        part for line in re.findall(r"^(\w.*?)(?: : .*)?$", parameters, re.MULTILINE) for part in line.split(", ")
+    ]
+    assert described == DECLARED[name].parameters
+    assert len(returns) == (not DECLARED[name].changes)
+
+
+def test_the_interface_is_printed():
+    done = run_python("-m", "fastcnn.backends")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and len(lines) == 2 * len(DECLARED)
+    assert "conv_forward(x, weights, bias, stride, padding, rectify=False)" in lines
+    assert lines[lines.index("sgd_update(parameter, gradient, rate, keep)") + 1].endswith("Changes parameter in place.")
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    """Declarations may be added in the test."""
+    monkeypatch.setattr(registry, "DECLARED", dict(DECLARED))
+    return registry.DECLARED
+
+
+def test_a_kernel_without_a_twin_or_with_two_is_an_error(declared):
+    with pytest.raises(ImportError, match=r"two kernels relu_forward: .*numba.*activation, .*numpy.activation"):
+        registry.find_twins("here", ["fastcnn.backends.numba.pointwise", "fastcnn.backends.numpy"])
+    declared["relu_sideways"] = DECLARED["relu_forward"]
+    with pytest.raises(ImportError, match=r"here lacks the kernel relu_sideways \(fastcnn.backends.numpy.activation\)"):
+        registry.find_twins("here", ["fastcnn.backends.numpy"])
+
+
+def test_a_kernel_is_declared_once(declared):
+    def relu_forward(x):
+        """Another one."""
+
+    with pytest.raises(ImportError, match=r"relu_forward is declared twice: fastcnn.backends.numpy.activation, tests"):
+        registry.declare(lambda source: ())(relu_forward)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

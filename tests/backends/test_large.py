@@ -8,11 +8,12 @@ import pytest
 pytest.importorskip("numba")
 
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct_input, winograd
+from fastcnn.backends.numba.convolution import direct_input
+from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, jit
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.numba.product import gemm
-from tests.helpers.switches import conv_algorithm, forget_plans, tile_side
+from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
 
 @pytest.fixture
@@ -32,41 +33,39 @@ def whole_numbers(rng, *shape):
     return rng.integers(-4, 5, shape).astype(np.float64)
 
 
-TILES = ((2, 1), (4, 1), (4, 2))  # their side, and the stride
-
-
-@pytest.mark.parametrize(("side", "stride"), TILES)
+@pytest.mark.parametrize("row", table.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize("shape", [(20, 9, 11, 20), (1, 5, 4, 33), (20, 17, 24, 20)])
-def test_transformed_weights_that_all_threads_share(limit, rng, side, stride, shape):
-    x, weights = whole_numbers(rng, *shape), whole_numbers(rng, 3, 3, shape[3], 37)
+def test_transformed_weights_that_all_threads_share(limit, rng, row, shape):
+    stride, padding = row.stride, (row.r // 2, row.r // 2)
+    x, weights = whole_numbers(rng, *shape), whole_numbers(rng, row.r, row.r, shape[3], 37)
     bias = whole_numbers(rng, 37)
-    with conv_algorithm("winograd"), tile_side(side):
-        own = kernels.conv_forward(x, weights, bias, stride, (1, 1))
-        limit(winograd, OWN_BYTES=0)
-        shared = kernels.conv_forward(x, weights, bias, stride, (1, 1))
-        back = kernels.conv_input_gradient(shared, weights, x.shape, stride, (1, 1))
+    with winograd(row.name):
+        own = kernels.conv_forward(x, weights, bias, stride, padding)
+        limit(convolution, OWN_BYTES=0)
+        shared = kernels.conv_forward(x, weights, bias, stride, padding)
+        back = kernels.conv_input_gradient(shared, weights, x.shape, stride, padding)
     np.testing.assert_array_equal(own, shared)
     with conv_algorithm("direct"):
-        exact = kernels.conv_forward(x, weights, bias, stride, (1, 1))
+        exact = kernels.conv_forward(x, weights, bias, stride, padding)
         np.testing.assert_allclose(shared, exact, rtol=0, atol=1e-10)
-        exact = kernels.conv_input_gradient(shared, weights, x.shape, stride, (1, 1))
+        exact = kernels.conv_input_gradient(shared, weights, x.shape, stride, padding)
         np.testing.assert_allclose(back, exact, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize(("side", "stride"), TILES)
+@pytest.mark.parametrize("row", table.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize(
     ("shape", "outputs"),
     [((20, 9, 11, 70), 131), ((1, 5, 4, 70), 131), ((4, 9, 9, 20), 33), ((16, 13, 9, 20), 20), ((70, 13, 9, 5), 20)],
 )
-def test_a_weight_gradient_in_cuts_and_shares(rng, side, stride, shape, outputs):
+def test_a_weight_gradient_in_cuts_and_shares(rng, row, shape, outputs):
     """More channels than one task takes, so many tiles that they are shared out, and so few that they are not: then
     two tasks share the outputs."""
-    sizes = [(size - 1) // stride + 1 for size in shape[1:3]]
+    sizes, given = [(size - 1) // row.stride + 1 for size in shape[1:3]], (row.r, row.stride, (row.r // 2, row.r // 2))
     x, eta = whole_numbers(rng, *shape), whole_numbers(rng, shape[0], *sizes, outputs)
     results = {}
-    for algorithm in ("winograd", "im2col"):
-        with conv_algorithm(algorithm), tile_side(side):
-            results[algorithm] = kernels.conv_weight_gradient(x, eta, 3, stride, (1, 1), True)
+    for algorithm, switch in (("winograd", winograd(row.name)), ("im2col", conv_algorithm("im2col"))):
+        with switch:
+            results[algorithm] = kernels.conv_weight_gradient(x, eta, *given, True)
     for fast, exact in zip(*results.values(), strict=True):
         np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-8)
 

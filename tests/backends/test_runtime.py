@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 
@@ -243,27 +244,77 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
     """No home at all, or a cache path that is a file: kernels compile and are not kept."""
     (tmp_path / "file").write_text("")
     code = """
-from fastcnn.backends.numba.core import jit
+from fastcnn.backends.numba.core import cache
 from fastcnn.layers import Relu
-print(jit.CACHE_FOLDER, Relu((1, 2)).forward([[1, -2]]))
+print(cache.CACHE_FOLDER, Relu((1, 2)).forward([[1, -2]]))
 """
     done = run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path / "file"))
     assert done.stdout == "None [[1. 0.]]\n", done.stderr
 
 
-def test_kernels_are_kept_in_a_folder_named_by_their_source_and_width(tmp_path):
-    from fastcnn.backends.numba.core.width import VECTOR_BYTES
+def test_kernels_are_kept_in_folders_named_by_their_sources_and_width(tmp_path):
+    from fastcnn.backends.numba.core import width
 
-    code = "from fastcnn.layers import Relu; Relu((1, 2)).forward([[1, -2]])"
-    assert run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
-    (folder,) = (tmp_path / "fastcnn").iterdir()
-    sources = hashlib.sha256(str(VECTOR_BYTES).encode())
-    for path in sorted((ROOT / "fastcnn/backends/numba").rglob("*.py")):
-        sources.update(path.read_bytes())
-    assert folder.name == sources.hexdigest()[:16]
+    code = """
+from fastcnn.layers import Relu
+Relu((1, 2)).forward([[1, -2]])
+from fastcnn.backends.numba.core.cache import sources_of
+print(*sorted(sources_of("fastcnn.backends.numba.pointwise.elementwise")))
+"""
+    done = run_python("-c", code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    sources = hashlib.sha256(str(width.VECTOR_BYTES).encode())
+    for name in done.stdout.split():
+        sources.update(hashlib.sha256((ROOT / f"{name.replace('.', '/')}.py").read_bytes()).digest())
+    (folder,) = (tmp_path / "fastcnn").glob("elementwise-*")
+    assert folder.name == f"elementwise-{sources.hexdigest()[:16]}"
     assert list(folder.rglob("*.nbc"))
 
 
+KEYS = """
+import importlib, json, pkgutil, sys
+import fastcnn.backends.numba as backend
+from fastcnn.backends.numba.core import cache
+names = [module.name for module in pkgutil.walk_packages(backend.__path__, f"{backend.__name__}.")]
+modules = [importlib.import_module(name) for name in names]
+keys = [name for name in names if any("numba" in type(thing).__module__ for thing in vars(sys.modules[name]).values())]
+print(json.dumps({name[len(backend.__name__) + 1 :]: cache.folder_of(name) for name in keys}))
+"""
+EDITS = {  # a file in which a comment is added, and modules whose kernels are then compiled again, and are not
+    "backends/numba/pooling/forward.py": (
+        {"pooling.forward", "pooling.gradient"},
+        {"product.gemm", "convolution.direct"},
+    ),
+    "backends/numba/core/arithmetic.py": ({"pooling.forward", "product.gemm", "convolution.direct"}, set()),
+    "backends/numba/core/tasks.py": ({"pooling.forward", "product.gemm", "pointwise.dropout"}, set()),
+    "splitmix.py": ({"pointwise.dropout"}, {"pointwise.elementwise", "product.gemm", "pooling.forward"}),
+    "config.py": (set(), {"pointwise.dropout", "product.gemm", "pooling.forward", "convolution.direct"}),
+}
+
+
+def test_an_edit_compiles_what_it_reaches_and_nothing_else(tmp_path):
+    """The key of a module is made of all sources that it imports: constants are frozen into kernels too."""
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__", "data"))
+
+    def keys():
+        done = run_python("-c", KEYS, PYTHONPATH=str(tmp_path), cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    before = keys()
+    assert len(set(before.values())) == len(before) > 20
+    for name, (reached, others) in EDITS.items():
+        path = tmp_path / "fastcnn" / name
+        text = path.read_text()
+        path.write_text(f"{text}# edited\n")
+        changed = {module for module, folder in keys().items() if folder != before[module]}
+        path.write_text(text)
+        assert reached <= changed and not others & changed, (name, changed)
+        if "pooling" in name:
+            assert {module.split(".")[0] for module in changed} == {"pooling"}
+
+
+@pytest.mark.slow
 def test_both_backends_learn_the_same(digits):
     accuracies = []
     for name in ("numpy", "numba"):

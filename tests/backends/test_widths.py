@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from fastcnn.backends.numba.core import jit
+from fastcnn.backends.numba.core import cache
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
+from fastcnn.backends.numba.product import gemm
 from tests.helpers.processes import ROOT, run_python
 
 FENCED = ROOT / "tests/helpers/fenced.py"
@@ -46,8 +47,9 @@ def test_an_unknown_vector_width_is_refused():
 
 def test_a_cache_for_each_vector_width(monkeypatch, tmp_path):
     """Whatever numba takes two processors for: kernels use memory that is allocated by this width."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    own = jit.cache_folder()
-    assert own == jit.cache_folder()
-    monkeypatch.setattr(jit, "VECTOR_BYTES", 8)
-    assert own != jit.cache_folder()
+    monkeypatch.setattr(cache, "CACHE_FOLDER", tmp_path)
+    find = cache.folder_of.__wrapped__
+    own = find(gemm.__name__)
+    assert own == find(gemm.__name__) and own.startswith(str(tmp_path))
+    monkeypatch.setattr(cache, "VECTOR_BYTES", 8)
+    assert own != find(gemm.__name__)

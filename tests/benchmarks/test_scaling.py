@@ -57,7 +57,7 @@ def test_bench_names_its_workloads():
 @pytest.mark.parametrize("tool", ["scaling", "shaped"])
 def test_modules_have_help(tool, words):
     words = [word.format(tool) for word in words]
-    assert f"usage: python -m benchmarks {tool}" in run_python("-m", *words, "--help").stdout
+    assert f"usage: python -m {' '.join(words)} " in run_python("-m", *words, "--help").stdout
     assert run_python("-m", *words, "resnet").returncode == 2
 
 
@@ -201,7 +201,7 @@ def test_sleep_through_takes_each_layer_its_time():
         def begin(self, news):
             self.calls = ["begin"]
 
-        def add(self, position):
+        def layer_done(self, position):
             self.calls.append(position)
 
         def finish(self):

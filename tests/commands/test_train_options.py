@@ -10,8 +10,7 @@ import pytest
 from fastcnn import Sequential, cli, metrics, optimizers, schedules
 from fastcnn.commands import train as train_command
 from fastcnn.commands.training_options import DEFAULTS, METRICS
-from tests.commands.test_cli import assert_fails
-from tests.helpers.processes import run_fastcnn
+from tests.helpers.processes import assert_fails, run_fastcnn
 from tests.helpers.switches import switches_kept
 
 FAST = ["--backend", "numpy"]

@@ -6,7 +6,6 @@ line printed names the kernel. Results are compared with the NumPy twin's, so th
 widths than the processor's own, which a process has only one of. Arguments: dtypes, and --cross for the last act.
 """
 
-import contextlib
 import ctypes
 import itertools
 import mmap
@@ -15,14 +14,16 @@ import sys
 import numpy as np
 
 import fastcnn
-from fastcnn.backends import KERNELS, UPDATES, check
+from fastcnn.backends import check
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct, direct_input, winograd
+from fastcnn.backends.numba.convolution import direct, direct_input
+from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
+from fastcnn.backends.registry import DECLARED
 from fastcnn.config import CONV_ALGORITHMS
-from tests.backends import test_kernels
-from tests.helpers.switches import forget_plans, tile_side
+from tests.helpers.arguments import Seeded, wide
+from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -62,37 +63,19 @@ class Fence:
         return copy
 
 
-class RandomCase(test_kernels.WideCase):
-    """The same arguments as in the other tests, drawn without hypothesis."""
-
-    def __init__(self, seed, dtype, ksize):
-        self.dtype, self.rng, self.ksize, self.stride = dtype, np.random.default_rng(seed), ksize, 1 + seed % 3 // 2
-
-    def integer(self, low, high):
-        return int(self.rng.integers(low, high + 1))
-
-    def boolean(self):
-        return bool(self.rng.integers(2))
+FITTING = (3, 1), (3, 1), (3, 2), (5, 1)  # kernels and strides that Winograd's algorithm is for
 
 
 def run_small(fence, dtype):
     """Many shapes of a few pixels and channels, by each algorithm."""
-    for name in KERNELS:
-        for algorithm in CONV_ALGORITHMS if name in test_kernels.CONVOLUTIONS else ("auto",):
+    for name, declaration in DECLARED.items():
+        for algorithm in CONV_ALGORITHMS if declaration.tile_axes else ("auto",):
             print(name, algorithm, dtype, flush=True)
             fastcnn.set_conv_algorithm(algorithm)
-            for seed in range(60):
-                fence.at_end = seed % 2 == 0
-                case = RandomCase(seed, dtype, 3 if algorithm == "winograd" else None)
-                getattr(check, name)(*map(fence.copy, getattr(test_kernels, name)(case)))
-    for name in UPDATES:
-        for seed in range(60):
-            fence.at_end = seed % 2 == 0
-            case = RandomCase(seed, dtype, None)
-            case.size = case.integer(1, 50)
-            kept, numbers = getattr(test_kernels, name)(case)
-            arrays = case.array(case.size), case.array(case.size), *kept
-            getattr(check, name)(*map(fence.copy, arrays), *numbers)
+            for seed in range(80):
+                fence.at_end = seed // 4 % 2 == 0
+                ranges = wide(*FITTING[seed % 4]) if algorithm == "winograd" else wide()
+                getattr(check, name)(*map(fence.copy, declaration.draw(Seeded(seed, dtype, ranges))))
 
 
 # images, height, width, channels, outputs, ksize, stride, padding: several panels, cuts, bands, parts, rows in place
@@ -108,12 +91,14 @@ LARGE = (
     (1, 4, 4, 3, 64, 4, 4, 0),
     (2, 40, 7, 90, 3, 5, 2, 2),
     (1, 3, 5, 7, 130, 1, 1, 0),
+    (3, 20, 22, 70, 40, 5, 1, 2),
+    (1, 5, 4, 140, 70, 5, 1, 2),
 )
 
 
 def run_large(fence, dtype, rng):
     """Shapes and limits that lead the other way at every fork."""
-    limits = {winograd: {"OWN_BYTES": 0}, direct: {"PIXELS": 17, "SMALL_WORK": 0, "FEW_PIXELS": 0}}
+    limits = {convolution: {"OWN_BYTES": 0}, direct: {"PIXELS": 17, "SMALL_WORK": 0, "FEW_PIXELS": 0}}
     limits[direct_input] = {"COLUMNS": 8, "MIN_TASKS": 100, "BAND": 3, "PIXELS": 20}
     for limited, fence.at_end in itertools.product((False, True), (True, False)):
         for module, values in limits.items() if limited else ():
@@ -123,10 +108,10 @@ def run_large(fence, dtype, rng):
             size = [(length + sum(padding) - ksize) // stride + 1 for length in (h, w)]
             shapes = (n, h, w, channels), (ksize, ksize, channels, outputs), (n, *size, outputs), (outputs,)
             x, weights, eta, bias = (fence.copy(rng.standard_normal(shape).astype(dtype)) for shape in shapes)
-            for side in (2, 4)[stride - 1 :] if ksize == 3 else (0,):
-                print(x.shape, outputs, ksize, side, limited, dtype, flush=True)
-                fastcnn.set_conv_algorithm("winograd" if side else "direct")
-                with tile_side(side) if side else contextlib.nullcontext():
+            fits = [row.name for row in table.TABLE if (row.r, row.stride) == (ksize, stride)]
+            for transform in fits or (None,):
+                print(x.shape, outputs, ksize, transform, limited, dtype, flush=True)
+                with winograd(transform) if transform else conv_algorithm("direct"):
                     forget_plans()
                     check.conv_forward(x, weights, bias, stride, padding, True)
                     check.conv_weight_gradient(x, eta, ksize, stride, padding, True)

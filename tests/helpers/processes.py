@@ -25,3 +25,16 @@ def run_python(*arguments, cwd=None, timeout=300, **environment):
 def run_fastcnn(*arguments, **options):
     """Run ``python -m fastcnn`` with `arguments`."""
     return run_python("-m", "fastcnn", *arguments, **options)
+
+
+def complaints(done):
+    """stderr, without the notice that kernels are compiled: whether they were depends on the tests before."""
+    lines = done.stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("fastcnn: compiling kernels for this processor"))
+
+
+def assert_fails(done, status, message):
+    assert done.returncode == status, done.stdout + done.stderr
+    assert message in complaints(done)
+    assert complaints(done).count("\n") == 1 and complaints(done).startswith("fastcnn")
+    assert "Traceback" not in done.stderr

@@ -37,15 +37,14 @@ def conv_algorithm(name):
 
 
 @contextlib.contextmanager
-def tile_side(side):
-    """Winograd's algorithm with tiles of 2 x 2 or 4 x 4 outputs inside a ``with`` block, whatever the image; with a
-    stride of 2 they have 4 x 4."""
-    from fastcnn.backends.numba.convolution import winograd, winograd_tiles, winograd_weights
+def winograd(name):
+    """Convolutions by the row `name` of Winograd's table inside a ``with`` block, whatever their shapes; those of other
+    kernels directly."""
+    from fastcnn.backends.numba.convolution import rule
 
-    kind = {2: winograd_tiles.SMALL, 4: winograd_tiles.LARGE}.get(side)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (winograd, winograd_weights):
-            patch.setattr(module, "choose_kind", lambda batch, rows, columns: kind)
+    rows = tuple(row._replace(fits=()) for row in rule.ROWS if row.transform in (name, None))
+    with pytest.MonkeyPatch.context() as patch, conv_algorithm("winograd"):
+        patch.setattr(rule, "ROWS", rows)
         forget_plans()
         yield
     forget_plans()

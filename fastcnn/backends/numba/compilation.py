@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numba.core import event
 from tqdm import tqdm
 
 from fastcnn.backends import numba as kernels
-from fastcnn.backends import pool_index_dtype
-from fastcnn.backends.numba.core.jit import CACHE_FOLDER, both_versions
-from fastcnn.config import using
+from fastcnn.backends.arguments import Source
+from fastcnn.backends.numba.core.cache import CACHE_FOLDER
+from fastcnn.backends.numba.core.jit import both_versions
+from fastcnn.backends.registry import DECLARED
+from fastcnn.config import get_conv_algorithm, using
 
 _announced = False
 
@@ -61,56 +63,30 @@ def announced() -> Iterator[None]:
         yield
 
 
+class Constants(Source):
+    """Arguments that only compile: the integers in `given`, else 2, or 0 where that is allowed; arrays of ones."""
+
+    def __init__(self, dtype: str, given: Mapping[str, int]):
+        self.given = given
+        super().__init__(dtype)
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        return self.given.get(name, min(2, high) if low else 0)
+
+    def array(self, *shape: int) -> np.ndarray:
+        return np.ones(shape, self.dtype)
+
+
 def warm_up(dtype: str) -> dict[str, float]:
-    """Run every kernel once for `dtype`, by each convolution algorithm; seconds of each function that was compiled.
+    """Run every kernel for `dtype`, convolutions by each algorithm; seconds of each function that was compiled.
 
     A function's seconds include those of the functions that it calls and that were not compiled yet.
     """
     compilations = Compilations()
     with event.install_listener("numba:compile", compilations), both_versions():
-        for algorithm in ("direct", "winograd", "im2col"):
-            with using(conv=algorithm):
-                run_convolutions(dtype)
-        run_others(dtype)
+        for name, declaration in DECLARED.items():
+            for algorithm in ("direct", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),):
+                with using(conv=algorithm):
+                    for given in declaration.warm:
+                        getattr(kernels, name)(*declaration.draw(Constants(dtype, given)))
     return compilations.seconds
-
-
-def run_convolutions(dtype: str) -> None:
-    weights = np.ones((3, 3, 2, 8), dtype)
-    for batch in (1, 65):  # Winograd's algorithm has kernels of its own for fewer tiles than channels
-        x = np.ones((batch, 4, 4, 2), dtype)
-        eta = kernels.conv_forward(x, weights, np.ones(8, dtype), 1, (1, 1))
-        kernels.conv_input_gradient(eta, weights, x.shape, 1, (1, 1), x)
-        kernels.conv_weight_gradient(x, eta, 3, 1, (1, 1))
-
-
-def run_others(dtype: str) -> None:
-    x = np.ones((4, 8, 8, 2), dtype)
-    kernels.col2im(kernels.im2col(x, 3, 1, (1, 1)), x.shape, 3, 1, (1, 1))
-    for ksize, stride in ((2, 2), (2, 1), (17, 17), (17, 1)):  # offsets of one byte and of four; apart, overlapping
-        image = np.ones((1, 17, 17, 2), dtype)
-        eta, index = kernels.max_pool_forward(image, ksize, stride)
-        assert index.dtype == pool_index_dtype(ksize)
-        kernels.max_pool_backward(eta, index, image.shape, ksize, stride)
-    kernels.avg_pool_backward(kernels.avg_pool_forward(x, 2, 2), x.shape, 2, 2)
-    for rows in (1, 8):  # few rows have a kernel of their own
-        for depth in (8, 2048):  # and large matrices and long sums two more
-            a, b = np.ones((rows, depth), dtype), np.ones((depth, depth), dtype)
-            eta = kernels.dense_forward(a, b, b[0])
-            kernels.dense_input_gradient(eta, b)
-            kernels.dense_weight_gradient(a, eta)
-    kernels.softmax_loss(kernels.softmax_forward(np.ones((2, 2), dtype)), np.zeros(2, np.int64))
-    kernels.relu_backward(kernels.relu_forward(x), x)
-    kernels.leaky_relu_backward(kernels.leaky_relu_forward(x, 0.5), x, 0.5)
-    kernels.unpad(kernels.pad(x, (1, 1)), (1, 1))
-    kernels.global_avg_pool_backward(kernels.global_avg_pool_forward(x), x.shape)
-    kernels.elu_forward(kernels.add(x, x), 1.0)
-    kernels.dropout(x, 0.5, 0, 0)
-    rows, ones = x.reshape(-1, 2), np.ones(2, dtype)
-    mean, var = kernels.batch_statistics(rows)
-    kernels.batch_norm_forward(rows, mean, var, ones, ones, 1e-5)
-    flags, places = np.zeros(1, bool), np.zeros(1, np.int64)
-    for images in (x, x.astype(np.uint8)):
-        kernels.gather_images(images, places, places, places, flags, 8, 8)
-    kernels.sgd_update(x, x.copy(), 0.1, 1.0)
-    kernels.momentum_update(x, x.copy(), x.copy(), 0.1, 0.9, 1.0, 0.0, False)

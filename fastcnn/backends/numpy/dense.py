@@ -1,17 +1,81 @@
-"""The fully-connected layer's three matrix products in NumPy. Shapes and meaning: :mod:`fastcnn.backends`."""
+"""The fully-connected layer's three matrix products in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fastcnn.backends.arguments import Source
+from fastcnn.backends.registry import declare
 
+# Few rows have a kernel of their own, and large matrices and long sums two more.
+WARM = tuple({"rows": rows, "inputs": size, "outputs": size} for rows in (1, 8) for size in (8, 2048))
+
+
+def draw_sizes(source: Source) -> tuple[int, int, int]:
+    return source.integer("rows", 1, 9), source.integer("inputs", 1, 40), source.integer("outputs", 1, 35)
+
+
+def draw_forward(source: Source) -> tuple:
+    rows, inputs, outputs = draw_sizes(source)
+    return source.array(rows, inputs), source.array(inputs, outputs), source.array(outputs)
+
+
+def draw_input_gradient(source: Source) -> tuple:
+    rows, inputs, outputs = draw_sizes(source)
+    return source.array(rows, outputs), source.array(inputs, outputs)
+
+
+def draw_weight_gradient(source: Source) -> tuple:
+    rows, inputs, outputs = draw_sizes(source)
+    return source.array(rows, inputs), source.array(rows, outputs)
+
+
+@declare(draw_forward, warm=WARM)
 def dense_forward(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Matrix product, and a bias.
+
+    Parameters
+    ----------
+    x : (B, I) array
+    weights : (I, O) array
+    bias : (O,) array
+
+    Returns
+    -------
+    (B, O) array
+    """
     return x @ weights + bias
 
 
+@declare(draw_input_gradient, warm=WARM)
 def dense_input_gradient(eta: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Gradient of the input of `dense_forward`.
+
+    Parameters
+    ----------
+    eta : (B, O) array
+    weights : (I, O) array
+
+    Returns
+    -------
+    (B, I) array
+    """
     return eta @ weights.T
 
 
+@declare(draw_weight_gradient, warm=WARM)
 def dense_weight_gradient(x: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the weights and bias of `dense_forward`, both summed over the batch.
+
+    Parameters
+    ----------
+    x : (B, I) array
+    eta : (B, O) array
+
+    Returns
+    -------
+    dw : (I, O) array
+    db : (O,) array
+        Both are 0 for an empty batch.
+    """
     return x.T @ eta, eta.sum(axis=0)

@@ -1,1 +1,7 @@
-"""Convolution: direct, by Winograd's algorithm, and by a column matrix. Requires numba."""
+"""Convolution and its gradients, on `product` and `pointwise`. Requires numba.
+
+- `conv`: the kernels; `rule`: the table that chooses an algorithm for each; `arguments`: what they take
+- `direct`, `direct_input`, `direct_weights`: products that read the image where it lies, one module a direction
+- `winograd`: fewer multiplications for small kernels
+- `columns`, `im2col`: a column matrix, and one product
+"""

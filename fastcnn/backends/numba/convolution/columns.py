@@ -6,56 +6,78 @@ the shapes alone, and their weight gradients are added in order, so results stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 
-import numpy as np
-
+from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.im2col import col2im, im2col
-from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.core.hints import Array, Shape
+from fastcnn.backends.numba.core.memory import empty, zeros
 from fastcnn.backends.numba.pointwise.activation import relu_backward, relu_forward
 from fastcnn.backends.numba.product.dense import dense_input_gradient, dense_weight_gradient
 from fastcnn.backends.numba.product.gemm import product
-from fastcnn.shapes import conv_output_size
 
 COLUMN_BYTES = 4 << 20  # column matrix of one group; 1 to 8 MiB measured within 10 % on a LeNet step
 
 
-def groups(batch: int, oh: int, ow: int, row_bytes: int) -> Iterator[slice]:
+def groups(shape: Shape, out_shape: Shape, geometry: Geometry) -> list[slice]:
     """Slices of the batch whose column matrices take `COLUMN_BYTES` at most; at least one image each."""
-    size = max(1, COLUMN_BYTES // (oh * ow * row_bytes))
-    return (slice(start, start + size) for start in range(0, batch, size))
+    row_bytes = geometry.ksize**2 * shape[3] * geometry.dtype.itemsize
+    size = max(1, COLUMN_BYTES // (math.prod(out_shape[1:3]) * row_bytes))
+    return [slice(start, start + size) for start in range(0, shape[0], size)]
 
 
-def conv_forward(x, weights, bias, stride, padding, rectify):
-    x = relu_forward(x) if rectify else x
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in x.shape[1:3])
-    matrix = weights.reshape(-1, outputs)
-    out = empty((len(x), oh, ow, outputs), x.dtype)
-    for part in groups(len(x), oh, ow, matrix.shape[0] * x.itemsize):
-        columns = im2col(x[part], ksize, stride, padding)
-        product(columns, matrix, bias, out[part].reshape(-1, outputs))
-    return out
+def forward_plan(shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:
+    """The function of (x, weights, bias) that convolves arrays of these shapes."""
+    parts, (ksize, stride, padding, rectify, dtype), outputs = (
+        groups(shape, out_shape, geometry),
+        geometry,
+        out_shape[3],
+    )
+
+    def forward(x: Array, weights: Array, bias: Array) -> Array:
+        x, out = relu_forward(x) if rectify else x, empty(out_shape, dtype)
+        for part in parts:
+            columns = im2col(x[part], ksize, stride, padding)
+            product(columns, weights.reshape(-1, outputs), bias, out[part].reshape(-1, outputs))
+        return out
+
+    return forward
 
 
-def conv_input_gradient(eta, weights, gate, image_shape, stride, padding):
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    matrix = weights.reshape(-1, outputs)
-    image = empty(image_shape, eta.dtype)
-    for part in groups(len(eta), *eta.shape[1:3], matrix.shape[0] * eta.itemsize):
-        columns = dense_input_gradient(eta[part].reshape(-1, outputs), matrix)
-        image[part] = col2im(columns, image[part].shape, ksize, stride, padding)
-    return image if gate is None else relu_backward(gate, image)
+def input_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
+    """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
+    parts, (ksize, stride, padding, _, dtype), outputs = groups(shape, eta_shape, geometry), geometry, eta_shape[3]
+
+    def gradient(eta: Array, weights: Array, gate: Array | None) -> Array:
+        image = empty(shape, dtype)
+        for part in parts:
+            columns = dense_input_gradient(eta[part].reshape(-1, outputs), weights.reshape(-1, outputs))
+            image[part] = col2im(columns, image[part].shape, ksize, stride, padding)
+        return image if gate is None else relu_backward(gate, image)
+
+    return gradient
 
 
-def conv_weight_gradient(x, eta, ksize, stride, padding, rectify):
-    x = relu_forward(x) if rectify else x
-    inputs, outputs = x.shape[3], eta.shape[3]
-    dw = np.zeros((ksize * ksize * inputs, outputs), x.dtype)
-    db = np.zeros(outputs, x.dtype)
-    for part in groups(len(x), *eta.shape[1:3], dw.shape[0] * x.itemsize):
-        columns = im2col(x[part], ksize, stride, padding)
-        part_dw, part_db = dense_weight_gradient(columns, eta[part].reshape(-1, outputs))
-        dw += part_dw
-        db += part_db
-    return dw.reshape(ksize, ksize, inputs, outputs), db
+def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
+    """The function of (x, eta) that computes both gradients for arrays of these shapes."""
+    parts, (ksize, stride, padding, rectify, dtype), outputs = (
+        groups(shape, eta_shape, geometry),
+        geometry,
+        eta_shape[3],
+    )
+
+    def gradient(x: Array, eta: Array) -> tuple[Array, Array]:
+        x, dw, db = (
+            relu_forward(x) if rectify else x,
+            zeros((ksize, ksize, shape[3], outputs), dtype),
+            zeros((outputs,), dtype),
+        )
+        for part in parts:
+            columns = im2col(x[part], ksize, stride, padding)
+            part_dw, part_db = dense_weight_gradient(columns, eta[part].reshape(-1, outputs))
+            dw += part_dw.reshape(dw.shape)
+            db += part_db
+        return dw, db
+
+    return gradient

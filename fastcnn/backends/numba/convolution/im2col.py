@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.core.copying import clear
-from fastcnn.backends.numba.core.jit import MOVE, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.convolution.arguments import Window
+from fastcnn.backends.numba.core.copying import clear, run_of
+from fastcnn.backends.numba.core.hints import Array, Pair, Shape
+from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import TASK_BYTES, even_share, task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, store
-from fastcnn.backends.numba.product.gemm import even_share
 from fastcnn.shapes import conv_output_size
 
 BLOCK_BYTES = 256 << 10  # of the image rows that a task of col2im adds to: they stay in the L2 cache
 
 
-@inline
-def run_of(left, ksize, w, c):
-    """The part of a window row of ``ksize * c`` elements that lies inside the image."""
-    return max(0, -left) * c, max(0, min(ksize, w - left)) * c
-
-
 @serial
-def gather_row(image, n, oh, stride, before, ksize, oh_n, ow_n, cols):
+def gather_row(image, n, row, window, cols):
     """The windows of one output row: each row of a window is one contiguous run of the image.
 
     Inside the image runs are copied in whole vectors. The last one writes past its run, which the next run, written
     later, repairs. A run is often shorter than a vector (5 elements for a 5x5 kernel on grey images): one load and
     store where a loop over elements took 3 times as long.
     """
-    _, h, w, c = image.shape
+    (_, h, w, c), (_, rows, columns, size), ksize = image.shape, cols.shape, window.ksize
     source, target = flat(image), flat(cols)
-    v, length = lanes(source), ksize * c
-    top = oh * stride - before
-    to = (n * oh_n + oh) * ow_n * ksize * length
-    task_end = to + ow_n * ksize * length
-    for ow in range(ow_n):
-        left = ow * stride - before
+    v, length, top = lanes(source), ksize * c, row * window.stride - window.before
+    to = (n * rows + row) * columns * size
+    task_end = to + columns * size
+    for column in range(columns):
+        left = column * window.stride - window.before
         at = ((n * h + top) * w + left) * c
         inside = 0 <= top <= h - ksize and 0 <= left <= w - ksize
-        if inside and to + ksize * length + v <= task_end and at + (ksize - 1) * w * c + length + v <= source.size:
+        if inside and to + size + v <= task_end and at + (ksize - 1) * w * c + length + v <= source.size:
             for _ in range(ksize):
                 for t in range(0, length, v):
                     store(target, to + t, load(source, at + t))
@@ -49,7 +43,7 @@ def gather_row(image, n, oh, stride, before, ksize, oh_n, ow_n, cols):
         first, last = run_of(left, ksize, w, c)
         for i in range(ksize):
             begin, end = (first, last) if 0 <= top + i < h else (length, length)
-            for t in range(min(begin, length)):
+            for t in range(begin):
                 target[np.uintp(to + t)] = 0
             for t in range(begin, end):
                 target[np.uintp(to + t)] = source[np.uintp(at + i * w * c + t)]
@@ -58,63 +52,49 @@ def gather_row(image, n, oh, stride, before, ksize, oh_n, ow_n, cols):
             to += length
 
 
-@kernel
-def im2col_rows(image, ksize, stride, before, oh_n, ow_n, cols):
-    for it in prange(image.shape[0] * oh_n):
-        row = np.int64(it)
-        gather_row(image, row // oh_n, row % oh_n, stride, before, ksize, oh_n, ow_n, cols)
+@task_kernel
+def gather_rows(task, image, window: Window, block, cols):
+    """`block` output rows, counted over all images."""
+    rows = cols.shape[1]
+    for row in range(task * block, min(cols.shape[0] * rows, (task + 1) * block)):
+        gather_row(image, row // rows, row % rows, window, cols)
 
 
-def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
+def im2col(image: Array, ksize: int, stride: int, padding: Pair) -> Array:
     b, h, w, c = image.shape
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
-    cols = empty((b * oh * ow, ksize * ksize * c), image.dtype)
-    im2col_rows(image, ksize, stride, padding[0], oh, ow, cols, work=MOVE * cols.size)
-    return cols
+    cols = empty((b, oh, ow, ksize * ksize * c), image.dtype)
+    block = max(1, TASK_BYTES // max(1, ow * ksize * ksize * c * image.itemsize))
+    gather_rows(image, (ksize, stride, padding[0]), block, cols, -(-b * oh // block), work=MOVE * cols.size)
+    return cols.reshape(b * oh * ow, ksize * ksize * c)
 
 
-@serial
-def collect_rows(cols, n, first, last, stride, before, ksize, oh_n, ow_n, image):
-    """Image rows first:last as the sum of all column entries copied from them: one writer, in a fixed order.
+@task_kernel
+def collect_rows(task, cols, window: Window, block, image):
+    """`block` rows of an image as the sum of all column entries copied from them: one writer, in a fixed order.
 
     Columns are read one after another, and the few rows that they add to stay in the cache.
     """
-    _, h, w, c = image.shape
-    source, target, length = flat(cols), flat(image), ksize * c
+    (_, h, w, c), (_, rows, columns, size), (ksize, stride, before) = image.shape, cols.shape, window
+    blocks = (h + block - 1) // block
+    n, first = task // blocks, task % blocks * block
+    source, target, last = flat(cols), flat(image), min(h, first + block)
     clear(target, (n * h + first) * w * c, (n * h + last) * w * c)
-    oh0, oh1 = max(0, (first + before - ksize) // stride + 1), min(oh_n, (last - 1 + before) // stride + 1)
-    for oh in range(oh0, oh1):
-        top = oh * stride - before
-        for ow in range(ow_n):
-            left = ow * stride - before
+    for row in range(max(0, (first + before - ksize) // stride + 1), min(rows, (last - 1 + before) // stride + 1)):
+        top = row * stride - before
+        for column in range(columns):
+            left = column * stride - before
             begin, end = run_of(left, ksize, w, c)
-            at, to = ((n * oh_n + oh) * ow_n + ow) * ksize * length, ((n * h + top) * w + left) * c
+            at, to = ((n * rows + row) * columns + column) * size, ((n * h + top) * w + left) * c
             for i in range(max(0, first - top), min(ksize, last - top)):
                 for t in range(begin, end):
-                    target[np.uintp(to + i * w * c + t)] += source[np.uintp(at + i * length + t)]
+                    target[np.uintp(to + i * w * c + t)] += source[np.uintp(at + i * ksize * c + t)]
 
 
-@kernel
-def col2im_rows(cols, ksize, stride, before, oh_n, ow_n, block, image, threads):
-    h = image.shape[1]
-    blocks = (h + block - 1) // block
-    count, counters = image.shape[0] * blocks, task_counters(threads)
-    for it in prange(threads):
-        thread = np.int64(it)
-        task = next_task(counters, thread, count)
-        while task < count:
-            n, first = task // blocks, task % blocks * block
-            collect_rows(cols, n, first, min(h, first + block), stride, before, ksize, oh_n, ow_n, image)
-            task = next_task(counters, thread, count)
-
-
-def col2im(
-    cols: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int, padding: tuple[int, int]
-) -> np.ndarray:
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in image_shape[1:3])
-    image = empty(image_shape, cols.dtype)
-    _, h, w, c = image_shape
-    block, work = even_share(h, max(ksize, BLOCK_BYTES // (w * c * image.itemsize))), MOVE * cols.size
-    threads = threads_for(work)
-    col2im_rows(cols, ksize, stride, padding[0], oh, ow, block, image, threads, work=work, threads=threads)
+def col2im(cols: Array, image_shape: Shape, ksize: int, stride: int, padding: Pair) -> Array:
+    b, h, w, c = image_shape
+    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
+    image, columns = empty(image_shape, cols.dtype), cols.reshape(b, oh, ow, ksize * ksize * c)
+    block = even_share(h, max(ksize, BLOCK_BYTES // (w * c * image.itemsize)))
+    collect_rows(columns, (ksize, stride, padding[0]), block, image, b * -(-h // block), work=MOVE * cols.size)
     return image

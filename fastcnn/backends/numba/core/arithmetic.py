@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba.extending import intrinsic
 
 from fastcnn.backends.numba.core.vectors import Vector, multiply_add_of, repeat
 
 
-@intrinsic
-def add(typingctx, a, b):
-    """a + b."""
+def of_two(name: str) -> Any:
+    """The function of two vectors that is LLVM's instruction `name`, in compiled code."""
 
-    def codegen(context, builder, signature, args):
-        return builder.fadd(*args)
+    @intrinsic
+    def operation(typingctx, a, b):
+        return a(a, b), lambda context, builder, signature, args: getattr(builder, name)(*args)
 
-    return a(a, b), codegen
-
-
-@intrinsic
-def subtract(typingctx, a, b):
-    """a - b."""
-
-    def codegen(context, builder, signature, args):
-        return builder.fsub(*args)
-
-    return a(a, b), codegen
+    return operation
 
 
-@intrinsic
-def multiply(typingctx, a, b):
-    """a * b."""
-
-    def codegen(context, builder, signature, args):
-        return builder.fmul(*args)
-
-    return a(a, b), codegen
+add, subtract, multiply, divide = of_two("fadd"), of_two("fsub"), of_two("fmul"), of_two("fdiv")
 
 
 @intrinsic
 def multiply_add(typingctx, a, b, c):
     """a * b + c, rounded once where the processor has that instruction."""
+    return a(a, b, c), lambda context, builder, signature, args: builder.call(multiply_add_of(builder, a), args)
+
+
+@intrinsic
+def at_least(typingctx, a, low):
+    """Lane by lane `low` where a is below it, else a; NaN stays."""
 
     def codegen(context, builder, signature, args):
-        return builder.call(multiply_add_of(builder, a), args)
+        return builder.select(builder.fcmp_ordered("<", *args), args[1], args[0])
 
-    return a(a, b, c), codegen
+    return a(a, low), codegen
 
 
 @intrinsic
@@ -59,31 +50,9 @@ def fill_like(typingctx, vector, value):
 
 
 @intrinsic
-def at_least(typingctx, a, low):
-    """Lane by lane `low` where a is below it, else a; NaN stays."""
-
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), args[1], args[0])
-
-    return a(a, low), codegen
-
-
-@intrinsic
-def divide(typingctx, a, b):
-    """a / b."""
-
-    def codegen(context, builder, signature, args):
-        return builder.fdiv(*args)
-
-    return a(a, b), codegen
-
-
-@intrinsic
 def fill(typingctx, array, value):
     """The scalar `value` in every lane, of the dtype of `array`."""
     vector = Vector(array.dtype)
-
-    def codegen(context, builder, signature, args):
-        return repeat(builder, vector.llvm_type, args[1])
-
-    return vector(array, array.dtype), codegen
+    return vector(array, array.dtype), lambda context, builder, signature, args: repeat(
+        builder, vector.llvm_type, args[1]
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcnn.backends.numba.core.jit import serial
+from fastcnn.backends.numba.core.hints import Array
+from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.memory import ALIGNMENT
 from fastcnn.backends.numba.core.vectors import flat
 
 STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
 
 
-def streams(result: np.ndarray) -> bool:
+def streams(result: Array) -> bool:
     """Whether to write `result`, (..., channels), past the caches: it is large, and every pixel whole vectors."""
     whole = (result.shape[-1] * result.itemsize) % ALIGNMENT == 0
     return result.nbytes >= STREAMED and whole and result.ctypes.data % ALIGNMENT == 0
@@ -30,13 +31,18 @@ def clear(array, first, last):
         array[np.uintp(i)] = 0
 
 
+@inline
+def run_of(left, count, width, channels):
+    """Of `count` pixels from column `left` on, the elements that lie inside an image `width` pixels wide."""
+    return min(count, max(0, -left)) * channels, max(0, min(count, width - left)) * channels
+
+
 @serial
 def crop(image, n, top, left, rows, columns, floor, target):
     """Copy a rectangle of image n, with zeros where it lies outside, and no value below `floor`."""
     _, h, w, c = image.shape
     source = flat(image)
-    length = columns * c
-    first, last = min(columns, max(0, -left)) * c, max(0, min(columns, w - left)) * c
+    length, (first, last) = columns * c, run_of(left, columns, w, c)
     for r in range(rows):
         to, at = r * length, ((n * h + top + r) * w + left) * c
         begin, end = (first, last) if 0 <= top + r < h and first < last else (length, length)

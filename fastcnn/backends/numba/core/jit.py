@@ -2,11 +2,11 @@
 
 Requires numba. Decorators:
 
-- ``@kernel`` compiles a parallel loop, and for small work the same loop without threads. Its body is thin: it splits
-  the work and calls a ``@serial`` function.
-- ``@serial`` compiles the work itself, once for all kernels that call it.
+- ``@serial`` compiles a function that kernels call, once for all of them.
 - ``@inline`` compiles a function into each of its callers.
 - ``@single`` compiles work that is never worth a second thread.
+- ``@task_kernel`` of :mod:`fastcnn.backends.numba.core.tasks` compiles the work of one task, and the loops over tasks.
+- ``@kernel`` compiles a ``prange`` loop that is written out, and the same loop without threads.
 
 Compilation is lazy, at the first call for each dtype, and kept on disk.
 """
@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
-from fastcnn.backends.numba.core.width import VECTOR_BYTES
+from fastcnn.backends.numba.core.cache import folder_of
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
 from fastcnn.threads import available_cores, check_pool, pool_size
 
@@ -74,55 +73,51 @@ MOVE = 16  # multiply-adds that take as long as moving one element
 _lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
 _local = threading.local()
 _launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
+_addressed: list[Any] = []  # compiled functions whose addresses were given away: they live as long as the process
 _both = False  # whether each launch runs a kernel without threads and with them
 
 
-def cache_folder() -> Path | None:
-    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable.
-
-    The folder's name holds a hash of every source file of this backend, and of the width of vectors. Numba alone would
-    notice an edit of the file that holds a kernel, but not one of the functions that the kernel calls, nor a width
-    that differs between processors it takes for the same (`NUMBA_CPU_NAME`), and for which memory is allocated here.
-    """
-    sources = hashlib.sha256(str(VECTOR_BYTES).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        sources.update(path.read_bytes())
-    try:
-        base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "fastcnn" / sources.hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # read-only, or no home folder at all
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-CACHE_FOLDER = cache_folder()
-
-
-def _njit(function: Callable, **options: object) -> Callable:
-    if CACHE_FOLDER is None:
-        return numba.njit(function, **POLICY, **options)
+def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
+    """``decorator(*given, **options)(function)``; what it compiles is kept in the folder of the function's module."""
+    folder = folder_of(function.__module__)
+    if folder is None:
+        return decorator(*given, **POLICY, **options)(function)
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read while decorating; the caller's own functions keep theirs
+    numba.config.CACHE_DIR = folder  # read while decorating; the caller's own functions keep theirs
     try:
-        return numba.njit(function, cache=True, **POLICY, **options)
+        return decorator(*given, cache=True, **POLICY, **options)(function)
     finally:
         numba.config.CACHE_DIR = before
 
 
-def serial(function: Callable) -> Callable:
+def _njit(function: Callable, **options: Any) -> Any:
+    return _cached(numba.njit, function, **options)
+
+
+def serial(function: Callable) -> Any:
     """Compile a function that kernels call, and nobody else."""
     return _njit(function, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def inline(function: Callable) -> Callable:
+def inline(function: Callable) -> Any:
     """Compile a function into each of its callers: a micro-kernel whose vectors must stay in registers."""
     return numba.njit(function, inline="always", **POLICY)
 
 
-def single(function: Callable) -> Callable:
+def single(function: Callable) -> Any:
     """Compile a loop that Python calls and that stays on one thread: it needs no turn at the threads."""
     return _njit(function, nogil=True, no_cfunc_wrapper=True)
+
+
+def threaded(function: Callable) -> Any:
+    """Compile a ``prange`` loop for threads; to be called in turn, by a `launcher`."""
+    return _njit(function, parallel=True, no_cfunc_wrapper=True)
+
+
+def by_address(function: Callable, signature: Any) -> int:
+    """Compile a function that kernels call by its address, which this is: one of several that they may be given."""
+    _addressed.append(_cached(numba.cfunc, function, signature))
+    return _addressed[-1].address
 
 
 def threads_for(work: int, most: int = 0) -> int:
@@ -133,32 +128,37 @@ def threads_for(work: int, most: int = 0) -> int:
     return (most or get_num_threads()) if work >= SMALL_WORK else 1
 
 
-def kernel(function: Callable) -> Callable:
-    """Compile a ``prange`` loop and launch it on `threads` threads, or as many as suit `work` (see `threads_for`).
+def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted: bool = False) -> Callable:
+    """What Python calls instead of a kernel: it runs the loop `alone`, or the loop `parallel` on `threads` threads, or
+    as many as suit `work` (see `threads_for`). Both loops take the number of threads as well where it is `counted`.
 
-    Small work is done by the same loop compiled without threads, as OpenMP takes 1 us for a team of one, and telling it
+    Small work is done by the loop compiled without threads, as OpenMP takes 1 us for a team of one, and telling it
     that it is one takes 1 us more: that was a sixth of LeNet's prediction of one image. The work alone decides, never
     the number of threads: compiled twice, a sum may be rounded in two ways.
 
     Launches on threads take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once,
     and a kernel uses all threads anyway.
     """
-    parallel = _njit(function, parallel=True, no_cfunc_wrapper=True)
-    twin = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-    twin.__module__, twin.__qualname__ = function.__module__, f"{function.__qualname__}_alone"  # its name in the cache
-    alone = single(twin)
 
     @functools.wraps(function)
-    def launch(*args: object, work: int, threads: int = 0) -> None:
+    def launch(*args: Any, work: int, threads: int = 0) -> None:
         if work < SMALL_WORK or _both:
-            alone(*args)
+            alone(*args, 1) if counted else alone(*args)
         if work >= SMALL_WORK or _both:
+            threads = threads or threads_for(work)
             with _lock:
-                _before_launch(threads or threads_for(work))
-                parallel(*args)
+                _before_launch(threads)
+                parallel(*args, threads) if counted else parallel(*args)
 
-    launch.versions = (alone, parallel)
+    launch.versions = (alone, parallel)  # type: ignore[attr-defined]
     return launch
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a ``prange`` loop, and the same without threads; launch it by ``name(*args, work=, threads=)``."""
+    twin = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    twin.__module__, twin.__qualname__ = function.__module__, f"{function.__qualname__}_alone"  # its name in the cache
+    return launcher(function, single(twin), threaded(function))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -35,8 +35,8 @@ def idle(buffers: list[np.ndarray]) -> Iterator[np.ndarray]:
     buffers in use look idle. The loop variable holds a buffer before it is counted, so that a finaliser or a signal
     handler that allocates at this very moment does not find it idle too.
     """
-    alone = 0
-    for scanned in ([object()], buffers):
+    alone, lists = 0, cast(list[list[Any]], [[object()], buffers])
+    for scanned in lists:
         for buffer in scanned:
             count = sys.getrefcount(buffer)
             if scanned is not buffers:
@@ -120,7 +120,8 @@ def aligned(size: int) -> np.ndarray:
     """
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return np.ndarray((size,), np.uint8, (ctypes.c_char * memory.size).from_buffer(memory), start)
+    owner: Any = (ctypes.c_char * memory.size).from_buffer(cast(Any, memory))
+    return np.ndarray((size,), np.uint8, owner, start)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -60,6 +60,14 @@ def address(context, builder, array_type, array, index):
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
+def vector_at(context, builder, signature, args, llvm_type, position=0, offsets=()):
+    """The address of a vector, `offsets` elements after array[index], which are arguments from `position` on."""
+    place = address(context, builder, signature.args[position], args[position], args[position + 1])
+    for offset in offsets:
+        place = builder.gep(place, [offset])
+    return builder.bitcast(place, llvm_type.as_pointer())
+
+
 def repeat(builder, vector_type, scalar):
     """One scalar in every lane: an insertion and a shuffle, which LLVM turns into a single broadcast."""
     empty = ir.Constant(vector_type, ir.Undefined)
@@ -95,8 +103,7 @@ def load(typingctx, array, index):
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        place = address(context, builder, signature.args[0], *args)
-        value = builder.load(builder.bitcast(place, vector.llvm_type.as_pointer()))
+        value = builder.load(vector_at(context, builder, signature, args, vector.llvm_type))
         value.align = vector.scalar.bitwidth // 8  # any element may start a vector
         return value
 
@@ -108,8 +115,7 @@ def store(typingctx, array, index, vector):
     """Write `vector` to array[index : index + lanes]."""
 
     def codegen(context, builder, signature, args):
-        place = address(context, builder, signature.args[0], args[0], args[1])
-        done = builder.store(args[2], builder.bitcast(place, vector.llvm_type.as_pointer()))
+        done = builder.store(args[2], vector_at(context, builder, signature, args, vector.llvm_type))
         done.align = vector.scalar.bitwidth // 8
         return context.get_dummy_value()
 
@@ -205,7 +211,7 @@ def load_part(typingctx, array, index, count):
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), vector.llvm_type.as_pointer())
+        place = vector_at(context, builder, signature, args, vector.llvm_type)
         return read(builder, vector, vector.llvm_type, place, args[2])
 
     return vector(array, types.intp, types.intp), codegen
@@ -216,8 +222,7 @@ def store_part(typingctx, array, index, vector, count):
     """Write the first `count` lanes to array[index : index + count]."""
 
     def codegen(context, builder, signature, args):
-        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), vector.llvm_type.as_pointer())
-        write(builder, vector, args[2], place, args[3])
+        write(builder, vector, args[2], vector_at(context, builder, signature, args, vector.llvm_type), args[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), codegen
@@ -232,8 +237,7 @@ def stream(typingctx, array, index, vector):
     """
 
     def codegen(context, builder, signature, args):
-        place = address(context, builder, signature.args[0], args[0], args[1])
-        done = builder.store(args[2], builder.bitcast(place, vector.llvm_type.as_pointer()))
+        done = builder.store(args[2], vector_at(context, builder, signature, args, vector.llvm_type))
         done.align = vector.lanes * vector.scalar.bitwidth // 8
         done.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
         return context.get_dummy_value()

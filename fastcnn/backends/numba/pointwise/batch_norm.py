@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import single
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.pointwise.channels import (
@@ -43,22 +44,18 @@ def fill_table(mean, var, gain, first, second, epsilon, rows, table):
             table[row, i] = table[row, i - channels]
 
 
-def batch_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def batch_statistics(x: Array) -> tuple[Array, Array]:
     flat = x.reshape(-1)
     return sum_channels(flat, flat, flat, x.shape[1], STATISTICS)
 
 
-def batch_norm_forward(
-    x: np.ndarray, mean: np.ndarray, var: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
-) -> np.ndarray:
+def batch_norm_forward(x: Array, mean: Array, var: Array, gain: Array, bias: Array, epsilon: float) -> Array:
     table = empty((4, wide_row(x.shape[1])), x.dtype)
     fill_table(mean, var, gain, bias, bias, epsilon, 0, table)
     return map_channels(x, x, table, NORMALIZE)
 
 
-def batch_norm_parameter_gradient(
-    x: np.ndarray, eta: np.ndarray, mean: np.ndarray, var: np.ndarray, epsilon: float
-) -> tuple[np.ndarray, np.ndarray]:
+def batch_norm_parameter_gradient(x: Array, eta: Array, mean: Array, var: Array, epsilon: float) -> tuple[Array, Array]:
     means = empty((wide_row(x.shape[1]),), x.dtype)
     means.reshape(-1, x.shape[1])[...] = mean
     dgain, dbias = sum_channels(x, eta, means, x.shape[1], NORMALIZE_SUMS)
@@ -67,15 +64,8 @@ def batch_norm_parameter_gradient(
 
 
 def batch_norm_input_gradient(
-    x: np.ndarray,
-    eta: np.ndarray,
-    mean: np.ndarray,
-    var: np.ndarray,
-    gain: np.ndarray,
-    dgain: np.ndarray,
-    dbias: np.ndarray,
-    epsilon: float,
-) -> np.ndarray:
+    x: Array, eta: Array, mean: Array, var: Array, gain: Array, dgain: Array, dbias: Array, epsilon: float
+) -> Array:
     table = empty((4, wide_row(x.shape[1])), x.dtype)
     fill_table(mean, var, gain, dbias, dgain, epsilon, max(1, len(x)), table)
     return map_channels(x, eta, table, NORMALIZE_GRADIENT)

@@ -9,11 +9,14 @@ float64. Tasks are cut by shape alone, and their sums are added in order.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.core.hints import Array, Pair
+from fastcnn.backends.numba.core.jit import MOVE, serial, single, threads_for
 from fastcnn.backends.numba.core.memory import empty
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat
 
 WIDE = 512  # elements of a wide row, if a row is not longer: what belongs to its channels stays in the L1 cache
@@ -23,6 +26,22 @@ FLOAT64 = np.dtype(np.float64)
 
 NORMALIZE, NORMALIZE_GRADIENT, SLOPE = range(3)
 STATISTICS, NORMALIZE_SUMS, SLOPE_SUMS = range(3)
+
+
+class Given(NamedTuple):
+    """What is summed: two flat arrays, and what is subtracted from each column of a wide row of x."""
+
+    x: Array
+    eta: Array
+    mean: Array
+
+
+class Sums(NamedTuple):
+    """Memory of each thread: wide rows of sums, in the dtype of x and in float64, and sums of channels in float64."""
+
+    sums: Array
+    products: Array
+    totals: Array
 
 
 def wide_row(channels: int) -> int:
@@ -50,19 +69,23 @@ def map_rows(x, eta, table, operation, out):
                 out[at] = eta[at] if x[at] >= 0 else slope[i] * eta[at]
 
 
-@kernel
-def map_all(x, eta, table, operation, out):
-    length = max(1, BLOCK // table.shape[1]) * table.shape[1]
-    for it in prange((x.size + length - 1) // length):
-        first = np.int64(it) * length
-        last = min(x.size, first + length)
-        map_rows(x[first:last], eta[first:last], table, operation, out[first:last])
+@task_kernel
+def map_blocks(task, x, eta, table, operation, length, out):
+    first, last = task * length, min(x.size, (task + 1) * length)
+    map_rows(x[first:last], eta[first:last], table, operation, out[first:last])
 
 
-def map_channels(x: np.ndarray, eta: np.ndarray, table: np.ndarray, operation: int) -> np.ndarray:
+def blocks_of(size: int, wide: int) -> Pair:
+    """Elements of a block, whole wide rows, and how many blocks make `size` elements."""
+    length = max(1, BLOCK // wide) * wide
+    return length, -(-size // length)
+
+
+def map_channels(x: Array, eta: Array, table: Array, operation: int) -> Array:
     """Of x and eta, (..., C), a new array, by a table (4, wide row) of each channel's mean, scale, shift and slope."""
-    out = empty(x.shape, x.dtype)
-    map_all(x.reshape(-1), eta.reshape(-1), table, operation, out.reshape(-1), work=MOVE * x.size)
+    out, (length, blocks) = empty(x.shape, x.dtype), blocks_of(x.size, table.shape[1])
+    lines = x.reshape(-1), eta.reshape(-1), table
+    map_blocks(*lines, operation, length, out.reshape(-1), blocks, work=MOVE * x.size)
     return out
 
 
@@ -173,7 +196,18 @@ def product_task(x, eta, mean, operation, sums, result):
     fold(etas, result[1])
 
 
-@serial
+@task_kernel
+def sum_task(task, thread, given: Given, operation, length, memory: Sums, partial):
+    """partial[task] = the two sums of `length` elements."""
+    low, high = task * length, min(given.x.size, (task + 1) * length)
+    part = given.x[low:high]
+    if operation == STATISTICS:
+        statistics_task(part, memory.sums[thread], memory.totals[thread], partial[task])
+    else:
+        product_task(part, given.eta[low:high], given.mean, operation, memory.products[thread], partial[task])
+
+
+@single
 def finish(partial, operation, length, size, first, second):
     """The sums of all tasks, of `length` elements each, in their order; for statistics mean and variance."""
     mean, square, channels = partial[0, 0], partial[0, 1], first.size
@@ -191,36 +225,24 @@ def finish(partial, operation, length, size, first, second):
         second[k] = square[k] / rows
 
 
-@kernel
-def sum_all(x, eta, mean, operation, length, sums, products, totals, partial, first, second, threads):
-    count, counters = partial.shape[0], task_counters(threads)
-    for it in prange(threads):
-        thread = np.int64(it)
-        task = next_task(counters, thread, count)
-        while task < count:
-            low, high = task * length, min(x.size, (task + 1) * length)
-            if operation == STATISTICS:
-                statistics_task(x[low:high], sums[thread], totals[thread], partial[task])
-            else:
-                product_task(x[low:high], eta[low:high], mean, operation, products[thread], partial[task])
-            task = next_task(counters, thread, count)
-    finish(partial, operation, length, x.size, first, second)
-
-
-def sum_channels(
-    x: np.ndarray, eta: np.ndarray, mean: np.ndarray, channels: int, operation: int
-) -> tuple[np.ndarray, np.ndarray]:
+def sum_channels(x: Array, eta: Array, mean: Array, channels: int, operation: int) -> tuple[Array, Array]:
     """Two sums of x and eta, (..., C), for each channel, (C,); `mean` is one wide row."""
     wide = wide_row(channels)
-    block = max(1, BLOCK // wide) * wide
-    blocks = max(1, -(-x.size // block))
-    length = -(-blocks // TASKS) * block
+    block, blocks = blocks_of(x.size, wide)
+    length = -(-max(1, blocks) // TASKS) * block
     work, count = MOVE * x.size, max(1, -(-x.size // length))
     threads = threads_for(work)
-    sums, products = empty((threads, 3, wide), x.dtype), empty((threads, 2, wide), FLOAT64)
-    totals, partial = empty((threads, 3, channels), FLOAT64), empty((count, 2, channels), FLOAT64)
-    first, second = empty((channels,), x.dtype), empty((channels,), x.dtype)
+    memory = (
+        empty((threads, 3, wide), x.dtype),
+        empty((threads, 2, wide), FLOAT64),
+        empty((threads, 3, channels), FLOAT64),
+    )
+    partial, first, second = (
+        empty((count, 2, channels), FLOAT64),
+        empty((channels,), x.dtype),
+        empty((channels,), x.dtype),
+    )
     lines = x.reshape(-1), eta.reshape(-1), mean
-    memory = sums, products, totals, partial, first, second
-    sum_all(*lines, operation, length, *memory, threads, work=work, threads=threads)
+    sum_task(lines, operation, length, memory, partial, count, work=work, threads=threads)
+    finish(partial, operation, length, x.size, first, second)
     return first, second

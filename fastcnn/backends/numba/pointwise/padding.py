@@ -1,56 +1,39 @@
 """Zeros around images. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.padding`.
 
-Putting zeros around an image and cutting them away are one kernel: a pixel moves down and to the right, or back.
+Putting zeros around an image and cutting them away are one kernel: a rectangle of an image, with zeros outside.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from fastcnn.backends.numba.core.copying import clear
-from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial
+from fastcnn.backends.numba.core.copying import crop, lowest
+from fastcnn.backends.numba.core.hints import Array, Pair
+from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
 from fastcnn.backends.numba.core.vectors import flat
-from fastcnn.backends.numba.pooling.forward import rows_of_task
 
 
-@serial
-def move_rows(image, shift, first, last, out):
-    """Rows first:last of `out`, counted over all images: those of `image`, `shift` rows down and pixels right."""
-    (_, h, w, c), (_, rows, columns, _) = image.shape, out.shape
-    source, target, length = flat(image), flat(out), columns * c
-    skipped, begin = max(0, -shift) * c, max(0, shift) * c
-    end = begin + min(w * c - skipped, length - begin)
-    for row in range(first, last):
-        to, line = row * length, row % rows - shift
-        if 0 <= line < h:
-            at = (row // rows * h + line) * w * c + skipped - begin
-            clear(target, to, to + begin)
-            for t in range(begin, end):
-                target[np.uintp(to + t)] = source[np.uintp(at + t)]
-            clear(target, to + end, to + length)
-        else:
-            clear(target, to, to + length)
+@task_kernel
+def crop_rows(task, image, start, block, floor, out):
+    """`block` rows of an image of `out`, whose first pixel is (start, start) of `image`."""
+    _, rows, columns, c = out.shape
+    blocks = (rows + block - 1) // block
+    n, first = task // blocks, task % blocks * block
+    target = flat(out)[(n * rows + first) * columns * c :]
+    crop(image, n, start + first, start, min(block, rows - first), columns, floor, target)
 
 
-@kernel
-def move(image, shift, out):
-    rows, block = out.shape[0] * out.shape[1], rows_of_task(out)
-    for it in prange((rows + block - 1) // block):
-        first = np.int64(it) * block
-        move_rows(image, shift, first, min(rows, first + block), out)
-
-
-def resized(image: np.ndarray, more: int, shift: int) -> np.ndarray:
+def resized(image: Array, more: int, start: int) -> Array:
     b, h, w, c = image.shape
     out = empty((b, h + more, w + more, c), image.dtype)
-    move(image, shift, out, work=MOVE * out.size)
+    block = task_rows(out.shape, out.itemsize)
+    crop_rows(image, start, block, lowest(out.dtype, False), out, b * -(-(h + more) // block), work=MOVE * out.size)
     return out
 
 
-def pad(image: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
-    return resized(image, sum(padding), padding[0])
+def pad(image: Array, padding: Pair) -> Array:
+    return resized(image, sum(padding), -padding[0])
 
 
-def unpad(image: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
-    return resized(image, -sum(padding), -padding[0])
+def unpad(image: Array, padding: Pair) -> Array:
+    return resized(image, -sum(padding), padding[0])

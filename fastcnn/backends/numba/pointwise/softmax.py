@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import single
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numpy import softmax as many
@@ -41,7 +42,7 @@ NO_LABELS = np.empty(0, np.int64)
 LOWEST = {np.dtype(name): np.finfo(name).min for name in ("float32", "float64")}
 
 
-def softmax_forward(logits: np.ndarray) -> np.ndarray:
+def softmax_forward(logits: Array) -> Array:
     if logits.size > FEW:
         return many.softmax_forward(logits)
     probabilities = empty(logits.shape, logits.dtype)
@@ -49,7 +50,7 @@ def softmax_forward(logits: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def softmax_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def softmax_loss(logits: Array, labels: Array) -> tuple[Array, Array]:
     if logits.size > FEW:
         return many.softmax_loss(logits, labels)
     probabilities, losses = empty(logits.shape, logits.dtype), empty(labels.shape, logits.dtype)

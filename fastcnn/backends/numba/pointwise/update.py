@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial
-from fastcnn.backends.numba.pointwise.activation import CHUNK
+from fastcnn.backends.numba.core.tasks import CHUNK
 
 MOMENTUM, NESTEROV, RMSPROP, ADAM = range(4)
 
@@ -91,13 +91,12 @@ def momentum_update(
     gradient: np.ndarray,
     velocity: np.ndarray,
     rate: float,
+    factors: tuple[float, float],
     momentum: float,
-    scale: float,
-    decay: float,
     nesterov: bool,
 ) -> None:
     rule = NESTEROV if nesterov else MOMENTUM
-    launch(rule, (parameter, gradient, velocity, velocity), (rate, scale, decay, momentum, 0, 0, 0))
+    launch(rule, (parameter, gradient, velocity, velocity), (rate, *factors, momentum, 0, 0, 0))
 
 
 def rmsprop_update(
@@ -105,12 +104,11 @@ def rmsprop_update(
     gradient: np.ndarray,
     square: np.ndarray,
     rate: float,
+    factors: tuple[float, float],
     rho: float,
     epsilon: float,
-    scale: float,
-    decay: float,
 ) -> None:
-    launch(RMSPROP, (parameter, gradient, square, square), (rate, scale, decay, rho, epsilon, 1 - rho, 0))
+    launch(RMSPROP, (parameter, gradient, square, square), (rate, *factors, rho, epsilon, 1 - rho, 0))
 
 
 def adam_update(
@@ -118,15 +116,12 @@ def adam_update(
     gradient: np.ndarray,
     mean: np.ndarray,
     square: np.ndarray,
-    step: int,
     rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    scale: float,
-    decay: float,
+    factors: tuple[float, float],
+    moments: tuple[int, float, float, float],
     keep: float,
 ) -> None:
+    step, beta1, beta2, epsilon = moments
     rate /= 1 - beta1**step
     more = (1 - beta1, 1 - beta2, 1 / math.sqrt(1 - beta2**step))
-    launch(ADAM, (parameter, gradient, mean, square), (rate, scale, decay, beta1, beta2, epsilon, keep), more)
+    launch(ADAM, (parameter, gradient, mean, square), (rate, *factors, beta1, beta2, epsilon, keep), more)

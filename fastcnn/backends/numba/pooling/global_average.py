@@ -10,48 +10,38 @@ import math
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import divide, fill
-from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial
+from fastcnn.backends.numba.core.hints import Array, Shape
+from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
+from fastcnn.backends.numba.pooling.arguments import Line, Result
 from fastcnn.backends.numba.pooling.forward import mean_windows
 
 
-@serial
-def mean_of_image(image, n, means):
-    """The means of image n: those of a single window."""
+@task_kernel
+def each_image(task, image, means, backwards):
+    """The means of an image, those of a single window; or `backwards` what belongs to each of its pixels."""
     _, h, w, c = image.shape
-    mean_windows(flat(image), n * h * w * c, np.int64(0), w, c, np.int64(1), (h, w), flat(means), n * c)
-
-
-@serial
-def spread_mean(means, n, image):
-    """The gradient: what belongs to each pixel of image n."""
-    _, h, w, c = image.shape
-    source, target, first = flat(means), flat(image), n * h * w * c
+    source, target, first = flat(means), flat(image), task * h * w * c
+    if not backwards:
+        line = Line(target, first, np.int64(0), w * c, c)
+        mean_windows(line, np.int64(1), (h, w), Result(source, source, task * c))
+        return
     pixels = fill(source, h * w)
     for t in range(0, c, lanes(source)):
-        share = divide(load_part(source, n * c + t, c - t), pixels)
+        share = divide(load_part(source, task * c + t, c - t), pixels)
         for at in range(first + t, first + h * w * c, c):
             store_part(target, at, share, c - t)
 
 
-@kernel
-def each_image(image, means, backwards):
-    for it in prange(image.shape[0]):
-        n = np.int64(it)
-        if backwards:
-            spread_mean(means, n, image)
-        else:
-            mean_of_image(image, n, means)
-
-
-def global_avg_pool_forward(x: np.ndarray) -> np.ndarray:
+def global_avg_pool_forward(x: Array) -> Array:
     means = empty((x.shape[0], x.shape[3]), x.dtype)
-    each_image(x, means, False, work=MOVE * x.size)
+    each_image(x, means, False, len(x), work=MOVE * x.size)
     return means
 
 
-def global_avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+def global_avg_pool_backward(eta: Array, image_shape: Shape) -> Array:
     image = empty(image_shape, eta.dtype)
-    each_image(image, eta, True, work=MOVE * math.prod(image_shape))
+    each_image(image, eta, True, len(image), work=MOVE * math.prod(image_shape))
     return image

@@ -10,14 +10,14 @@ import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.core.copying import clear, streams
-from fastcnn.backends.numba.core.jit import MOVE, inline, kernel, prange, serial, threads_for
+from fastcnn.backends.numba.core.hints import Array, Shape
+from fastcnn.backends.numba.core.jit import MOVE, inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty
-from fastcnn.backends.numba.core.tasks import next_task, task_counters
+from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, load_part, store_part, stream
-from fastcnn.backends.numba.pooling.forward import rows_of_task
-from fastcnn.backends.numba.select import load_integers, where_equal
-
-NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)
+from fastcnn.backends.numba.pooling.arguments import Pixels, PoolWindow
+from fastcnn.backends.numba.pooling.forward import NO_INDEX
+from fastcnn.backends.numba.pooling.select import load_integers, where_equal
 
 
 @inline
@@ -30,47 +30,50 @@ def put(target, to, vector, count, past):
 
 
 @inline
-def apart_windows(source, offsets, at, number, c, columns, scale, i, ksize, target, to, step, past):
-    """Row i of `number` windows: each of its `columns` pixels gets the slope or nothing, or its share of the mean."""
+def shares_of_row(eta, index, at, columns, place, ksize, pixels):
+    """One row of the pixels under a row of windows, whose gradients begin at eta[at]: each of its `columns` pixels gets
+    the slope or nothing, or its share of the mean. `place` are (row in the window, windows)."""
+    source, offsets, c, (i, number), to = flat(eta), flat(index), eta.shape[3], place, pixels.first
+    scale = fill(source, 1 / (ksize * ksize))
     for _ in range(number):
         for t in range(0, c, lanes(source)):
-            slope, count, place = load_part(source, at + t, c - t), c - t, to + t
-            if offsets.size:
+            slope, count = load_part(source, at + t, c - t), c - t
+            if index.size:
                 maxima = load_integers(offsets, at + t, slope, count)
             for j in range(columns):
-                share = where_equal(maxima, i * ksize + j, slope) if offsets.size else multiply(slope, scale)
-                put(target, place + j * c, share, count, past)
+                share = where_equal(maxima, i * ksize + j, slope) if index.size else multiply(slope, scale)
+                put(pixels.image, to + j * c + t, share, count, pixels.past)
         at += c
-        to += step
+        to += pixels.step
 
 
-@serial
-def apart_rows(eta, index, rows, ksize, stride, past, image):
-    """Image rows first:last, counted over all images, where windows do not overlap: each pixel has one at most, and
-    none is clipped."""
-    (_, oh_n, ow_n, c), (_, h, w, _), (first, last) = eta.shape, image.shape, rows
-    source, offsets, target, step = flat(eta), flat(index), flat(image), stride * c
-    scale = fill(source, 1 / (ksize * ksize))
-    for row in range(first, last):
-        n, ih, to = row // h, row % h, row * w * c
-        oh, i, end = ih // stride, ih % stride, to + w * c
-        if oh >= oh_n or i >= ksize:
+@task_kernel
+def apart_rows(task, eta, index, window: PoolWindow, past, image):
+    """Some image rows, counted over all images, where windows do not overlap: each pixel has one at most, and none is
+    clipped."""
+    (_, rows, columns, c), (_, h, w, _), (k, stride, block) = eta.shape, image.shape, window
+    target, step = flat(image), stride * c
+    for number in range(task * block, min(image.shape[0] * h, (task + 1) * block)):
+        row, i, to = number % h // stride, number % h % stride, number * w * c
+        end = to + w * c
+        if row >= rows or i >= k:
             clear(target, to, end)
             continue
-        at = (n * oh_n + oh) * ow_n * c
-        if ksize == stride == 2:  # sizes that the compiler knows become code without loops
-            apart_windows(source, offsets, at, ow_n, c, 2, scale, i, 2, target, to, step, past)
+        at, pixels, place = (number // h * rows + row) * columns * c, Pixels(target, to, step, past), (i, columns)
+        if k == stride == 2:  # sizes that the compiler knows become code without loops
+            shares_of_row(eta, index, at, 2, place, 2, pixels)
         else:
-            apart_windows(source, offsets, at, ow_n, c, ksize, scale, i, ksize, target, to, step, past)
-            for window in range(to, to + ow_n * step if ksize < stride else to, step):
-                clear(target, window + ksize * c, window + step)
-        clear(target, to + ow_n * step, end)
+            shares_of_row(eta, index, at, k, place, k, pixels)
+            for window_start in range(to, to + columns * step if k < stride else to, step):
+                clear(target, window_start + k * c, window_start + step)
+        clear(target, to + columns * step, end)
 
 
 @serial
-def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
-    """Row ih of image n, from line[to] on, where windows overlap: the row is summed up in the cache."""
-    _, oh_n, ow_n, c = eta.shape
+def overlapping_row(eta, index, where, size, window, line, to):
+    """Row `where` (image, row) of images of `size` (rows, columns), from line[to] on, where windows overlap: the row is
+    summed up in the cache."""
+    (_, oh_n, ow_n, c), (n, ih), (h, w), (ksize, stride, _) = eta.shape, where, size, window
     source, offsets, v = flat(eta), flat(index), lanes(eta)
     clear(line, to, to + w * c)
     for oh in range(max(0, (ih - ksize) // stride + 1), min(oh_n, ih // stride + 1)):
@@ -90,14 +93,14 @@ def overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, to):
 
 
 @serial
-def row_of_3_by_2(eta, index, n, ih, past, image, carry):
-    """Row ih of image n for windows of 3 x 3 pixels with stride 2: each pixel is written once.
+def row_of_3_by_2(eta, index, where, past, image, carry):
+    """Row `where` (image, row) for windows of 3 x 3 pixels with stride 2: each pixel is written once.
 
     A window's third column is the next one's first: `carry` hands its sum on. Adding each window to a row in the cache
     took 1.6 times as long.
     """
-    (_, oh_n, ow_n, c), (_, h, w, _), v = eta.shape, image.shape, lanes(eta)
-    source, offsets, target, to = flat(eta), flat(index), flat(image), (n * image.shape[1] + ih) * image.shape[2] * c
+    (_, oh_n, ow_n, c), (_, h, w, _), (n, ih), v = eta.shape, image.shape, where, lanes(eta)
+    source, offsets, target, to = flat(eta), flat(index), flat(image), (n * h + ih) * w * c
     top, bottom = max(0, (ih - 1) // 2), min(oh_n, ih // 2 + 1)
     clear(carry, 0, c)
     for ow in range(ow_n):
@@ -124,66 +127,39 @@ def row_of_3_by_2(eta, index, n, ih, past, image, carry):
             put(target, to + t, load_part(carry, t, c - t), c - t, past)
 
 
-@inline
-def overlapping_rows(eta, index, rows, ksize, stride, past, image, line):
-    """Image rows first:last, counted over all images."""
-    (_, h, w, c), (first, last), target = image.shape, rows, flat(image)
-    for row in range(first, last):
-        n, ih, length = row // h, row % h, w * c
-        if ksize == 3 and stride == 2:
-            row_of_3_by_2(eta, index, n, ih, past, image, line)
+@task_kernel
+def overlapping_rows(task, thread, eta, index, window: PoolWindow, past, image, lines):
+    """Some image rows, counted over all images, where windows overlap."""
+    (_, h, w, c), target, line = image.shape, flat(image), lines[thread]
+    for number in range(task * window.block, min(image.shape[0] * h, (task + 1) * window.block)):
+        where, first = (number // h, number % h), number * w * c
+        if window.ksize == 3 and window.stride == 2:
+            row_of_3_by_2(eta, index, where, past, image, line)
         elif past:
-            overlapping_row(eta, index, n, ih, ksize, stride, h, w, line, np.int64(0))
-            for t in range(0, length, lanes(line)):
-                stream(target, row * length + t, load(line, t))
+            overlapping_row(eta, index, where, (h, w), window, line, np.int64(0))
+            for t in range(0, w * c, lanes(line)):
+                stream(target, first + t, load(line, t))
         else:
-            overlapping_row(eta, index, n, ih, ksize, stride, h, w, target, row * length)
+            overlapping_row(eta, index, where, (h, w), window, target, first)
 
 
-# Two kernels, as each is compiled only where it is needed.
-@kernel
-def apart_all(eta, index, ksize, stride, past, image, threads):
-    rows, block = image.shape[0] * image.shape[1], rows_of_task(image)
-    count, counters = (rows + block - 1) // block, task_counters(threads)
-    for it in prange(threads):
-        thread = np.int64(it)
-        task = next_task(counters, thread, count)
-        while task < count:
-            apart_rows(eta, index, (task * block, min(rows, (task + 1) * block)), ksize, stride, past, image)
-            task = next_task(counters, thread, count)
-
-
-@kernel
-def overlapping_all(eta, index, ksize, stride, past, image, lines):
-    rows, block = image.shape[0] * image.shape[1], rows_of_task(image)
-    count, counters = (rows + block - 1) // block, task_counters(lines.shape[0])
-    for it in prange(lines.shape[0]):
-        thread = np.int64(it)
-        task = next_task(counters, thread, count)
-        while task < count:
-            some = task * block, min(rows, (task + 1) * block)
-            overlapping_rows(eta, index, some, ksize, stride, past, image, lines[thread])
-            task = next_task(counters, thread, count)
-
-
-def backward(eta, index, image_shape, ksize, stride):
+def backward(eta: Array, index: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
     """The gradient of a maximum, or of a mean where `index` is empty."""
-    image = empty(image_shape, eta.dtype)
-    work, past = MOVE * image.size, streams(image)
-    threads = threads_for(work)
+    image, block = empty(image_shape, eta.dtype), task_rows(image_shape, eta.itemsize)
+    b, h, w, c = image_shape
+    work, past, tasks = MOVE * image.size, streams(image), -(-b * h // block)
+    threads, window = threads_for(work), (ksize, stride, block)
     if ksize <= stride:
-        apart_all(eta, index, ksize, stride, past, image, threads, work=work, threads=threads)
+        apart_rows(eta, index, window, past, image, tasks, work=work, threads=threads)
     else:
-        lines = empty((threads, image_shape[2] * image_shape[3]), eta.dtype)
-        overlapping_all(eta, index, ksize, stride, past, image, lines, work=work, threads=threads)
+        lines = empty((threads, w * c), eta.dtype)
+        overlapping_rows(eta, index, window, past, image, lines, tasks, work=work, threads=threads)
     return image
 
 
-def max_pool_backward(
-    eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int
-) -> np.ndarray:
+def max_pool_backward(eta: Array, index: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
     return backward(eta, index, image_shape, ksize, stride)
 
 
-def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
+def avg_pool_backward(eta: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
     return backward(eta, NO_INDEX, image_shape, ksize, stride)

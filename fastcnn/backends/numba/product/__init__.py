@@ -1,1 +1,7 @@
-"""Matrix products, from register tiles up. Requires numba."""
+"""Matrix products, from register tiles up, on `core`. Requires numba.
+
+- `arguments`: what products take; `tile`: the register tile; `packing`: panels that it reads
+- `gemm`: the loop over tiles, `multiply_rows`, which convolutions call too, and whole products
+- `thin`: products with few rows; `sums`: sums over the first axis
+- `dense`: the kernels of the fully-connected layer
+"""

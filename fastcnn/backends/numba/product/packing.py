@@ -8,11 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill
-from fastcnn.backends.numba.core.jit import MOVE, inline, kernel, prange, serial
+from fastcnn.backends.numba.core.hints import Array, Strided
+from fastcnn.backends.numba.core.jit import MOVE, inline, serial
 from fastcnn.backends.numba.core.memory import zeros
+from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.transpose import transpose
 from fastcnn.backends.numba.core.vectors import lanes, load, store
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
+from fastcnn.backends.numba.product.arguments import Matrix
 
 
 @inline
@@ -22,47 +25,41 @@ def panel_width(n, j, v):
 
 
 @serial
-def pack_panel(b, b0, b_row, b_col, depth, columns, width, panels, q):
-    """Copy B[depth, columns], with any strides, into rows of `width`; zeros fill them up."""
-    v, rows, done = lanes(b), 0, 0
-    if b_row == 1:  # the transpose of a matrix whose rows are contiguous: whole squares of it at once
+def pack_panel(b, first, depth, columns, width, panels, to):
+    """Copy depth x columns of a `Matrix`, from b.array[first] on, into rows of `width`; zeros fill them up."""
+    source, v, rows, done = b.array, lanes(b.array), 0, 0
+    if b.row == 1:  # the transpose of a matrix whose rows are contiguous: whole squares of it at once
         rows, done = depth // v * v, columns // v * v
         for k in range(0, rows, v):
             for i in range(0, done, v):
-                transpose(b, b0 + k + i * b_col, b_col, panels, q + k * width + i, width)
+                transpose(source, first + k + i * b.column, b.column, panels, to + k * width + i, width)
     for k in range(depth):
-        source, target = b0 + k * b_row, q + k * width
+        at, target = first + k * b.row, to + k * width
         for i in range(done if k < rows else 0, columns):
-            panels[np.uintp(target + i)] = b[np.uintp(source + i * b_col)]
+            panels[np.uintp(target + i)] = source[np.uintp(at + i * b.column)]
         for i in range(columns, width):
             panels[np.uintp(target + i)] = 0
 
 
-@serial
-def pack_task(b, b_row, b_col, k, n, chunk, panels, task):
-    """Pack the panel of a chunk that `task` names."""
-    v = lanes(panels)
+@task_kernel
+def pack_panels(task, b: Matrix, shape, chunk, panels):
+    """Pack one panel of a chunk of B."""
+    (k, n), v = shape, lanes(panels)
     count = (n + 2 * v - 1) // (2 * v)
     k0, j = task // count * chunk, task % count * 2 * v
-    depth, wide = min(chunk, k - k0), panel_width(n, j, v)
-    to = k0 * count * 2 * v + j * depth
-    pack_panel(b, k0 * b_row + j * b_col, b_row, b_col, depth, min(wide, n - j), wide, panels, to)
+    depth, width = min(chunk, k - k0), panel_width(n, j, v)
+    first, to = k0 * b.row + j * b.column, k0 * count * 2 * v + j * depth
+    pack_panel(b, first, depth, min(width, n - j), width, panels, to)
 
 
-@kernel
-def pack_panels(b, b_row, b_col, k, n, chunk, panels, tasks):
-    for it in prange(tasks):
-        pack_task(b, b_row, b_col, k, n, chunk, panels, np.int64(it))
+def pack(b: Strided, shape: tuple[int, int], chunk: int, panels: Array) -> None:
+    """Pack the `Matrix` b of `shape` (rows, columns), `chunk` rows at a time, each of them panel after panel.
 
-
-def pack(b: np.ndarray, b_row: int, b_col: int, k: int, n: int, chunk: int, panels: np.ndarray) -> None:
-    """Pack the flat matrix B[k, n], with any strides, `chunk` rows at a time, each of them panel after panel.
-
-    Not in the kernel that reads it: numba takes 1 s to compile another parallel loop there, and two threads would wait
-    for each other longer than one of them packs a small matrix.
+    Not in the kernel that reads it: two threads would wait for each other longer than one of them packs a small matrix.
     """
+    k, n = shape
     tasks = -(-k // max(1, chunk)) * -(-n // (2 * vector_lanes(panels.dtype)))
-    pack_panels(b, b_row, b_col, k, n, chunk, panels, tasks, work=MOVE * k * n)
+    pack_panels(b, shape, chunk, panels, tasks, work=MOVE * k * n)
 
 
 @serial
@@ -116,7 +113,7 @@ def padded(n: int, dtype: np.dtype) -> int:
     return -(-n // width) * width
 
 
-def bias_row(bias: np.ndarray, wide: int) -> np.ndarray:
+def bias_row(bias: Array, wide: int) -> Array:
     """`bias`, as long as a packed row of `wide` elements."""
     if bias.size == wide:
         return bias

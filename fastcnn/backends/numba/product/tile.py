@@ -23,6 +23,7 @@ from fastcnn.backends.numba.core.vectors import (
     masked,
     multiply_add_of,
     repeat,
+    vector_at,
     whole_or_part,
 )
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
@@ -72,20 +73,12 @@ class TileModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, fe_type.llvm_type)
 
 
-def _vector_at(context, builder, signature, args, position, vector, *offsets):
-    """The address of a vector: `offsets` elements after ``array[index]``, which are arguments from `position` on."""
-    place = address(context, builder, signature.args[position], args[position], args[position + 1])
-    for offset in offsets:
-        place = builder.gep(place, [offset])
-    return builder.bitcast(place, vector.llvm_type.as_pointer())
-
-
 def _row_of_vectors(context, builder, signature, args, position, tile):
     """The vectors of a row of `tile`, from ``array[index]`` on, by their first column."""
     row = {}
     for _, vector, column, _ in tile.places()[: len(tile.row)]:
         offset = ir.Constant(INDEX, column)
-        part = builder.load(_vector_at(context, builder, signature, args, position, vector, offset))
+        part = builder.load(vector_at(context, builder, signature, args, vector.llvm_type, position, [offset]))
         part.align = vector.scalar.bitwidth // 8  # any element may start a vector
         row[column] = part
     return row
@@ -156,7 +149,7 @@ def tile_load(typingctx, c, index, rows, columns, halves):
         def emit(whole):
             for r, vector, column, position in tile.places():
                 row, offset = builder.extract_value(args[2], r), ir.Constant(INDEX, column)
-                place = _vector_at(context, builder, signature, args, 0, vector, row, offset)
+                place = vector_at(context, builder, signature, args, vector.llvm_type, 0, [row, offset])
                 if whole:
                     part = builder.load(place)
                     part.align = align.constant
@@ -181,7 +174,7 @@ def tile_store(typingctx, tile, c, index, rows, columns):
         def emit(whole):
             for r, vector, column, position in tile.places():
                 row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, column)
-                place = _vector_at(context, builder, signature, args, 1, vector, row, offset)
+                place = vector_at(context, builder, signature, args, vector.llvm_type, 1, [row, offset])
                 part = builder.extract_value(args[0], position)
                 if whole:
                     builder.store(part, place).align = align.constant

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_model
 
-from fastcnn.backends.numba.core.vectors import VectorModel, address, read, repeat, write
+from fastcnn.backends.numba.core.vectors import VectorModel, read, repeat, vector_at, write
 
 
 class Integers(types.Type):
@@ -55,7 +55,7 @@ def store_integers(typingctx, array, index, vector, count):
     integers = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
 
     def codegen(context, builder, signature, args):
-        place = builder.bitcast(address(context, builder, signature.args[0], *args[:2]), integers.as_pointer())
+        place = vector_at(context, builder, signature, args, integers)
         convert = builder.fptosi if array.dtype.signed else builder.fptoui
         write(builder, vector, convert(args[2], integers), place, args[3])
         return context.get_dummy_value()
@@ -69,9 +69,7 @@ def load_integers(typingctx, array, index, vector, count):
     integers = Integers(array.dtype, vector.lanes)
 
     def codegen(context, builder, signature, args):
-        place = builder.bitcast(
-            address(context, builder, signature.args[0], *args[:2]), integers.llvm_type.as_pointer()
-        )
+        place = vector_at(context, builder, signature, args, integers.llvm_type)
         return read(builder, vector, integers.llvm_type, place, args[3])
 
     return integers(array, types.intp, vector, types.intp), codegen

@@ -1,0 +1,80 @@
+"""Where random arguments of kernels come from: a source of integers, and the shapes and arrays made of them.
+
+The integers have names. Tests draw them with hypothesis, which shows them where a kernel fails, or fix some of them to
+reach one algorithm; the warm-up of the numba backend answers with constants.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from fastcnn.shapes import conv_output_size
+
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
+
+
+class Convolution(NamedTuple):
+    """The geometry of a convolution."""
+
+    image: tuple[int, int, int, int]
+    out: tuple[int, int]  # height and width
+    ksize: int
+    stride: int
+    padding: tuple[int, int]
+
+
+class Source(ABC):
+    """Random arguments in one dtype.
+
+    Parameters
+    ----------
+    dtype : str
+        'float32' or 'float64'.
+    """
+
+    def __init__(self, dtype: str):
+        self.dtype = dtype
+        self.rng = np.random.default_rng(self.integer("seed", 0, 2**20))
+
+    @abstractmethod
+    def integer(self, name: str, low: int, high: int) -> int:
+        """A number from `low` to `high`; `name` says what for."""
+
+    def boolean(self, name: str) -> bool:
+        return bool(self.integer(name, 0, 1))
+
+    def array(self, *shape: int) -> np.ndarray:
+        """Values of a standard normal distribution."""
+        return self.rng.standard_normal(shape).astype(self.dtype)
+
+    def special(self, values: np.ndarray, chance: float, among: np.ndarray = SPECIAL) -> np.ndarray:
+        """`values`, of which some are replaced by NaN, infinity or zero of either sign."""
+        replaced = np.where(self.rng.random(values.shape) < chance, self.rng.choice(among, values.shape), values)
+        return replaced.astype(self.dtype)
+
+    def ties(self, *shape: int) -> np.ndarray:
+        """Values of which many are equal, and now and then NaN and infinities."""
+        values = self.rng.integers(-2, 3, shape).astype(self.dtype)
+        return self.special(values, 0.1) if self.boolean("special values") else values
+
+    def image(self) -> tuple[int, int, int, int]:
+        """The shape of a batch of images."""
+        sides = self.integer("height", 1, 9), self.integer("width", 1, 9)
+        return self.integer("batch", 1, 4), *sides, self.integer("channels", 1, 17)
+
+    def convolution(self) -> Convolution:
+        """Padded as 'VALID' or 'SAME'."""
+        shape, same = self.image(), self.boolean("same")
+        ksize = self.integer("ksize", 1, 5 if same else min(5, *shape[1:3]))
+        stride, padding = self.integer("stride", 1, 4), ((ksize - 1) // 2, ksize // 2) if same else (0, 0)
+        height, width = (conv_output_size(size, ksize, stride, padding) for size in shape[1:3])
+        return Convolution(shape, (height, width), ksize, stride, padding)
+
+    def pooling(self) -> tuple[tuple[int, int, int, int], int, int]:
+        """Image shape, size and stride of windows that lie apart, side by side or overlap, clipped or not."""
+        shape = self.image()
+        most = min(4, *shape[1:3])
+        return shape, self.integer("ksize", 1, most), self.integer("stride", 1, most)

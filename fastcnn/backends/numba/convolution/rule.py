@@ -1,0 +1,168 @@
+"""Which algorithm computes a convolution, and by which transform: a table, whose first row that holds decides.
+
+It follows from the shapes alone and was drawn from measurements (`fastcnn bench`). Nothing is timed at run time, so
+results repeat bit for bit. `fastcnn info --conv` prints it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from fastcnn.backends.numba.convolution.winograd.table import TABLE
+from fastcnn.backends.numba.core.hints import Shape
+
+FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
+
+
+class Layer(NamedTuple):
+    """What the rule knows of a convolution: `out_shape` is (B, OH, OW, O), and `made` (B, rows, columns), the pixels
+    that tiles make or, for the weights' gradient, read: those of the image for its gradient, else those of the output.
+    """
+
+    direction: str
+    ksize: int
+    stride: int
+    inputs: int
+    out_shape: Shape
+    made: Shape
+
+
+class Limit(NamedTuple):
+    """A measure of the layer (see `MEASURES`) is at least `value`, or `below` it."""
+
+    measure: str
+    value: float
+    below: bool = False
+
+    def holds(self, layer: Layer) -> bool:
+        return self.measured(layer) < self.value if self.below else self.measured(layer) >= self.value
+
+    def measured(self, layer: Layer) -> float:
+        return MEASURES[self.measure][1](layer)
+
+    def text(self, layer: Layer | None = None) -> str:
+        """In words, with what the layer has: ``channels 3, not >= 16``."""
+        limit = f"{'<' if self.below else '>='} {self.value:g}"
+        if layer is None:
+            return f"{self.measure} {limit}"
+        return f"{self.measure} {self.measured(layer):g}{' ' if self.holds(layer) else ', not '}{limit}"
+
+
+class Row(NamedTuple):
+    """An algorithm, and the name of its transform: for kernels of `ksize` and `stride`, where these are given, in some
+    `directions`. All limits of `fits` must hold, and where the user leaves the choice to the rule those of `pays`; with
+    `asked` it is never left to the rule."""
+
+    algorithm: str
+    transform: str | None
+    reason: str
+    ksize: int | None = None
+    stride: int | None = None
+    directions: tuple[str, ...] = DIRECTIONS
+    fits: tuple[Limit, ...] = ()
+    pays: tuple[Limit, ...] = ()
+    asked: bool = False
+
+    def takes(self, layer: Layer) -> bool:
+        """Whether the row is for such kernels at all."""
+        same = self.ksize in (None, layer.ksize) and self.stride in (None, layer.stride)
+        return same and layer.direction in self.directions
+
+    def limits(self, name: str) -> tuple[Limit, ...]:
+        """Those that must hold where algorithm `name` is asked for."""
+        return self.fits + self.pays * (name == "auto")
+
+    def missed(self, layer: Layer, name: str) -> list[Limit]:
+        """The limits that do not hold."""
+        return [limit for limit in self.limits(name) if not limit.holds(layer)]
+
+    @property
+    def title(self) -> str:
+        return f"{self.algorithm} {self.transform or ''}".rstrip()
+
+
+def tiles(layer: Layer, side: int) -> int:
+    """Tiles of `side` x `side` pixels that cover one image."""
+    return math.prod(-(-length // side) for length in layer.made[1:])
+
+
+def counted_pixels(layer: Layer) -> int:
+    return math.prod(layer.out_shape[:3]) * (2 if layer.inputs * layer.out_shape[3] >= 8192 else 1)
+
+
+def products(layer: Layer) -> float:
+    return 36 * tiles(layer, 4) / (16 * tiles(layer, 2)) if tiles(layer, 2) else 1.0
+
+
+def inside(layer: Layer) -> float:
+    return (
+        math.prod(side / (4 * -(-side // 4)) for side in layer.out_shape[1:3])
+        if math.prod(layer.out_shape[:3])
+        else 0.0
+    )
+
+
+# What limits speak of: in words, and how it is measured.
+MEASURES = {
+    "channels": (
+        "of the input or the output: the fewer",
+        lambda layer: min(layer.inputs, layer.out_shape[3]),
+    ),
+    "pixels": ("of the whole batch's outputs", lambda layer: math.prod(layer.out_shape[:3])),
+    "counted pixels": ("these, twice where inputs times outputs are 8192 or more", counted_pixels),
+    "made pixels": (
+        "the same, but for the input gradient those of the images",
+        lambda layer: math.prod(layer.made),
+    ),
+    "products": ("multiplications of 4 x 4 tiles, over those of 2 x 2 tiles", products),
+    "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
+}
+
+NOT_OUTSIDE = Limit("products", 0.9, below=True), Limit("made pixels", 128)
+PAYS = Limit("channels", 16), Limit("counted pixels", 128)
+PAYS_FOR_WEIGHTS = Limit("channels", 16), Limit("counted pixels", 64)
+STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
+
+FEW = (
+    "with fewer channels it gains a tenth at most, with fewer pixels transforming the weights costs more than it saves"
+)
+FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
+TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few or stick out; {FEW}"
+TWICE = (
+    "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it gained nothing"
+)
+
+MEASURED = (
+    Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
+    Row("winograd", "F(4,3)", FOUR, 3, 1, (WEIGHTS,), NOT_OUTSIDE, PAYS_FOR_WEIGHTS),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), pays=PAYS),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=PAYS_FOR_WEIGHTS),
+    Row("winograd", "F(4,3)/2", TWICE, 3, 2, pays=STRIDED),
+)
+ROWS = (
+    *MEASURED,
+    *(
+        Row("winograd", row.name, "not measured: only where it is asked for", row.r, row.stride, asked=True)
+        for row in TABLE
+        if row.name not in {measured.transform for measured in MEASURED}
+    ),
+    Row("direct", None, "any shape: one matrix product that reads the image where it lies"),
+    Row("im2col", None, "any shape: a column matrix and one matrix product; only where it is asked for", asked=True),
+)
+
+
+def candidates(name: str) -> list[Row]:
+    """The rows to look at where algorithm `name` is asked for: what `winograd` does not fit is computed directly."""
+    allowed = ("winograd", "direct") if name in ("auto", "winograd") else (name,)
+    return [row for row in ROWS if row.algorithm in allowed and not (row.asked and name == "auto")]
+
+
+def choose(name: str, layer: Layer) -> Row:
+    """The first row that holds for a layer, where algorithm `name` is asked for."""
+    return next(row for row in candidates(name) if row.takes(layer) and not row.missed(layer, name))
+
+
+def layer_of(direction: str, shape: Shape, out_shape: Shape, ksize: int, stride: int) -> Layer:
+    """What the rule knows of a convolution of an image (B, H, W, C) to (B, OH, OW, O)."""
+    return Layer(direction, ksize, stride, shape[3], out_shape, (shape if direction == INPUT else out_shape)[:3])

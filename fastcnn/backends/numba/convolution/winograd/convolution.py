@@ -1,0 +1,298 @@
+"""Convolution in fewer multiplications: forward and input gradient. Requires numba. Definition: `backends.numpy.conv`.
+
+A task transforms some tiles of the images, multiplies them with the transformed weights, a panel of outputs at a time,
+and transforms the products back. The error is that of sums whose terms are larger than the result; it is stated by
+algorithm in `docs/performance.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastcnn.backends.numba.convolution.arguments import Geometry
+from fastcnn.backends.numba.convolution.winograd import table
+from fastcnn.backends.numba.convolution.winograd.table import Algorithm
+from fastcnn.backends.numba.convolution.winograd.tiles import Cut, Elements, corner_of, rows_under, transform_tiles
+from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
+from fastcnn.backends.numba.core.copying import close_gate
+from fastcnn.backends.numba.core.hints import Array, Pair, Shape
+from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
+from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
+from fastcnn.backends.numba.core.tasks import even_share, next_task, task_counters
+from fastcnn.backends.numba.core.vectors import flat, lanes, load, store_part
+from fastcnn.backends.numba.product.arguments import Matrix, Panels, Prefetch, Rows, Target
+from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
+from fastcnn.backends.numba.product.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
+
+OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
+
+
+class Steps(NamedTuple):
+    """What an algorithm does, for compiled code.
+
+    data, weights, output: the addresses of its transforms. deep: whether the products of a group are added up (see
+    `table.Algorithm`). turned: whether the weights are, their taps and their channels.
+    """
+
+    data: int
+    weights: int
+    output: int
+    deep: int
+    turned: int
+
+
+class Result(NamedTuple):
+    """What is written to: bias, as long as a packed row; a row of zeros; out; the gate of a ReLU, or nothing."""
+
+    bias: Array
+    zeros: Array
+    out: Array
+    gate: Array
+
+
+class Memory(NamedTuple):
+    """What a thread works in: weights as they are packed; these transformed; tiles transformed; their products; and a
+    tile at the border."""
+
+    packed: Array
+    u: Array
+    v: Array
+    m: Array
+    edge: Array
+
+
+class Panel(NamedTuple):
+    """Some outputs: the number of the first, and how many, as a packed panel has them."""
+
+    first: int
+    width: int
+
+
+@serial
+def transform_weights(weights, steps, panel, packed, u, q):
+    """The weights of a panel of outputs, transformed and packed as `multiply_rows` reads them, from u[q] on.
+
+    The weights of a group follow each other; those of the next one lie a vector further, as they would evict each
+    other 4096 bytes apart.
+    """
+    r, _, inputs, outputs = weights.shape
+    source, v, width, j = flat(weights), lanes(u), panel.width, panel.first
+    rows, n = (outputs, inputs) if steps.turned else (inputs, outputs)
+    matrix = Matrix(source, 1, outputs) if steps.turned else Matrix(source, outputs, 1)
+    size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
+    if steps.turned or j + width > n:
+        for k in range(r * r):
+            start = (r * r - 1 - k if steps.turned else k) * inputs * outputs + j * matrix.column
+            pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
+    else:  # as they lie: packing took longer than the transform
+        taps, at, row, tap = source, j, outputs, inputs * outputs
+    for i in range(rows):
+        start, to = (taps, at + i * row), (u, q + i * width)
+        call(steps.weights, start, (r * tap, tap), to, (size, v), start, width)
+
+
+@serial
+def multiply_tiles(tiles, weights, panel, sizes, steps, m, tables, soon):
+    """The products of some tiles with a panel of weights, (u, first element), into m.
+
+    `sizes` are (tiles, channels, outputs of the panel that there are). `soon` is (array, first element, last): what the
+    L2 cache gets meanwhile.
+    """
+    (u, q), (count, channels, n), (offsets, starts, start) = weights, sizes, tables
+    (image, s0, s1), width, v, groups = soon, panel.width, lanes(u), starts.size - 1
+    size, a_rows, c_rows = channels * width, offsets[0, :count], offsets[2 if width > v else 3, :count]
+    each, zero = (s1 - s0) // groups + 1, np.int64(0)
+    for g in range(groups):
+        p, last = starts[g], starts[g + 1]
+        together = last - p if steps.deep else 1  # one product that is deep, where products are added up
+        a_columns = offsets[1, : together * channels]
+        while p < last:
+            a, to = tiles.array[tiles.first + (p if steps.deep else g) * tiles.step :], g if steps.deep else p
+            b, c, s2 = (
+                Panels(u, q + p * size + g * v, zero),
+                Target(m, to * count * width, c_rows, n),
+                min(s1, s0 + each),
+            )
+            multiply_rows(Rows(a, a_rows, a_columns), b, c, start, Prefetch(image, s0, s2))
+            s0 = s2
+            p += together
+
+
+@serial
+def transform_products(m, panel, cut, tiles, result, function, edge):
+    """The outputs of a panel of `tiles` (first, number), from their products: those pixels that are inside."""
+    _, oh, ow, outputs = result.out.shape
+    target, lane, side, row = flat(result.out), lanes(m), cut.side, outputs * result.out.shape[2]
+    j, n, count = panel.first, min(panel.width, outputs - panel.first), tiles[1]
+    for t in range(count):
+        i, y, x = corner_of(cut, tiles[0] + t)
+        above, below, left, right = max(0, -y), min(side, oh - y), max(0, -x), min(side, ow - x)
+        to = ((i * oh + y) * ow + x) * outputs + j
+        products, start, bias = (count * panel.width, 0), (m, t * panel.width), (result.bias, j)
+        if below - above == side and right - left == side:
+            call(function, start, products, (target, to), (row, outputs), bias, n)
+        else:
+            call(function, start, products, (edge, 0), (side * panel.width, panel.width), bias, panel.width)
+            for r in range(above, below):
+                for c in range(left, right):
+                    place, pixel = to + r * row + c * outputs, (r * side + c) * panel.width
+                    for k in range(0, n, lane):
+                        store_part(target, place + k, load(edge, pixel + k), n - k)
+        if result.gate.size:
+            to += above * row + left * outputs
+            close_gate(target, flat(result.gate), to, below - above, right - left, row, outputs, n)
+
+
+@kernel
+def convolve_tiles(image, weights, result, cuts, steps, blocks, memory, tables):
+    """A task is a block of tiles. Weights are transformed before: by each thread for itself, or together.
+
+    `result`, `steps` and `memory` are as in `Result`, `Steps` and `Memory`, `cuts` those of the image and of the
+    outputs as in `Cut`, `blocks` (tiles of a task, width of a panel, whether each thread has weights of its own), and
+    `tables` (offsets, starts of the groups, a row of zeros).
+    """
+    (block, width, own), (bias, zero, out, gate), (packed, u, v, m, edge) = blocks, result, memory
+    channels, outputs, lane, starts = image.shape[3], out.shape[3], lanes(zero), tables[1]
+    panels, wide = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane
+    size = starts[-1] * channels * width + (starts.size - 1) * lane
+    total, v_step = out.shape[0] * cuts[4], block * wide + lane
+    if not own:
+        for it in prange(panels):
+            p = np.int64(it)
+            panel = Panel(p * width, panel_width(outputs, p * width, lane))
+            transform_weights(weights, Steps(*steps), panel, packed[p], u[0], p * size)
+    tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
+    for it in prange(v.shape[0]):
+        i = np.int64(it)
+        do, made, transformed = Steps(*steps), Result(bias, zero, out, gate), u[i if own else 0]
+        from_, to = Cut(*cuts[:5]), Cut(*cuts[5:])
+        task, tiles = next_task(counters, i, tasks), Elements(v[i], 0, v_step, wide)
+        if own and task < tasks:
+            for p in range(panels):
+                panel = Panel(p * width, panel_width(outputs, p * width, lane))
+                transform_weights(weights, do, panel, packed[i], transformed, p * size)
+        while task < tasks:
+            some = task * block, min(block, total - task * block)
+            transform_tiles(image, from_, some, (0, channels), do.data, tiles, edge[i])
+            s0, s1 = rows_under(image, from_, some[0] + some[1], block)
+            share = (s1 - s0) // panels + 1
+            for p in range(panels):
+                panel = Panel(p * width, panel_width(outputs, p * width, lane))
+                sizes = some[1], channels, min(panel.width, outputs - panel.first)
+                soon = flat(image), s0 + p * share, min(s1, s0 + (p + 1) * share)
+                multiply_tiles(tiles, (transformed, p * size), panel, sizes, do, m[i], tables, soon)
+                transform_products(m[i], panel, to, some, made, do.output, edge[i])
+            task = next_task(counters, i, tasks)
+
+
+@kernel
+def convolve_panels(image, weights, result, cuts, steps, blocks, memory, tables):
+    """`convolve_tiles` for few tiles: a task is a panel of outputs, whose weights are transformed to the thread's part
+    of u, as weights that are used so little should not leave the core's own caches. Each thread transforms all tiles
+    for itself."""
+    (block, width, _), (bias, zero, out, gate), (packed, u, v, m, edge) = blocks, result, memory
+    channels, outputs, lane = image.shape[3], out.shape[3], lanes(zero)
+    panels, wide = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane
+    total, counters = out.shape[0] * cuts[4], task_counters(v.shape[0])
+    v_step = total * wide + lane
+    for it in prange(v.shape[0]):
+        i = np.int64(it)
+        do, made, task = Steps(*steps), Result(bias, zero, out, gate), next_task(counters, i, panels)
+        from_, to = Cut(*cuts[:5]), Cut(*cuts[5:])
+        if task < panels:
+            everything = Elements(v[i], 0, v_step, wide)
+            transform_tiles(image, from_, (0, total), (0, channels), do.data, everything, edge[i])
+        while task < panels:
+            panel = Panel(task * width, min(width, panel_width(outputs, task * width, lane)))
+            transform_weights(weights, do, panel, packed[i], u[i], 0)
+            for first in range(0, total, block):
+                some, tiles = (first, min(block, total - first)), Elements(v[i], first * wide, v_step, wide)
+                sizes = some[1], channels, min(panel.width, outputs - panel.first)
+                soon = flat(image), np.int64(0), np.int64(0)
+                multiply_tiles(tiles, (u[i], 0), panel, sizes, do, m[i], tables, soon)
+                transform_products(m[i], panel, to, some, made, do.output, edge[i])
+            task = next_task(counters, i, panels)
+
+
+def tiles_of(pixels: int, made: int) -> int:
+    """Tiles that make a line of so many pixels."""
+    return -(-pixels // made)
+
+
+def plan(
+    algorithm: Algorithm,
+    roles: tuple[str, ...],
+    image_shape: Shape,
+    out_shape: Shape,
+    firsts: Pair,
+    turned: bool,
+    dtype: np.dtype,
+    most: int,
+) -> Callable:
+    """The function of (image, weights, bias, gate) that convolves an image of which only the channels matter.
+
+    `firsts` are the first pixels of the first tile of the image and of the outputs, `roles` the transforms (see
+    `transforms.transform_of`). With `turned` it is the gradient, of weights that are turned round. `bias` and `gate`
+    may be None.
+    """
+    channels, (batch, oh, ow, outputs), lane = image_shape[3], out_shape, vector_lanes(dtype)
+    made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
+    groups, products, taps = len(starts) - 1, int(starts[-1]), len(algorithm.weights[0]) ** 2
+    down, across = tiles_of(oh - firsts[1], made), tiles_of(ow - firsts[1], made)
+    total, wide, row = batch * down * across, padded(outputs, dtype), -(-channels // lane) * lane
+    few, work = total < outputs, total * products * channels * outputs
+    threads = threads_for(work, most)
+    block = even_share(total, algorithm.tiles, 1 if few else 4)
+    width = lane if few and outputs <= 2 * lane else 2 * lane
+    panels, panel = -(-outputs // width), products * channels * width + groups * lane
+    shared = 0 if few or panels * panel * dtype.itemsize <= OWN_BYTES else panels
+    v_step = (total if few else block) * row + lane
+    arrays = layout(
+        dtype,
+        (shared or threads, taps * channels * width),
+        (1 if shared else threads, panel if few else panel * panels),
+        # the elements of a tile lie a vector further apart, as they would evict each other 4096 bytes apart
+        (threads, (products if algorithm.deep else groups) * v_step),
+        (threads, (groups if algorithm.deep else products) * block * width),
+        (threads, max(taken**2 * row, made**2 * width)),
+    )
+    deepest = int(np.diff(starts).max()) if algorithm.deep else 1
+    zero = zeros((wide,), dtype)
+    offsets = offset_tables(
+        (block, 1, row, 0), (deepest, channels, v_step, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0)
+    )
+    tables, cut = (offsets, starts, zero), (across, down * across)
+    cuts = (firsts[0], algorithm.apart, taken, *cut, firsts[1], made, made, *cut)
+    steps = (*(address_of(algorithm.name, role, dtype) for role in roles), int(algorithm.deep), int(turned))
+    blocks, launch = (block, width, int(not shared)), convolve_panels if few else convolve_tiles
+
+    def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:
+        out, memory, bias = empty(out_shape, dtype), workspace(arrays), zero if bias is None else bias_row(bias, wide)
+        result = bias, zero, out, out[:0] if gate is None else gate
+        launch(image, weights, result, cuts, steps, blocks, tuple(memory), tables, work=work, threads=threads)
+        return out
+
+    return convolve
+
+
+def forward_plan(name: str, shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:
+    """The function of (x, weights, bias) that convolves arrays of these shapes by the algorithm `name`, by `most`
+    threads at most."""
+    roles, firsts = ("rectified" if geometry.rectify else "input", "weights", "output"), (-geometry.padding[0], 0)
+    convolve = plan(table.forward(name), roles, shape, out_shape, firsts, False, geometry.dtype, most)
+    return lambda x, weights, bias: convolve(x, weights, bias, None)
+
+
+def input_gradient_plan(name: str, image_shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
+    """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
+    r, before = geometry.ksize, geometry.padding[0]
+    if geometry.stride == 1:
+        roles, firsts = ("input", "weights", "output"), (before - r + 1, 0)
+    else:  # a tile begins with the pixel before the middle of a window: outside, where that is the first one
+        roles, firsts = ("eta", "weights", "pixels"), ((before + 1) // 2 - r // 2, before % 2 - 1)
+    algorithm = table.input_gradient(name)
+    convolve = plan(algorithm, roles, eta_shape, image_shape, firsts, True, geometry.dtype, most)
+    return lambda eta, weights, gate: convolve(eta, weights, None, gate)

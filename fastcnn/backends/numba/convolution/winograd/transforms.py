@@ -1,0 +1,207 @@
+"""Transforms of tiles, M d M', as machine code made from a matrix. Requires numba.
+
+A transform is compiled once for each algorithm that is used, and kernels call it by its address: a kernel that held the
+code of all algorithms would take seconds more to compile for each of them.
+
+All transforms are one function: load a square of vectors, multiply with the matrix from both sides, store a square of
+vectors. What differs is the matrix, and how elements lie: in a grid, as pixels do, or numbered, as transformed elements
+do (see `Side`). Values stay with the compiler, which spills what registers cannot hold: kept in an array of the
+caller's between rows and columns, the 6 x 6 of F(4,3) took a fifth longer.
+"""
+
+from __future__ import annotations
+
+import functools
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastcnn.backends.numba.convolution.winograd import table
+from fastcnn.backends.numba.convolution.winograd.lines import Operations, multiply, plan
+from fastcnn.backends.numba.convolution.winograd.matrices import Matrix, transposed
+from fastcnn.backends.numba.convolution.winograd.table import Algorithm
+from fastcnn.backends.numba.core.jit import by_address
+from fastcnn.backends.numba.core.vectors import Vector, address, mask, masked, multiply_add_of
+
+INDEX = ir.IntType(64)
+
+
+class Side(NamedTuple):
+    """Where the elements (i, j) of a square of vectors lie, with two strides a and b that the caller gives.
+
+    In a grid, at ``i * a + j * b``. Numbered, at ``number * a + group * b``, by the numbers and groups of products. A
+    grid is an image or weights, whose last vector may be `masked`; what is numbered is memory of ours, whole vectors.
+    """
+
+    places: dict[tuple[int, int], tuple[int, int]]
+    masked: bool
+
+    @staticmethod
+    def grid(size: int) -> Side:
+        return Side({(i, j): (i, j) for i in range(size) for j in range(size)}, True)
+
+    @staticmethod
+    def numbered(algorithm: Algorithm, size: int) -> Side:
+        """Products, or where there are as many elements as groups, these: one is then as good as its group."""
+        if size != len(algorithm.groups):
+            return Side({(i, j): (i * size + j,) * 2 for i in range(size) for j in range(size)}, False)
+        of, side = algorithm.groups, len(set(algorithm.groups))
+        return Side({(i, j): (n, of[i] * side + of[j]) for n, (i, j) in enumerate(algorithm.order)}, False)
+
+
+class Transform(NamedTuple):
+    """The matrix, the places of what is read and written, and what else is done: 'rectify' takes max(d, 0) of what is
+    read, 'bias' adds a vector to all that is written, 'sum' adds the sum of all that is read to a vector."""
+
+    matrix: Matrix
+    source: Side
+    target: Side
+    extra: str = ""
+
+
+@functools.cache
+def transform_of(name: str, role: str) -> Transform:
+    """The transform of an algorithm by its role.
+
+    'input' and 'rectified': B', of pixels. 'weights': G, of taps. 'output': A', of sums of products. 'gradient': A, of
+    the output's gradient. 'back': G', of the weights' transformed gradient. Those of the input gradient: 'eta' is its
+    'input' and 'pixels' its 'output'.
+    """
+    algorithm = (table.input_gradient if role in ("eta", "pixels") else table.forward)(name)
+    data, weights, result = algorithm.data, algorithm.weights, algorithm.result
+    made, taps, elements = algorithm.made, len(weights[0]), len(result[0])
+    if role in ("input", "rectified", "eta"):
+        extra = "rectify" if role == "rectified" else ""
+        return Transform(data, Side.grid(algorithm.taken), Side.numbered(algorithm, len(data)), extra)
+    if role == "weights":
+        return Transform(weights, Side.grid(taps), Side.numbered(algorithm, len(weights)))
+    if role in ("output", "pixels"):
+        return Transform(result, Side.numbered(algorithm, elements), Side.grid(made), "bias")
+    if role == "gradient":
+        return Transform(transposed(result), Side.grid(made), Side.numbered(algorithm, elements), "sum")
+    return Transform(transposed(weights), Side.numbered(algorithm, len(weights)), Side.grid(taps))
+
+
+def vector_operations(builder: ir.IRBuilder, vector: Vector) -> Operations:
+    def constant(value: Fraction) -> ir.Constant:
+        return ir.Constant(vector.llvm_type, [ir.Constant(vector.llvm_type.element, float(value))] * vector.lanes)
+
+    def scale(factor: Fraction, a: Any) -> Any:
+        return builder.fneg(a) if factor == -1 else builder.fmul(constant(factor), a)
+
+    def scale_add(factor: Fraction, a: Any, b: Any) -> Any:
+        return builder.call(multiply_add_of(builder, vector), [constant(factor), a, b])
+
+    return Operations(builder.fadd, builder.fsub, scale, scale_add)
+
+
+@intrinsic(prefer_literal=True)
+def transform_vector(typingctx, name, role, source, target, extra, at, count):
+    """The transform of one vector of each element, `at` elements from their beginnings on. `source` and `target` are
+    (pointer to an element, two strides), `extra` is a pointer.
+
+    Of a vector in a grid only `count` elements are read or written, where that is not the constant 0.
+    """
+    transform = transform_of(name.literal_value, role.literal_value)
+    vector, whole = Vector(source[0].dtype), isinstance(count, types.Literal)
+
+    def codegen(context, builder, signature, args):
+        _, _, source_, target_, extra_, at_, count_ = args
+        do, rows, everything = vector_operations(builder, vector), [], None
+        align, zero = vector.scalar.bitwidth // 8, ir.Constant(vector.llvm_type, None)
+        lanes = None if whole else mask(builder, vector, count_)
+
+        def place(array, numbers):
+            offset = at_
+            for k, number in enumerate(numbers, start=1):
+                if number:
+                    step = builder.mul(builder.extract_value(array, k), ir.Constant(INDEX, number))
+                    offset = builder.add(offset, step)
+            return at_pointer(builder.extract_value(array, 0), offset)
+
+        def at_pointer(pointer, offset):
+            return builder.bitcast(builder.gep(pointer, [offset]), vector.llvm_type.as_pointer())
+
+        def load(where, side=None):
+            if whole or side is None or not side.masked:
+                value = builder.load(where)
+                value.align = align
+                return value
+            return masked(builder, "load", vector.llvm_type, where, ir.Constant(ir.IntType(32), align), lanes, zero)
+
+        def store(value, where, side=None):
+            if whole or side is None or not side.masked:
+                builder.store(value, where).align = align
+            else:
+                masked(builder, "store", ir.VoidType(), value, where, ir.Constant(ir.IntType(32), align), lanes)
+
+        size, lines = len(transform.matrix[0]), plan(transform.matrix)
+        for i in range(size):
+            places = [place(source_, transform.source.places[i, j]) for j in range(size)]
+            row = [load(where, transform.source) for where in places]
+            if transform.extra == "rectify":  # NaN stays
+                row = [builder.select(builder.fcmp_ordered("<", d, zero), zero, d) for d in row]
+            if transform.extra == "sum":
+                some = functools.reduce(builder.fadd, row)
+                everything = some if everything is None else builder.fadd(everything, some)
+            rows.append(multiply(lines, row, do))
+        if transform.extra == "sum":
+            store(builder.fadd(load(at_pointer(extra_, at_)), everything), at_pointer(extra_, at_))
+        bias = load(at_pointer(extra_, at_)) if transform.extra == "bias" else None
+        for j in range(len(transform.matrix)):
+            for i, value in enumerate(multiply(lines, [row[j] for row in rows], do)):
+                made = value if bias is None else builder.fadd(value, bias)
+                store(made, place(target_, transform.target.places[i, j]), transform.target)
+        return context.get_dummy_value()
+
+    return types.void(name, role, source, target, extra, types.intp, count), codegen
+
+
+_addresses: dict[tuple[str, str, np.dtype], int] = {}
+
+
+def address_of(name: str, role: str, dtype: np.dtype) -> int:
+    """The address of a compiled transform: a function of pointers and strides of the source, of the target, a pointer
+    to the bias or to the sums, and the number of neighbours that each element has in the last dimension."""
+    element, integer = types.float32 if dtype.itemsize == 4 else types.float64, types.int64
+    pointer, lanes = types.CPointer(element), Vector(element).lanes
+
+    def transform(source, s1, s2, target, t1, t2, extra, count) -> None:
+        whole = count // lanes * lanes
+        for t in range(0, whole, lanes):
+            transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, t, 0)
+        if whole < count:
+            transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, whole, count - whole)
+
+    arguments = pointer, integer, integer, pointer, integer, integer, pointer, integer
+    key = name, role, dtype
+    if key not in _addresses:
+        _addresses[key] = by_address(transform, types.void(*arguments))
+    return _addresses[key]
+
+
+@intrinsic
+def call(typingctx, function, source, source_strides, target, target_strides, extra, count):
+    """Call the transform at the address `function`; source, target and extra are (array, index of an element)."""
+
+    def codegen(context, builder, signature, args):
+        def pointer(k):
+            array = builder.extract_value(args[k], 0)
+            return address(context, builder, signature.args[k][0], array, builder.extract_value(args[k], 1))
+
+        def strides(k):
+            return [builder.extract_value(args[k], i) for i in (0, 1)]
+
+        values = [pointer(1), *strides(2), pointer(3), *strides(4), pointer(5), args[6]]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    pair = types.UniTuple(types.intp, 2)
+    given = (types.Tuple((array[0], types.intp)) for array in (source, target, extra))
+    source_, target_, extra_ = given
+    return types.void(types.intp, source_, pair, target_, pair, extra_, types.intp), codegen

@@ -1,0 +1,51 @@
+"""Sums over the first axis of an array. Requires numba.
+
+An element is added up by one task in a fixed order, so that threads do not change the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastcnn.backends.numba.core.hints import Array, Shape
+from fastcnn.backends.numba.core.jit import MOVE
+from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
+
+SUM_ROWS = 1024  # rows of one partial sum of a matrix
+
+
+@task_kernel
+def sum_parts(task, parts, total):
+    """Add up a chunk of each part, in order."""
+    first, last = chunk(task, total.size)
+    for i in range(first, last):
+        total[np.uintp(i)] = parts[0, np.uintp(i)]
+    for s in range(1, parts.shape[0]):
+        for i in range(first, last):
+            total[np.uintp(i)] += parts[s, np.uintp(i)]
+
+
+def add_up(parts: Array, shape: Shape, out: Array | None = None) -> Array:
+    """The sum of parts (number, elements), in order, as an array of `shape`."""
+    out = empty(shape, parts.dtype) if out is None else out
+    sum_parts(parts, out.reshape(-1), chunks(out.size), work=MOVE * parts.size)
+    return out
+
+
+@task_kernel
+def partial_sums(task, matrix, parts):
+    """parts[task] = the sum of `SUM_ROWS` rows."""
+    total = parts[task]
+    for j in range(total.size):
+        total[j] = 0
+    for i in range(task * SUM_ROWS, min(matrix.shape[0], (task + 1) * SUM_ROWS)):
+        for j in range(total.size):
+            total[j] += matrix[i, j]
+
+
+def sum_rows(matrix: Array) -> Array:
+    """The sum of the rows, of which there may be none."""
+    parts = empty((max(1, -(-len(matrix) // SUM_ROWS)), matrix.shape[1]), matrix.dtype)
+    partial_sums(matrix, parts, len(parts), work=MOVE * matrix.size)
+    return add_up(parts, matrix.shape[1:]) if len(parts) > 1 else parts[0]

@@ -1,0 +1,35 @@
+"""Random arguments of kernels, as their declarations draw them."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from fastcnn.backends.arguments import Source
+
+
+def wide(ksize=None, stride=None):
+    """Ranges for images up to 20 wide with up to 35 channels, and for convolutions of one `ksize` and `stride`."""
+    low = ksize or 1
+    ranges = {"batch": (1, 5), "height": (low, 7), "width": (low, 20), "channels": (1, 35)}
+    return ranges | ({"ksize": (ksize, ksize), "stride": (stride, stride)} if ksize else {})
+
+
+class Drawn(Source):
+    """Integers from hypothesis; `ranges` by name replace the usual ones."""
+
+    def __init__(self, data, dtype, ranges=()):
+        self.data, self.ranges = data, dict(ranges)
+        super().__init__(dtype)
+
+    def integer(self, name, low, high):
+        return self.data.draw(st.integers(*self.ranges.get(name, (low, high))), name)
+
+
+class Seeded(Source):
+    """The same from a seed, without hypothesis."""
+
+    def __init__(self, seed, dtype, ranges=()):
+        self.chosen, self.ranges = np.random.default_rng(seed), dict(ranges)
+        super().__init__(dtype)
+
+    def integer(self, name, low, high):
+        return int(self.chosen.integers(*self.ranges.get(name, (low, high)), endpoint=True))
