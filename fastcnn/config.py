@@ -103,7 +103,7 @@ def set_num_threads(threads: int) -> None:
 
 
 def set_conv_algorithm(name: str) -> None:
-    """Convolve by 'auto', 'winograd' (3x3 kernels with stride 1 or 2; others directly), 'direct' or 'im2col'."""
+    """Convolve by 'auto', 'winograd' (kernels that its table has; others directly), 'direct' or 'im2col'."""
     process.conv = check_choice("set_conv_algorithm", "name", name, CONV_ALGORITHMS)
 
 

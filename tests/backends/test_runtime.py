@@ -334,9 +334,10 @@ def test_works_without_docstrings_and_asserts():
 WARM = """
 import itertools, sys
 import numpy as np
-from fastcnn import Sequential, zoo
-from fastcnn.backends.numba.core import jit
+from fastcnn import Sequential, using, zoo
 from fastcnn.backends.numba.compilation import warm_up
+from fastcnn.backends.numba.convolution.winograd import transforms
+from fastcnn.backends.numba.core import jit
 from fastcnn.layers import ELU, AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, LeakyRelu
 from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh
 
@@ -348,7 +349,7 @@ def signatures():
 
 
 warm_up("float32")
-before = signatures()
+before, addresses = signatures(), set(transforms._addresses)
 for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # without threads, and with them
     shape, y = (batch, 16, 16, 3), np.zeros(batch, int)
     odd = [Conv2D(shape, 5, 4, 2), LeakyRelu((batch, 7, 7, 5)), AvgPooling((batch, 7, 7, 5), 3, 2)]
@@ -359,6 +360,11 @@ for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # wit
         model.fit(np.ones(shape), y, verbose=False)
         model.gradient(np.ones_like(model.logits(np.ones(shape))))
         model.predict(np.ones(shape))
+    with using(conv="winograd"):
+        strided = Sequential([Conv2D(shape, 5, 3, 2), FullyConnect((batch, 7, 7, 5), 10), Softmax((batch, 10))])
+        strided.fit(np.ones(shape), y, verbose=False)
+        strided.gradient(np.ones_like(strided.logits(np.ones(shape))))
+print(*sorted(set(transforms._addresses) - addresses), end="")
 for name, found in signatures().items():
     if found != before[name]:
         print(name, found, before[name])

@@ -73,8 +73,12 @@ def test_a_row_of_the_table_convolves(row, data):
 )
 def test_as_few_operations_as_by_hand(name, counts):
     """Of B' d, G g and A' m: p and -p share their sums."""
-    algorithm = table.forward(name)
-    assert tuple(map(lines.operations, (algorithm.data, algorithm.weights, algorithm.result))) == counts
+    algorithm, done = table.forward(name), []
+    count = lines.Operations(*[lambda *_: done.append(1)] * 4)
+    for matrix, wanted in zip((algorithm.data, algorithm.weights, algorithm.result), counts, strict=True):
+        done.clear()
+        lines.multiply(lines.plan(matrix), [None] * len(matrix[0]), count)
+        assert len(done) == wanted
 
 
 def test_products_are_numbered_group_by_group():

@@ -140,12 +140,13 @@ MEASURED = (
     Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=PAYS_FOR_WEIGHTS),
     Row("winograd", "F(4,3)/2", TWICE, 3, 2, pays=STRIDED),
 )
+MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
     *MEASURED,
     *(
         Row("winograd", row.name, "not measured: only where it is asked for", row.r, row.stride, asked=True)
         for row in TABLE
-        if row.name not in {measured.transform for measured in MEASURED}
+        if row.name not in MEASURED_TRANSFORMS
     ),
     Row("direct", None, "any shape: one matrix product that reads the image where it lies"),
     Row("im2col", None, "any shape: a column matrix and one matrix product; only where it is asked for", asked=True),

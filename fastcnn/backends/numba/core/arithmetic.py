@@ -6,7 +6,7 @@ from typing import Any
 
 from numba.extending import intrinsic
 
-from fastcnn.backends.numba.core.vectors import Vector, multiply_add_of, repeat
+from fastcnn.backends.numba.core.vectors import Vector, repeat
 
 
 def of_two(name: str) -> Any:
@@ -23,12 +23,6 @@ add, subtract, multiply, divide = of_two("fadd"), of_two("fsub"), of_two("fmul")
 
 
 @intrinsic
-def multiply_add(typingctx, a, b, c):
-    """a * b + c, rounded once where the processor has that instruction."""
-    return a(a, b, c), lambda context, builder, signature, args: builder.call(multiply_add_of(builder, a), args)
-
-
-@intrinsic
 def at_least(typingctx, a, low):
     """Lane by lane `low` where a is below it, else a; NaN stays."""
 
@@ -36,17 +30,6 @@ def at_least(typingctx, a, low):
         return builder.select(builder.fcmp_ordered("<", *args), args[1], args[0])
 
     return a(a, low), codegen
-
-
-@intrinsic
-def fill_like(typingctx, vector, value):
-    """The number `value` in every lane."""
-
-    def codegen(context, builder, signature, args):
-        scalar = context.cast(builder, args[1], signature.args[1], vector.scalar)
-        return repeat(builder, vector.llvm_type, scalar)
-
-    return vector(vector, value), codegen
 
 
 @intrinsic

@@ -96,14 +96,3 @@ def total(terms: Terms, values: Sequence[Any], do: Operations) -> Any:
         else:
             value = do.scale_add(coefficient, values[k], value)
     return value
-
-
-def operations(matrix: Sequence[Sequence[Fraction]]) -> int:
-    """How many operations `multiply` takes."""
-    count = [0]
-
-    def one(*_: Any) -> None:
-        count[0] += 1
-
-    multiply(plan(matrix), [None] * len(matrix[0]), Operations(one, one, one, one))
-    return count[0]

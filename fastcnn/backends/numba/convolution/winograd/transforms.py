@@ -161,6 +161,12 @@ def transform_vector(typingctx, name, role, source, target, extra, at, count):
     return types.void(name, role, source, target, extra, types.intp, count), codegen
 
 
+def roles_of(row: table.Row) -> tuple[str, ...]:
+    """The transforms that an algorithm has: see `transform_of`."""
+    both = "input", "rectified", "weights", "output", "gradient", "back"
+    return both if row.stride == 1 else (*both, "eta", "pixels")
+
+
 _addresses: dict[tuple[str, str, np.dtype], int] = {}
 
 
