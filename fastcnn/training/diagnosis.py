@@ -25,6 +25,8 @@ from fastcnn.saving import model_file, random_state
 from fastcnn.shapes import received
 from fastcnn.training.run import TrainingRun
 
+__all__ = ["main", "replay"]
+
 
 def first_bad(array: np.ndarray) -> str | None:
     """Where the first NaN or infinity is, and how many there are; None where there is none."""
