@@ -20,25 +20,25 @@ from fastcnn.distributed import failures
 
 
 class Parser(argparse.ArgumentParser):
-    """A usage error is one line, and not the whole usage above it; it names the command whose help says more."""
+    """Prints a usage error as one line, without the usage text, and names the command whose --help says more."""
 
-    shared = False  # whether this is one of several ranks that are given the same arguments
-    divide: Any = None  # cuts off words that are not this command's own, where it runs something that has arguments
+    distributed = False  # whether this is one of several MPI ranks, which all parse the same arguments
+    divide: Any = None  # splits off the arguments of a script, where the command runs one
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """argparse hands what a command does not know to the parser above, which would point to its own help."""
-        Parser.shared = "--distributed" in (sys.argv[1:] if args is None else args) or Parser.shared
-        args, foreign = self.divide(args) if self.divide else (args, None)
+        """argparse would pass unknown arguments on to the parent parser, whose error names the wrong --help."""
+        Parser.distributed = "--distributed" in (sys.argv[1:] if args is None else args) or Parser.distributed
+        args, script_arguments = self.divide(args) if self.divide else (args, None)
         known, others = super().parse_known_args(args, namespace)
         if others:
             self.error(f"unrecognized arguments: {' '.join(others)}")
-        if foreign is not None:
-            known.arguments = foreign
+        if script_arguments is not None:
+            known.arguments = script_arguments
         return known, others
 
     def error(self, message: str) -> NoReturn:
         text = f"{self.prog}: error: {message} (see {self.prog} --help)"
-        if self.shared and failures.launched():  # said once, and no rank waits for one that is not coming
+        if self.distributed and failures.launched():  # one rank prints it, and no rank waits for one that has ended
             with contextlib.suppress(ImportError, RuntimeError):
                 from fastcnn.distributed import world
 
@@ -46,8 +46,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{text}\n")
 
 
-class PatientOutput:
-    """Standard output whose reader, `head` for one, may leave early: a training goes on and saves its model."""
+class BrokenPipeGuard:
+    """Standard output that survives a closed pipe (`fastcnn train | head`): a training goes on and saves its model."""
 
     def __init__(self, stream: Any):
         self.stream, self.last = stream, "\n"  # the last character written
@@ -56,25 +56,25 @@ class PatientOutput:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        with self.unread():
+        with self.guarded():
             self.stream.write(text)
         self.last = text[-1:] or self.last
         return len(text)
 
     def flush(self) -> None:
-        with self.unread():
+        with self.guarded():
             self.stream.flush()
 
     @contextlib.contextmanager
-    def unread(self) -> Iterator[None]:
+    def guarded(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:  # what is still buffered goes to the null device, and all that follows
+        except BrokenPipeError:  # what is buffered and all that follows goes to the null device
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:
-    Parser.shared = False
+    Parser.distributed = False
     parser = Parser(prog="fastcnn", description="Train, evaluate and use convolutional networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -97,7 +97,7 @@ def one_line(error: BaseException) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The exit status: most commands have none of their own."""
+    """Apply the options that all commands share, and run the command; its exit status."""
     from fastcnn.backends.active import compilation_announced
     from fastcnn.config import (
         get_backend,
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             set_dtype(arguments.dtype)
         get_dtype()
         get_conv_algorithm()
-        # Before the backend: numba's pool is made as large as what is asked for when numba is imported.
+        # Before the backend: importing numba fixes the size of its thread pool.
         asked = getattr(arguments, "threads", None)
         threads = asked or min(most, get_num_threads())
         if threads > most:
@@ -128,14 +128,14 @@ def run(arguments: argparse.Namespace) -> int:
         set_backend(getattr(arguments, "backend", None) or get_backend())
     except ValueError as error:  # a bad environment variable is bad usage too
         raise UsageError(str(error)) from error
-    told_by_another = arguments.comm is not None and arguments.comm.Get_rank() > 0
-    with contextlib.nullcontext() if told_by_another else compilation_announced():
+    another_rank_prints = arguments.comm is not None and arguments.comm.Get_rank() > 0
+    with contextlib.nullcontext() if another_rank_prints else compilation_announced():
         interrupt.raise_again()
         return arguments.run(arguments) or 0
 
 
 def join_ranks(arguments: argparse.Namespace) -> int:
-    """Meet the other ranks of the job, where the command is one that they do together; the most threads to use."""
+    """Set `arguments.comm`, the communicator of a command with --distributed, else None; the most threads to use."""
     from fastcnn.threads import MAX_THREADS
 
     arguments.comm = None
@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments: Any = build_parser().parse_args(argv)
     try:
-        with contextlib.redirect_stdout(PatientOutput(sys.stdout)):
+        with contextlib.redirect_stdout(BrokenPipeGuard(sys.stdout)):
             status = run(arguments)
             sys.stdout.flush()
         return status
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def end(arguments: argparse.Namespace, error: BaseException, message: str, status: int) -> int:
-    """Print the one line about an error, with other ranks once for all; the exit status."""
+    """Print the one line about an error, on one rank of several; the exit status."""
     if hasattr(arguments, "ending"):
         return arguments.ending.fail(message, status, getattr(error, "remote", False))
     print(message, file=sys.stderr)

@@ -55,8 +55,7 @@ def get_backend() -> str:
 
 def get_dtype() -> np.dtype:
     """The dtype of layers made without `dtype=`: what `using`, `set_dtype` or `FASTCNN_DTYPE` says, else float32."""
-    chosen = _here.get().dtype or process.dtype
-    return _environment_dtype() if chosen is None else chosen
+    return _here.get().dtype or process.dtype or _environment_dtype()
 
 
 def get_num_threads() -> int:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and errors that say why one cannot be."""
+"""Atomic writes: a file is written whole or not at all. And errors that say why one cannot be written or read."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def no_folder(what: str, path: Path) -> OSError:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name in the same folder that nobody has: two processes or threads may write the same file at once."""
+    """A unique name in the same folder: two processes or threads may write the same file at once."""
     return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}.tmp")
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:
-    """Remove the temporary files of writers of `path` that were killed; only for who knows to be its one writer."""
+    """Remove the temporary files that killed processes left of `path`; the caller must be its only writer."""
     real = destination(path)
     token = "[0-9a-f]" * (2 * TOKEN)  # and not `*`: ".run.best.<token>.tmp" belongs to who writes "run.best"
     for left in real.parent.glob(f".{glob.escape(real.name)}.{token}.tmp"):
@@ -51,7 +51,7 @@ def remove_leftovers(path: str | os.PathLike) -> None:
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
-    """Call `write` with a temporary file beside `path` and rename it: `path` is never seen half-written."""
+    """Write `path` atomically: call `write` with a temporary file beside it, sync that to the disk, and rename it."""
     real = destination(path)
     temporary = temporary_beside(real)
     try:
@@ -69,8 +69,10 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> No
 
 
 def write_elsewhere(path: str | os.PathLike, write: Callable[[str], Any]) -> str:
-    """Call `write` with a file in the system's folder for temporary files, and return its name, which begins as that of
-    `path` does: nobody else has or can guess it, as the folder may be open to all. OSError where there is no room."""
+    """Call `write` with a new file in the system's folder for temporary files, and return its name.
+
+    It begins like that of `path` and cannot be guessed: others may write to that folder. OSError where no room is left.
+    """
     wanted = Path(path)
     handle, name = tempfile.mkstemp(wanted.suffix, f"{wanted.stem[:50]}-")
     os.close(handle)
@@ -83,7 +85,7 @@ def write_elsewhere(path: str | os.PathLike, write: Callable[[str], Any]) -> str
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Raise OSError at once where `write_whole` would later: before hours of training, not after."""
+    """Raise the OSError of `write_whole` early: before hours of training, not after."""
     real = destination(path)
     temporary = temporary_beside(real)
     try:  # os.access says yes to root wherever it is asked

@@ -1,7 +1,7 @@
 """Output sizes, padding, and every message about a bad argument.
 
-Layers, model and data readers validate here and nowhere else, so that the same mistake gets the same words:
-which argument, what was expected, what was received.
+Layers, model and data readers validate here and nowhere else, so that one mistake has one message: which argument, what
+was expected, what was received.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def shortened(text: str, most: int = 120) -> str:
 
 
 def received(name: str, value: Any) -> str:
-    """The closing words of a message: the received value, shortened to one readable line."""
+    """The end of a message: the received value, shortened to one readable line."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # an object that is half made must not hide what is wrong with it

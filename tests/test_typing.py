@@ -6,7 +6,8 @@ import fastcnn
 from tests.helpers.processes import ROOT, run_python
 
 SCRIPT = ROOT / "tests" / "typed_script.py"
-COMPILED = {"serial", "inline", "kernel", "task_kernel", "single", "intrinsic", "overload"}  # decorators: numba infers the types
+# Decorators of functions whose types numba infers.
+COMPILED = {"serial", "inline", "kernel", "task_kernel", "single", "intrinsic", "overload"}
 
 
 def test_the_typed_script_runs(tmp_path):

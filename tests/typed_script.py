@@ -53,7 +53,8 @@ def switches() -> None:
     assert_type(fastcnn.get_conv_algorithm(), str)
     with fastcnn.use_backend("numpy"):
         assert_type(fastcnn.backend.get_backend(), str)
-    assert_type(fastcnn.runtime.get_num_threads(), int)
+    with fastcnn.using(backend="numpy", dtype="float64", threads=1, conv="auto"):
+        assert_type(fastcnn.runtime.get_num_threads(), int)
     error = fastcnn.BackendMismatch("max_pool_forward")
     assert_type(error, fastcnn.errors.BackendMismatch)
     assert_type(fastcnn.FileFormatError("cut short"), fastcnn.errors.FileFormatError)
@@ -126,6 +127,7 @@ def refused(model: Sequential, x: np.ndarray, y: np.ndarray) -> None:
     optimizers.SGD(model, learning_rates=0.1)  # type: ignore[call-arg]
     fastcnn.set_backend(1)  # type: ignore[arg-type]
     fastcnn.set_threads(1)  # type: ignore[attr-defined]
+    fastcnn.using(backends="numpy")  # type: ignore[call-arg]
     assert_type(fastcnn.diagnosis.replay("failure.npz"), str | None)
     fastcnn.diagnosis.replay("failure.npz", custom=[])  # type: ignore[call-arg]
 

@@ -4,18 +4,14 @@
 computes. `fastcnn.backends.numba` computes the same fast, and `fastcnn.backends.check` runs both and compares.
 ``python -m fastcnn.backends`` prints all kernels.
 
-Conventions
------------
-Layers hand over arrays that are C-contiguous, aligned, writeable and all of one dtype, float32 or float64, and numbers
-that are Python's. Kernels check nothing, change no argument, and return new arrays of that dtype. The exception are
-optimizers' updates, which change parameters in place and return nothing.
+Conventions: layers hand over arrays that are C-contiguous, aligned, writeable and all of one dtype, float32 or float64,
+and numbers that are Python's. Kernels check nothing, change no argument, and return new arrays of that dtype. The
+exception are optimizers' updates, which change parameters in place and return nothing. The batch alone may be empty: so
+are results then, and sums over the batch are 0.
 
 An image batch is (B, H, W, C), convolution weights are (k, k, C, O), `eta` is the gradient of the loss with respect to
-a kernel's output. `padding` is (before, after), zeros on both image axes. The batch alone may be empty: so are results
-then, and sums over the batch are 0.
-
-A ReLU can be fused into the layer that follows it: `rectify` of convolutions and of the maximum, `gate` of the
-convolution's input gradient.
+a kernel's output. `padding` is (before, after), zeros on both image axes. A ReLU can be fused into the layer that
+follows it: `rectify` of convolutions and of the maximum, `gate` of the convolution's input gradient.
 """
 
 from __future__ import annotations

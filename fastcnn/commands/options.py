@@ -112,7 +112,7 @@ def cropped(model: Sequential, images: np.ndarray) -> np.ndarray:
 
 
 def finite(value: Any) -> Any:
-    """`value` with None for NaN and infinities, which JSON has no word for."""
+    """`value` with None for NaN and infinities, which JSON cannot hold."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):

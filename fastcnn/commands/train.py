@@ -16,7 +16,7 @@ from fastcnn.commands.options import (
     load_data,
 )
 from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
-from fastcnn.commands.training_result import how_to_go_on, introduce, report, save
+from fastcnn.commands.training_result import print_header, print_result, resume_hint, save
 
 if TYPE_CHECKING:
     from fastcnn.datasets import Dataset
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = make_model(options, data)
     model.metadata["files"] = {name: getattr(arguments, name) for name in FILES}
     if group.lead and not arguments.quiet:
-        introduce(options, data, group.size)
+        print_header(options, data, group.size)
         model.summary()
     start = time.perf_counter()
     history = fit(arguments, options, model, data, out, group)
@@ -82,11 +82,11 @@ def run(arguments: argparse.Namespace) -> None:
     if history.stopped == "interrupted":
         raise Interrupted(
             f"the training was interrupted after {len(history.get('loss', ()))} of {options['epochs']} epochs; model "
-            f"saved to {out}{how_to_go_on(arguments)}",
+            f"saved to {out}{resume_hint(arguments)}",
             remote=not group.lead,
         )
     if group.lead:
-        report(arguments, options, history, seconds, out, data, group.size)
+        print_result(arguments, options, history, seconds, out, data, group.size)
     group.barrier()  # mpiexec may end all ranks when the first one leaves
 
 

@@ -1,4 +1,4 @@
-"""What `fastcnn train` prints and leaves: its first line, its result, the model."""
+"""What `fastcnn train` prints and saves: its first line, its result, the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastcnn.training import History
 
 
-def introduce(options: dict[str, Any], data: Dataset, ranks: int) -> None:
+def print_header(options: dict[str, Any], data: Dataset, ranks: int) -> None:
     from fastcnn.config import get_backend, get_dtype, get_num_threads
 
     threads = f"threads {get_num_threads()}" if ranks == 1 else f"ranks {ranks}, threads of each {get_num_threads()}"
@@ -25,12 +25,12 @@ def introduce(options: dict[str, Any], data: Dataset, ranks: int) -> None:
     )
 
 
-def how_to_go_on(arguments: argparse.Namespace) -> str:
+def resume_hint(arguments: argparse.Namespace) -> str:
     path = arguments.checkpoint or arguments.resume
     return f"; `fastcnn train --resume {path}` goes on" if path else ""
 
 
-def report(
+def print_result(
     arguments: argparse.Namespace,
     options: dict[str, Any],
     history: History,

@@ -25,6 +25,8 @@ from fastcnn.saving import model_file, random_state
 from fastcnn.shapes import received
 from fastcnn.training.run import TrainingRun
 
+__all__ = ["main", "replay"]
+
 
 def first_bad(array: np.ndarray) -> str | None:
     """Where the first NaN or infinity is, and how many there are; None where there is none."""
@@ -63,9 +65,10 @@ def inner_outputs_checked(layers: list[Any]) -> Iterator[None]:
     The forward itself is watched, and not repeated: it draws random numbers and moves running means.
     """
     with contextlib.ExitStack() as stack:
-        for place, layer in walk(layers):
+        inner = [(place, layer) for place, layer in walk(layers) if "." in place and hasattr(layer, "__dict__")]
+        for place, layer in inner:
             for name in ("forward", "forward_rectified"):
-                if "." in place and hasattr(layer, name):
+                if hasattr(layer, name):
                     stack.enter_context(result_checked(place, layer, name))
         yield
 

@@ -21,7 +21,7 @@ from fastcnn.training.loop import Loop
 from fastcnn.training.run import History
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
     model: Network,
     x: Any,
     y: Any,

@@ -14,7 +14,7 @@ from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
 
 
-class History(dict[str, list[Any]]):
+class History(dict[str, list[float]]):
     """What `fit` returns: for each quantity a list with a number for each epoch.
 
     `stopped` says why the training ended before its last epoch: 'interrupted' (Ctrl-C), the reason that a callback

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.shapes import check_number, must_be
 
+__all__ = ["SCHEDULES", "Schedule", "constant", "cosine", "exponential", "one_cycle", "step", "warm_up"]
+
 
 class Schedule:
     """A function of the share of the training that is done, and how it was made."""

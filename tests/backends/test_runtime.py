@@ -314,6 +314,7 @@ def test_an_edit_compiles_what_it_reaches_and_nothing_else(tmp_path):
             assert {module.split(".")[0] for module in changed} == {"pooling"}
 
 
+@pytest.mark.slow
 def test_both_backends_learn_the_same(digits):
     accuracies = []
     for name in ("numpy", "numba"):

@@ -114,6 +114,7 @@ def test_any_number_of_ranks_gets_the_same_weights(count, tmp_path, alone):
         {"momentum": True},
     ],
 )
+@pytest.mark.slow
 def test_ranks_without_images_and_biases_without_gradient(options, tmp_path, alone):
     each = trained(3, f"{tmp_path}/a", options)
     assert_equal(each[2], each[0])
@@ -124,6 +125,7 @@ def test_ranks_without_images_and_biases_without_gradient(options, tmp_path, alo
 FLOAT32_BOUND = 2e-5
 
 
+@pytest.mark.slow
 def test_float32_stays_within_its_bound(tmp_path, alone):
     each = trained(3, f"{tmp_path}/a", {"dtype": "float32"})
     assert_equal(each[1], each[0])
@@ -282,12 +284,14 @@ def test_ranks_are_ended_once_the_launcher_has_read_why():
     assert gone.returncode == 3, "nowhere to write to"
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs(tmp_path):
     status, error = run(2, f"{tmp_path}/a", {"fault": [1, "hang"]}, FASTCNN_DISTRIBUTED_TIMEOUT="2")
     assert status == 1 and "rank 0: no answer from the other ranks for 2 s (FASTCNN_DISTRIBUTED_TIMEOUT)" in error
 
 
 @pytest.mark.parametrize(("what", "reason"), [("stop", "enough"), ("interrupt", "interrupted")])
+@pytest.mark.slow
 def test_all_stop_after_the_step_in_which_one_wants_to(what, reason, tmp_path):
     """Rank 1 alone: all have made 3 steps, and a checkpoint from which the whole training follows."""
     options = {"checkpoint": f"{tmp_path}/run.npz", "every": 100}

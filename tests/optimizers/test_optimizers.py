@@ -19,11 +19,10 @@ MANY = 40  # images in a batch of the hand-written steps
 NUMBERS = ("learning_rate", "weight_decay", "clip_norm", "clip_value")
 
 
-def textbook(rule, p, gradients, rates, decay=0.0, **options):
+def textbook(rule, p, gradients, rates, decay=0.0, **constants):
     """One parameter, a Python float, after a step for each of `gradients`: as torch.optim's documentation has it."""
-    defaults = {"momentum": 0.9, "rho": 0.99, "betas": (0.9, 0.999), "epsilon": 1e-8}
-    assert set(options) <= set(defaults)
-    momentum, rho, betas, epsilon = (defaults | options).values()
+    usual = {"momentum": 0.9, "rho": 0.99, "betas": (0.9, 0.999), "epsilon": 1e-8}
+    momentum, rho, betas, epsilon = (usual | constants).values()
     v = m = s = 0.0
     for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
         if rule is AdamW:

@@ -446,3 +446,25 @@ def test_a_draw_of_dropout_decides(rng):
         found = explain(model, x, y, {})
         assert (found is not None) == kept
         assert not kept or found.startswith("the output of `layers[0.body.1]`, a Sting: output[0, 0] is nan")
+
+
+class Slotted:
+    """A layer of one's own on which no attribute can be set."""
+
+    __slots__ = ()
+
+    def forward(self, x):
+        return x
+
+    def gradient(self, eta):
+        return eta
+
+
+def test_a_layer_inside_that_cannot_be_watched(rng):
+    """What it returns is seen where the next layer has computed with it."""
+    shape, last = (4, 6), Tap((4, 6))
+    model = Sequential([Residual([Relu(shape), Slotted(), last]), Softmax(shape)])
+    x, y = rng.standard_normal((4, 6)).astype(np.float32), np.arange(4)
+    assert explain(model, x, y, {}) is None
+    last.bad = True
+    assert explain(model, x, y, {}).startswith("the output of `layers[0.body.2]`, a Tap")

@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 from fastcnn.backends.numba.core.vectors import Vector, address
 
 
-def interleave(builder, a, b):
+def interleave(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
     """The vectors a0 b0 a1 b1 ... of two: the lower halves, and the upper ones."""
     half = a.type.count // 2
     orders = [[i + j * 2 * half for i in range(first, first + half) for j in (0, 1)] for first in (0, half)]

@@ -11,6 +11,9 @@ These functions exist only in compiled code: they cannot run under ``NUMBA_DISAB
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -34,11 +37,11 @@ class Vector(types.Type):
 
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, fe_type):
+    def __init__(self, manager: Any, fe_type: types.Type):
         super().__init__(manager, fe_type, fe_type.llvm_type)
 
 
-def lanes(array):
+def lanes(array: Any) -> int:
     """Elements of `array` in one vector; a constant to the compiler."""
     raise TypeError("lanes exists only in compiled code")
 
@@ -49,18 +52,26 @@ def _lanes(array):
     return lambda array: count
 
 
-def multiply_add_of(builder, vector):
+def multiply_add_of(builder: ir.IRBuilder, vector: Vector) -> ir.Function:
     """LLVM's a * b + c: fmuladd, not fma, as a processor without that instruction would call libm for each lane."""
     name = f"llvm.fmuladd.v{vector.lanes}f{vector.scalar.bitwidth}"
     function_type = ir.FunctionType(vector.llvm_type, [vector.llvm_type] * 3)
     return cgutils.get_or_insert_function(builder.module, function_type, name)
 
 
-def address(context, builder, array_type, array, index):
+def address(context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, index: ir.Value) -> ir.Value:
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-def vector_at(context, builder, signature, args, llvm_type, position=0, offsets=()):
+def vector_at(
+    context: Any,
+    builder: ir.IRBuilder,
+    signature: Any,
+    args: Sequence[ir.Value],
+    llvm_type: ir.VectorType,
+    position: int = 0,
+    offsets: Sequence[ir.Value] = (),
+) -> ir.Value:
     """The address of a vector, `offsets` elements after array[index], which are arguments from `position` on."""
     place = address(context, builder, signature.args[position], args[position], args[position + 1])
     for offset in offsets:
@@ -68,7 +79,7 @@ def vector_at(context, builder, signature, args, llvm_type, position=0, offsets=
     return builder.bitcast(place, llvm_type.as_pointer())
 
 
-def repeat(builder, vector_type, scalar):
+def repeat(builder: ir.IRBuilder, vector_type: ir.VectorType, scalar: ir.Value) -> ir.Value:
     """One scalar in every lane: an insertion and a shuffle, which LLVM turns into a single broadcast."""
     empty = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
@@ -137,7 +148,7 @@ def prefetch(typingctx, array, index):
     return types.void(array, types.intp), codegen
 
 
-def masked(builder, name, result, *args):
+def masked(builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
     """LLVM's masked load or store, under the name that suits the typed pointers of old releases and the new ones."""
     vector = args[0].type if name == "store" else result
     bits = {"float": "f32", "double": "f64"}.get(str(vector.element), str(vector.element))
@@ -147,14 +158,16 @@ def masked(builder, name, result, *args):
     return builder.call(function, args)
 
 
-def mask(builder, vector, count, first=0):
+def mask(builder: ir.IRBuilder, vector: Vector, count: ir.Value, first: int = 0) -> ir.Value:
     """Which lanes of a vector lie before `count`, where its own are numbered from `first` on."""
     lanes = ir.VectorType(ir.IntType(64), vector.lanes)
     numbers = ir.Constant(lanes, [first + i for i in range(vector.lanes)])
     return builder.icmp_signed("<", numbers, repeat(builder, lanes, count))
 
 
-def whole_or_part(builder, vectors, count, emit):
+def whole_or_part(
+    builder: ir.IRBuilder, vectors: Sequence[Vector], count: ir.Value, emit: Callable[[bool], None]
+) -> None:
     """Emit code for `count` elements of some `vectors`, ``emit(whole)``: in two branches, one for whole vectors.
 
     Masked stores are slow without AVX-512. With it, masks have registers and cost less than a branch: pooling's
@@ -170,11 +183,11 @@ def whole_or_part(builder, vectors, count, emit):
                 emit(is_whole)
 
 
-def read(builder, vector, llvm_type, place, count):
+def read(builder: ir.IRBuilder, vector: Vector, llvm_type: ir.VectorType, place: ir.Value, count: ir.Value) -> ir.Value:
     """Load `count` elements of a vector of `llvm_type`, as long as `vector`; 0 in the other lanes."""
     align, value = element_bytes(llvm_type), cgutils.alloca_once(builder, llvm_type)
 
-    def emit(whole):
+    def emit(whole: bool) -> None:
         if whole:
             part = builder.load(place)
             part.align = align
@@ -187,11 +200,11 @@ def read(builder, vector, llvm_type, place, count):
     return builder.load(value)
 
 
-def write(builder, vector, value, place, count):
+def write(builder: ir.IRBuilder, vector: Vector, value: ir.Value, place: ir.Value, count: ir.Value) -> None:
     """Store the first `count` elements of `value`, a vector as long as `vector`."""
     align = element_bytes(value.type)
 
-    def emit(whole):
+    def emit(whole: bool) -> None:
         if whole:
             builder.store(value, place).align = align
         else:
@@ -201,7 +214,7 @@ def write(builder, vector, value, place, count):
     whole_or_part(builder, [vector], count, emit)
 
 
-def element_bytes(llvm_type):
+def element_bytes(llvm_type: ir.VectorType) -> int:
     return {"float": 4, "double": 8, "i8": 1, "i32": 4}[str(llvm_type.element)]
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -48,7 +49,7 @@ def constants_of(bits: int) -> tuple[np.floating, ...]:
 CONSTANTS = {types.float32: constants_of(32), types.float64: constants_of(64)}
 
 
-def constants(x):
+def constants(x: Any) -> Any:
     """`constants_of` the type of x; constants to the compiler."""
     raise TypeError("constants exists only in compiled code")
 

@@ -7,6 +7,7 @@ it; the other rules share one, of which each prange would take another second to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -74,7 +75,9 @@ def update_chunks(rule, parameter, gradient, first, second, numbers, more):
             momentum_chunk(p, g, a, numbers, rule == NESTEROV)
 
 
-def launch(rule, arrays, numbers, more=(0.0, 0.0, 0.0)):
+def launch(
+    rule: int, arrays: Sequence[np.ndarray], numbers: Sequence[float], more: Sequence[float] = (0.0, 0.0, 0.0)
+) -> None:
     """Run `update_chunks`; arrays as lines, numbers in their dtype: a float64 would make all arithmetic float64."""
     cast = arrays[0].dtype.type
     lines = [array.reshape(-1) for array in arrays]

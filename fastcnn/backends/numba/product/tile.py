@@ -11,6 +11,9 @@ output pixel, a weight. That is what makes one loop serve matrix products, convo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -49,7 +52,7 @@ class Tile(types.Type):
         self.llvm_type = ir.LiteralStructType([vector.llvm_type for vector in self.row * rows])
         super().__init__(name=f"Tile({scalar}, {rows} x {halves} / 2)")
 
-    def places(self):
+    def places(self) -> list[tuple[int, Vector, int, int]]:
         """(row, vector, its first column, position) of each vector."""
         whole = Vector(self.scalar).lanes
         return [
@@ -69,11 +72,13 @@ class Rows(types.Type):
 @register_model(Tile)
 @register_model(Rows)
 class TileModel(models.PrimitiveModel):
-    def __init__(self, manager, fe_type):
+    def __init__(self, manager: Any, fe_type: types.Type):
         super().__init__(manager, fe_type, fe_type.llvm_type)
 
 
-def _row_of_vectors(context, builder, signature, args, position, tile):
+def _row_of_vectors(
+    context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value], position: int, tile: Tile
+) -> dict[int, ir.Value]:
     """The vectors of a row of `tile`, from ``array[index]`` on, by their first column."""
     row = {}
     for _, vector, column, _ in tile.places()[: len(tile.row)]:
