@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, zoo
+from fastcnn import Sequential, schedules, zoo
 from fastcnn.layers import BatchNorm, Conv2D, Dropout, FullyConnect, MaxPooling, Relu, Residual, Softmax
 from fastcnn.layers.protocol import tensors_of, walk
 from fastcnn.optimizers import Adam
@@ -168,7 +168,8 @@ def test_gradient_before_forward():
 
 def test_resnet_small(data):
     model = zoo.resnet_small((20, 28, 28, 1), blocks=1, scale=1.0, rng=0)
-    history = model.fit(*data, 8, 20, optimizer="adam", learning_rate=0.01, seed=0, verbose=False)
+    rate = schedules.cosine(0.01)  # at a constant rate the accuracy below is anything from 0.6 to 0.95, by rounding alone
+    history = model.fit(*data, 8, 20, optimizer="adam", learning_rate=rate, seed=0, verbose=False)
     assert history["accuracy"][-1] > 0.9
     assert model.evaluate(*data).accuracy > 0.8
     with pytest.raises(ValueError, match=r"resnet_small: `blocks` must be an integer of at least 1. Received blocks=0"):
