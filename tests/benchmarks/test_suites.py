@@ -181,7 +181,7 @@ def test_a_benchmark_that_breaks_fails(project):
 def test_check_finds_what_is_no_benchmark(project):
     assert asv(project, "check", "--python=same").returncode == 0
     suite = project / "benchmarks/bench_kernels.py"
-    suite.write_text(suite.read_text().replace("def setup(self, backend, kernel):", "def setup(self, backend):"))
+    suite.write_text(suite.read_text().replace("backend: str, kernel: str) -> None:", "backend: str) -> None:", 1))
     assert asv(project, "check", "--python=same").returncode != 0
 
 
