@@ -221,21 +221,24 @@ def test_info_says_how_a_convolution_is_computed_and_why():
     assert lines[0] == "convolution      64x32x32x16 -> 64x32x32x15, 3x3, stride 1, padding 1,1"
     assert lines[2].startswith("forward          direct: any shape")
     assert lines[3].strip() == "not winograd F(4,3): channels 15, not >= 16"
-    asked = run_fastcnn("info", *spec, "--ksize", "5", FASTCNN_CONV="winograd").stdout
+    asked = run_fastcnn("info", *spec, "--ksize", "7", FASTCNN_CONV="winograd").stdout
     assert "winograd, by $FASTCNN_CONV" in asked and asked.count(" direct: ") == 3
+    five = run_fastcnn("info", *spec, "--ksize", "5", FASTCNN_CONV="winograd").stdout
+    assert five.count(" winograd F(2,5): ") == 3
     small = run_fastcnn(
         "info", "--conv", "1x6x6x1", "--outputs", "2", "--conv-algorithm", "winograd", "--padding", "0,1"
     )
     assert "winograd, by --conv-algorithm" in small.stdout and small.stdout.count(" winograd F(2,3): ") == 3
     strided = run_fastcnn("info", "--conv", "128x8x8x64", "--outputs", "64", "--stride", "2", FASTCNN_CONV="").stdout
-    assert strided.count(" winograd stride2: ") == 3
+    assert strided.count(" winograd F(4,3)/2: ") == 3
 
 
 def test_info_prints_the_rule():
     done = run_fastcnn("info", "--conv", "--json")
     *lines, last = done.stdout.splitlines()
     rows = json.loads(last)["rule"]
-    assert [row["transform"] for row in rows] == ["F(4,3)", "F(4,3)", "F(2,3)", "F(2,3)", "stride2", None, None]
+    transforms = ["F(4,3)", "F(4,3)", "F(2,3)", "F(2,3)", "F(4,3)/2", "F(2,5)"]
+    assert [row["transform"] for row in rows] == [*transforms, None, None]
     assert lines[0] == "winograd F(4,3)  3x3, stride 1; forward, input gradient"
     assert all(any(row["reason"] in line for line in lines) for row in rows)
 
