@@ -31,7 +31,7 @@ WIRE = {"10 Gb/s": 5e-6, "100 Gb/s": 2e-6}
 
 
 @dataclass(frozen=True)
-class Network:
+class Interconnect:
     """Seconds that a message takes however small it is, and the bytes/s that a node sends, receives and adds up."""
 
     latency: float
@@ -62,7 +62,7 @@ class Training:
     def compute(self, images: float) -> float:
         return self.fixed + self.per_image * images
 
-    def exposed(self, images: float, nodes: int, network: Network) -> float:
+    def exposed(self, images: float, nodes: int, network: Interconnect) -> float:
         """Seconds in which the sums are waited for after the backward pass: each begins when its gradients are there
         and the one before has ended."""
         whole = self.compute(images)
@@ -71,7 +71,7 @@ class Training:
             end = max(end, begin + share * self.backward * whole) + network.sum_time(size, nodes)
         return max(0.0, end - whole)
 
-    def step(self, images: float, nodes: int, network: Network) -> float:
+    def step(self, images: float, nodes: int, network: Interconnect) -> float:
         """Seconds of a step of `images` on each of `nodes`: the slowest of them, and the sums that are not hidden."""
         return self.compute(images) * (1 + self.jitter * largest(nodes)) + self.exposed(images, nodes, network)
 
@@ -107,15 +107,15 @@ def measure_training(name: str, batches: Sequence[int] = (4, 16, 64), rounds: in
     return Training(max(0.0, fixed), per_image, backward, buckets(name, batches[-1], times), spread)
 
 
-def measure_network(command: Sequence[str] | None = None, **variables: str) -> Network:
+def measure_network(command: Sequence[str] | None = None, **variables: str) -> Interconnect:
     """Latency and bandwidth of sums of two processes, on this machine or as `command` starts them."""
     with ranks.Job(2, 1, command, **variables) as job:
         found = [job.sum_alone(size, repeats) for size, repeats in ((SMALL, 300), (LARGE, 30))]
     small, large = np.quantile(found[0], 0.1), np.quantile(found[1], 0.1)  # what others disturb is `jitter`
-    return Network(small, LARGE / (large - 2 * small))  # a small sum of two is one message each way
+    return Interconnect(small, LARGE / (large - 2 * small))  # a small sum of two is one message each way
 
 
-def table(training: Training, images: float, shared: bool, networks: dict[str, Network]) -> list[str]:
+def table(training: Training, images: float, shared: bool, networks: dict[str, Interconnect]) -> list[str]:
     """For each number of nodes the step, with the first of `JITTERS`, and the efficiency with each of them: the share
     of the speed that as many nodes would have that never wait. With `shared`, `images` is the batch of all nodes, else
     that of each."""
@@ -133,7 +133,7 @@ def table(training: Training, images: float, shared: bool, networks: dict[str, N
     return rows
 
 
-def networks() -> dict[str, Network]:
+def networks() -> dict[str, Interconnect]:
     """Networks of machines like this one, as fast as the link or as what carries the messages here: sockets, and for
     100 Gb/s, which sockets do not reach, shared memory."""
     carriers = {"10 Gb/s": measure_network(**TCP), "100 Gb/s": measure_network()}
@@ -141,7 +141,7 @@ def networks() -> dict[str, Network]:
     for (name, carrier), gigabits in zip(carriers.items(), (10, 100), strict=True):
         print(f"{name}: here {carrier.latency * 1e6:.1f} us a message, {carrier.bandwidth / 1e9:.2f} GB/s")
         link = HEADERS * gigabits * 1e9 / 8
-        found[name] = Network(carrier.latency + WIRE[name], min(link, carrier.bandwidth))
+        found[name] = Interconnect(carrier.latency + WIRE[name], min(link, carrier.bandwidth))
     return found
 
 

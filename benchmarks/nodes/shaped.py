@@ -93,7 +93,9 @@ class Hosts:
         return [launcher(), "-localhost", f"{NET}.254", "-hosts", names, *remote, "-n", str(self.count)]
 
 
-def check(name: str, batch: int, hosts: int, rate: float | None, asleep: bool, network: scaling.Network) -> list[float]:
+def check(
+    name: str, batch: int, hosts: int, rate: float | None, asleep: bool, network: scaling.Interconnect
+) -> list[float]:
     """Milliseconds of a step, of the waiting in it and of a sum alone; the last two by the model too.
 
     `asleep`: the hosts sleep through what one of them would compute; otherwise each computes its part of the batch on
@@ -106,7 +108,7 @@ def check(name: str, batch: int, hosts: int, rate: float | None, asleep: bool, n
     step, waited = ranks.middle(timing.steps for timing in found), ranks.middle(timing.waits for timing in found)
     backward, sums = sum(times[1:]) / sum(times), scaling.buckets(name, each, times)
     model = scaling.Training((step - waited) / 1e3, 0, backward, sums, 0)
-    shaped = scaling.Network(network.latency, min(network.bandwidth, scaling.HEADERS * (rate or math.inf) / 8))
+    shaped = scaling.Interconnect(network.latency, min(network.bandwidth, scaling.HEADERS * (rate or math.inf) / 8))
     exposed = model.exposed(each, hosts, shaped) * 1e3
     alone = shaped.sum_time(sum(size for size, _ in sums), hosts) * 1e3
     return [step, waited, exposed, ranks.middle(timing.sums for timing in found), alone]

@@ -17,7 +17,7 @@ whole = st.integers(-9, 9).map(Fraction)
 
 
 def product(matrix, values):
-    return lines.multiply(lines.plan(matrix), values, EXACT)
+    return lines.multiply(lines.program(matrix), values, EXACT)
 
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 5))
@@ -77,7 +77,7 @@ def test_as_few_operations_as_by_hand(name, counts):
     count = lines.Operations(*[lambda *_: done.append(1)] * 4)
     for matrix, wanted in zip((algorithm.data, algorithm.weights, algorithm.result), counts, strict=True):
         done.clear()
-        lines.multiply(lines.plan(matrix), [None] * len(matrix[0]), count)
+        lines.multiply(lines.program(matrix), [None] * len(matrix[0]), count)
         assert len(done) == wanted
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.nodes import scaling, shaped
-from benchmarks.nodes.scaling import Network, Training, largest
+from benchmarks.nodes.scaling import Interconnect, Training, largest
 from fastcnn.benchmark import ranks
 from fastcnn.distributed.group import Group
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
 from tests.helpers.switches import threads
 
-TEN = Network(10e-6, 1e9)
+TEN = Interconnect(10e-6, 1e9)
 
 
 @pytest.mark.mpi
@@ -102,7 +102,7 @@ def test_a_sum_takes_messages_and_bytes():
 
 def test_sums_are_hidden_behind_the_backward_pass():
     """A step of 10 ms, 6 of them backward."""
-    network = Network(0, 1e9)
+    network = Interconnect(0, 1e9)
 
     def exposed(*buckets):
         return Training(0.01, 0, 0.6, buckets, 0).exposed(1, 2, network) * 1e3
@@ -154,7 +154,9 @@ def test_constants_of_a_network():
 def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
     """The whole command, with constants that are there at once."""
     asked = []
-    monkeypatch.setattr(scaling, "measure_network", lambda **transport: asked.append(transport) or Network(1e-5, 2e9))
+    monkeypatch.setattr(
+        scaling, "measure_network", lambda **transport: asked.append(transport) or Interconnect(1e-5, 2e9)
+    )
     monkeypatch.setattr(scaling, "measure_training", lambda _: Training(0.001, 0.0001, 0.5, ((10**6, 1.0),), 0.05))
     assert benchmarks(["scaling", "lenet"]) == 0
     out = capsys.readouterr().out

@@ -1,7 +1,7 @@
 """The optimizers' updates, in place. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.update`.
 
 One pass over each array, where NumPy takes three to ten. Gradient descent is a kernel of its own, as every model uses
-it; the other rules share one, of which each prange would take another second to compile.
+it; the other rules share one, as each takes another second to compile.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastcnn.backends.numba.core.jit import MOVE, kernel, prange, serial
-from fastcnn.backends.numba.core.tasks import CHUNK
+from fastcnn.backends.numba.core.jit import MOVE, serial
+from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
 
 MOMENTUM, NESTEROV, RMSPROP, ADAM = range(4)
 
@@ -23,12 +23,10 @@ def sgd_chunk(parameter, gradient, rate, keep):
         parameter[i] = keep * parameter[i] - rate * gradient[i]
 
 
-@kernel
-def sgd_chunks(parameter, gradient, rate, keep):
-    for it in prange((parameter.size + CHUNK - 1) // CHUNK):
-        first = np.int64(it) * CHUNK
-        last = min(parameter.size, first + CHUNK)
-        sgd_chunk(parameter[first:last], gradient[first:last], rate, keep)
+@task_kernel
+def sgd_chunks(task, parameter, gradient, rate, keep):
+    first, last = chunk(task, parameter.size)
+    sgd_chunk(parameter[first:last], gradient[first:last], rate, keep)
 
 
 @serial
@@ -61,32 +59,33 @@ def adam_chunk(parameter, gradient, mean, square, numbers, more):
         parameter[i] = keep * parameter[i] - rate * (mean[i] / (math.sqrt(square[i]) * root + epsilon))
 
 
-@kernel
-def update_chunks(rule, parameter, gradient, first, second, numbers, more):
-    for it in prange((parameter.size + CHUNK - 1) // CHUNK):
-        low = np.int64(it) * CHUNK
-        high = min(parameter.size, low + CHUNK)
-        p, g, a, b = parameter[low:high], gradient[low:high], first[low:high], second[low:high]
-        if rule == ADAM:
-            adam_chunk(p, g, a, b, numbers, more)
-        elif rule == RMSPROP:
-            rmsprop_chunk(p, g, a, numbers)
-        else:
-            momentum_chunk(p, g, a, numbers, rule == NESTEROV)
+@task_kernel
+def update_chunks(task, rule, parameter, gradient, kept, numbers, more):
+    """`kept` are the arrays of an optimizer for the parameter: two, or one twice."""
+    low, high = chunk(task, parameter.size)
+    p, g, a, b = parameter[low:high], gradient[low:high], kept[0][low:high], kept[1][low:high]
+    if rule == ADAM:
+        adam_chunk(p, g, a, b, numbers, more)
+    elif rule == RMSPROP:
+        rmsprop_chunk(p, g, a, numbers)
+    else:
+        momentum_chunk(p, g, a, numbers, rule == NESTEROV)
 
 
 def launch(
     rule: int, arrays: Sequence[np.ndarray], numbers: Sequence[float], more: Sequence[float] = (0.0, 0.0, 0.0)
 ) -> None:
     """Run `update_chunks`; arrays as lines, numbers in their dtype: a float64 would make all arithmetic float64."""
-    cast = arrays[0].dtype.type
-    lines = [array.reshape(-1) for array in arrays]
-    update_chunks(rule, *lines, tuple(map(cast, numbers)), tuple(map(cast, more)), work=MOVE * arrays[0].size)
+    cast, size = arrays[0].dtype.type, arrays[0].size
+    parameter, gradient, *kept = [array.reshape(-1) for array in arrays]
+    numbers, more = tuple(map(cast, numbers)), tuple(map(cast, more))
+    update_chunks(rule, parameter, gradient, tuple(kept), numbers, more, chunks(size), work=MOVE * size)
 
 
 def sgd_update(parameter: np.ndarray, gradient: np.ndarray, rate: float, keep: float) -> None:
-    cast = parameter.dtype.type
-    sgd_chunks(parameter.reshape(-1), gradient.reshape(-1), cast(rate), cast(keep), work=MOVE * parameter.size)
+    cast, size = parameter.dtype.type, parameter.size
+    lines = parameter.reshape(-1), gradient.reshape(-1)
+    sgd_chunks(*lines, cast(rate), cast(keep), chunks(size), work=MOVE * size)
 
 
 def momentum_update(

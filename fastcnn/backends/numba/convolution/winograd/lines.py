@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 Terms = list[tuple[Fraction, int]]  # coefficients, and the numbers of the values that they multiply
 
 
-class Plan(NamedTuple):
-    """How to multiply a matrix with a line of values.
+class Program(NamedTuple):
+    """A straight-line program that multiplies a matrix with a line of values.
 
     folds: pairs of values that are replaced by their sum and their difference, numbered from the last value on. rows:
     (row, its twin or None, terms in which they agree, terms that the twin subtracts).
@@ -24,7 +24,7 @@ class Plan(NamedTuple):
     rows: list[tuple[int, int | None, Terms, Terms]]
 
 
-def plan(matrix: Sequence[Sequence[Fraction]]) -> Plan:
+def program(matrix: Sequence[Sequence[Fraction]]) -> Program:
     columns = [list(column) for column in zip(*matrix, strict=True)]
     folds = []
     for j in range(len(matrix[0])):
@@ -47,7 +47,7 @@ def plan(matrix: Sequence[Sequence[Fraction]]) -> Plan:
             rows.append((i, twin, same, [term for term in terms if term not in same]))
         else:
             rows.append((i, None, terms, []))
-    return Plan(folds, rows)
+    return Program(folds, rows)
 
 
 def folds_into(a: list[Fraction], b: list[Fraction]) -> bool:
@@ -64,13 +64,13 @@ class Operations(NamedTuple):
     scale_add: Callable[[Fraction, Any, Any], Any]
 
 
-def multiply(matrix_plan: Plan, values: Sequence[Any], do: Operations) -> list[Any]:
+def multiply(steps: Program, values: Sequence[Any], do: Operations) -> list[Any]:
     """The matrix times `values`, line by line."""
     values = list(values)
-    for j, k in matrix_plan.folds:
+    for j, k in steps.folds:
         values += [do.add(values[j], values[k]), do.subtract(values[j], values[k])]
     found: dict[int, Any] = {}
-    for row, twin, same, other in matrix_plan.rows:
+    for row, twin, same, other in steps.rows:
         if twin is None:
             found[row] = total(same, values, do)
         elif not same or not other:  # the twin is the row itself, or that with its sign turned

@@ -21,7 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastcnn.backends.numba.convolution.winograd import table
-from fastcnn.backends.numba.convolution.winograd.lines import Operations, multiply, plan
+from fastcnn.backends.numba.convolution.winograd.lines import Operations, multiply, program
 from fastcnn.backends.numba.convolution.winograd.matrices import Matrix, transposed
 from fastcnn.backends.numba.convolution.winograd.table import Algorithm
 from fastcnn.backends.numba.core.jit import by_address
@@ -139,7 +139,7 @@ def transform_vector(typingctx, name, role, source, target, extra, at, count):
             else:
                 masked(builder, "store", ir.VoidType(), value, where, ir.Constant(ir.IntType(32), align), lanes)
 
-        size, lines = len(transform.matrix[0]), plan(transform.matrix)
+        size, lines = len(transform.matrix[0]), program(transform.matrix)
         for i in range(size):
             places = [place(source_, transform.source.places[i, j]) for j in range(size)]
             row = [load(where, transform.source) for where in places]
