@@ -130,7 +130,7 @@ def threads_for(work: int, most: int = 0) -> int:
 
 def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted: bool = False) -> Callable:
     """What Python calls instead of a kernel: it runs the loop `alone`, or the loop `parallel` on `threads` threads, or
-    as many as suit `work` (see `threads_for`). Both loops take the number of threads as well where it is `counted`.
+    as many as suit `work` (see `threads_for`). The latter takes the number of threads as well where it is `counted`.
 
     Small work is done by the loop compiled without threads, as OpenMP takes 1 us for a team of one, and telling it
     that it is one takes 1 us more: that was a sixth of LeNet's prediction of one image. The work alone decides, never
@@ -143,7 +143,7 @@ def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted
     @functools.wraps(function)
     def launch(*args: Any, work: int, threads: int = 0) -> None:
         if work < SMALL_WORK or _both:
-            alone(*args, 1) if counted else alone(*args)
+            alone(*args)
         if work >= SMALL_WORK or _both:
             threads = threads or threads_for(work)
             with _lock:

@@ -24,8 +24,9 @@ from fastcnn.backends.numba.core.jit import inline, launcher, prange, serial, si
 from fastcnn.backends.numba.core.vectors import address
 
 LINE = 8  # integers in a cache line: counters of different threads do not share one
-CHUNK = 16384  # elements of one task of a flat array: 64 KiB of float32, long enough to hide the launch
-TASK_BYTES = 32 << 10  # of an image, where a task is some of its rows: some 2 us
+CHUNK = 16384  # elements of one task of a flat array at least: 64 KiB of float32, long enough to hide the launch
+TASK_BYTES = 48 << 10  # of an image at least, where a task is some of its rows: 3 us, as each costs 0.1 us by itself
+MANY = 128  # tasks, with which any number of threads end together
 
 
 @intrinsic
@@ -71,7 +72,7 @@ def {name}({parameters}, tasks, threads):
             work({arguments})
             task = next_task(counters, thread, tasks)
 
-def {name}_alone({parameters}, tasks, threads):
+def {name}_alone({parameters}, tasks):
     thread = np.int64(0)
     for task in range(tasks):
         work({arguments})
@@ -105,18 +106,20 @@ def task_kernel(function: Callable) -> Callable:
 
 def chunks(size: int) -> int:
     """Tasks of a flat array of `size` elements: see `chunk`."""
-    return -(-size // CHUNK)
+    return -(-size // (CHUNK * max(1, size // (CHUNK * MANY))))
 
 
 @inline
 def chunk(task, size):
-    """The first and the last of `size` elements that make a task."""
-    return task * CHUNK, min(size, (task + 1) * CHUNK)
+    """The first and the last of `size` elements that make a task: whole vectors but for the very last."""
+    length = CHUNK * max(1, size // (CHUNK * MANY))
+    return task * length, min(size, (task + 1) * length)
 
 
 def task_rows(shape: Shape, itemsize: int) -> int:
     """Rows of images of `shape` that make a task."""
-    return max(1, TASK_BYTES // (max(1, shape[2] * shape[3]) * itemsize))
+    row = max(1, shape[2] * shape[3]) * itemsize
+    return max(1, TASK_BYTES // row, shape[0] * shape[1] // MANY)
 
 
 def even_share(total: int, largest: int, multiple: int = 1) -> int:

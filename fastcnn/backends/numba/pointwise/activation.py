@@ -15,8 +15,8 @@ def relu_backward(x: Array, eta: Array) -> Array:
 
 
 def leaky_relu_forward(x: Array, alpha: float) -> Array:
-    return combine(x, x, SCALE, alpha)  # the gradient's selection, of x instead of eta
+    return combine(x, x, SCALE, float(alpha))  # the gradient's selection, of x instead of eta
 
 
 def leaky_relu_backward(x: Array, eta: Array, alpha: float) -> Array:
-    return combine(x, eta, SCALE, alpha)
+    return combine(x, eta, SCALE, float(alpha))

@@ -28,8 +28,8 @@ EXPONENTIAL = 32  # multiply-adds that take as long as an element of these
 
 
 @serial
-def combine_chunk(a, b, alpha, operation, out):
-    zero, one = a.dtype.type(0), a.dtype.type(1)
+def combine_chunk(a, b, slope, operation, out):
+    zero, one, alpha = a.dtype.type(0), a.dtype.type(1), a.dtype.type(slope)
     if operation == RELU:
         for i in range(a.size):
             out[i] = zero if a[i] < 0 else a[i]
@@ -56,11 +56,12 @@ def combine_chunks(task, a, b, alpha, operation, out):
     combine_chunk(a[first:last], b[first:last], alpha, operation, out[first:last])
 
 
-def combine(a: Array, b: Array, operation: int, alpha: float = 0) -> Array:
+def combine(a: Array, b: Array, operation: int, alpha: float = 0.0) -> Array:
     """A new array of `operation` on a, b and `alpha`."""
     out = empty(a.shape, a.dtype)
-    lines, number = (a.reshape(-1), b.reshape(-1)), a.dtype.type(alpha)
-    combine_chunks(*lines, number, operation, out.reshape(-1), chunks(a.size), work=MOVE * a.size)
+    line, size = a.reshape(-1), a.size
+    other = line if b is a else b.reshape(-1)
+    combine_chunks(line, other, alpha, operation, out.reshape(-1), chunks(size), work=MOVE * size)
     return out
 
 
@@ -98,9 +99,9 @@ def elu_gradient_chunk(x, eta, alpha, out):
 
 
 @task_kernel
-def exponential_chunks(task, x, eta, alpha, operation, out):
+def exponential_chunks(task, x, eta, slope, operation, out):
     first, last = chunk(task, x.size)
-    part, target = x[first:last], out[first:last]
+    part, target, alpha = x[first:last], out[first:last], x.dtype.type(slope)
     if operation == SIGMOID:
         sigmoid_chunk(part, target)
     elif operation == TANH:
@@ -111,11 +112,12 @@ def exponential_chunks(task, x, eta, alpha, operation, out):
         elu_gradient_chunk(part, eta[first:last], alpha, target)
 
 
-def exponentials(x: Array, eta: Array, operation: int, alpha: float = 0) -> Array:
+def exponentials(x: Array, eta: Array, operation: int, alpha: float = 0.0) -> Array:
     """A new array of `operation` on x, eta and `alpha`."""
     out = empty(x.shape, x.dtype)
-    lines, number = (x.reshape(-1), eta.reshape(-1)), x.dtype.type(alpha)
-    exponential_chunks(*lines, number, operation, out.reshape(-1), chunks(x.size), work=EXPONENTIAL * x.size)
+    line, size = x.reshape(-1), x.size
+    other = line if eta is x else eta.reshape(-1)
+    exponential_chunks(line, other, alpha, operation, out.reshape(-1), chunks(size), work=EXPONENTIAL * size)
     return out
 
 
@@ -140,8 +142,8 @@ def tanh_backward(y: Array, eta: Array) -> Array:
 
 
 def elu_forward(x: Array, alpha: float) -> Array:
-    return exponentials(x, x, ELU, alpha)
+    return exponentials(x, x, ELU, float(alpha))
 
 
 def elu_backward(x: Array, eta: Array, alpha: float) -> Array:
-    return exponentials(x, eta, ELU_GRADIENT, alpha)
+    return exponentials(x, eta, ELU_GRADIENT, float(alpha))
