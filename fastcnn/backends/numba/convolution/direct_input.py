@@ -70,10 +70,10 @@ def add_windows(cols, length, rows, columns, window, part, image):
         top = row * stride - before
         for column in range(columns):
             left = column * stride - before
-            begin, end = run_of(left, k, w, c)
             for i in range(max(0, part.low - top), min(k, part.high - top)):
                 to, line = ((part.n * h + top + i) * w + left) * c + part.first, at + i * k * part.width
                 if part.width == c:
+                    begin, end = run_of(left, k, w, c)
                     add_run(target, to + begin, cols, line + begin, end - begin)
                 else:
                     for j in range(max(0, -left), min(k, w - left)):

@@ -30,18 +30,17 @@ def put(target, to, vector, count, past):
 
 
 @inline
-def shares_of_row(eta, index, at, columns, place, ksize, pixels):
-    """One row of the pixels under a row of windows, whose gradients begin at eta[at]: each of its `columns` pixels gets
-    the slope or nothing, or its share of the mean. `place` are (row in the window, windows)."""
-    source, offsets, c, (i, number), to = flat(eta), flat(index), eta.shape[3], place, pixels.first
-    scale = fill(source, 1 / (ksize * ksize))
+def shares_of_row(source, offsets, c, at, columns, place, ksize, pixels):
+    """One row of the pixels under a row of windows of `c` channels, whose gradients begin at source[at]: each of its
+    `columns` pixels gets the slope or nothing, or its share of the mean. `place` are (row in the window, windows)."""
+    (i, number), to, scale = place, pixels.first, fill(source, 1 / (ksize * ksize))
     for _ in range(number):
         for t in range(0, c, lanes(source)):
             slope, count = load_part(source, at + t, c - t), c - t
-            if index.size:
+            if offsets.size:
                 maxima = load_integers(offsets, at + t, slope, count)
             for j in range(columns):
-                share = where_equal(maxima, i * ksize + j, slope) if index.size else multiply(slope, scale)
+                share = where_equal(maxima, i * ksize + j, slope) if offsets.size else multiply(slope, scale)
                 put(pixels.image, to + j * c + t, share, count, pixels.past)
         at += c
         to += pixels.step
@@ -52,7 +51,7 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
     """Some image rows, counted over all images, where windows do not overlap: each pixel has one at most, and none is
     clipped."""
     (_, rows, columns, c), (_, h, w, _), (k, stride, block) = eta.shape, image.shape, window
-    target, step = flat(image), stride * c
+    source, offsets, target, step = flat(eta), flat(index), flat(image), stride * c
     for number in range(task * block, min(image.shape[0] * h, (task + 1) * block)):
         row, i, to = number % h // stride, number % h % stride, number * w * c
         end = to + w * c
@@ -61,9 +60,9 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
             continue
         at, pixels, place = (number // h * rows + row) * columns * c, Pixels(target, to, step, past), (i, columns)
         if k == stride == 2:  # sizes that the compiler knows become code without loops
-            shares_of_row(eta, index, at, 2, place, 2, pixels)
+            shares_of_row(source, offsets, c, at, 2, place, 2, pixels)
         else:
-            shares_of_row(eta, index, at, k, place, k, pixels)
+            shares_of_row(source, offsets, c, at, k, place, k, pixels)
             for window_start in range(to, to + columns * step if k < stride else to, step):
                 clear(target, window_start + k * c, window_start + step)
         clear(target, to + columns * step, end)
