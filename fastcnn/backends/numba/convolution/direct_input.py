@@ -2,7 +2,7 @@
 
 The column matrix of the gradient is ``eta @ weights'``: a few rows of pixels at a time it is computed into the cache,
 and added from there to the windows that it belongs to. Any stride, no multiplication by zeros, and no more of the
-weights' columns than there are, where a convolution of `eta` with the weights turned round has all of these.
+weights' columns than there are, where a convolution of `eta` with the flipped weights has all of these.
 
 A task is an image, or a band of its rows, and some of its channels: each element has one writer and a fixed order of
 summation. Bands that share windows compute them twice.

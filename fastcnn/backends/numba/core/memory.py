@@ -4,7 +4,7 @@ A step that allocates its arrays anew pays for page faults: the C library gives 
 gets it, zeroed page by page, again. On a LeNet step that was up to 2,300 faults and 3.5 ms of 7.
 
 An array returned by :func:`empty` is a view of a pooled buffer, and so is every view made of it. Each holds a
-reference to the buffer, so a buffer without references but the pool's can be seen by nobody: an array that a user
+reference to the buffer, so a buffer to which the pool alone refers is not in use: an array that a user
 keeps is never overwritten.
 """
 

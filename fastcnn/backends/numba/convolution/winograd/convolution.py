@@ -34,14 +34,15 @@ class Steps(NamedTuple):
     """What an algorithm does, for compiled code.
 
     data, weights, output: the addresses of its transforms. deep: whether the products of a group are added up (see
-    `table.Algorithm`). turned: whether the weights are, their taps and their channels.
+    `table.Algorithm`). flipped: whether the weights are rotated, and
+    their channels exchanged.
     """
 
     data: int
     weights: int
     output: int
     deep: int
-    turned: int
+    flipped: int
 
 
 class Result(NamedTuple):
@@ -80,12 +81,12 @@ def transform_weights(weights, steps, panel, packed, u, q):
     """
     r, _, inputs, outputs = weights.shape
     source, v, width, j = flat(weights), lanes(u), panel.width, panel.first
-    rows, n = (outputs, inputs) if steps.turned else (inputs, outputs)
-    matrix = Matrix(source, 1, outputs) if steps.turned else Matrix(source, outputs, 1)
+    rows, n = (outputs, inputs) if steps.flipped else (inputs, outputs)
+    matrix = Matrix(source, 1, outputs) if steps.flipped else Matrix(source, outputs, 1)
     size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
-    if steps.turned or j + width > n:
+    if steps.flipped or j + width > n:
         for k in range(r * r):
-            start = (r * r - 1 - k if steps.turned else k) * inputs * outputs + j * matrix.column
+            start = (r * r - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
             pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
     else:  # as they lie: packing took longer than the transform
         taps, at, row, tap = source, j, outputs, inputs * outputs
@@ -228,15 +229,15 @@ def plan(
     image_shape: Shape,
     out_shape: Shape,
     firsts: Pair,
-    turned: bool,
+    flipped: bool,
     dtype: np.dtype,
     most: int,
 ) -> Callable:
     """The function of (image, weights, bias, gate) that convolves an image of which only the channels matter.
 
     `firsts` are the first pixels of the first tile of the image and of the outputs, `roles` the transforms (see
-    `transforms.transform_of`). With `turned` it is the gradient, of weights that are turned round. `bias` and `gate`
-    may be None.
+    `transforms.transform_of`). With `flipped` it is the input gradient: weights are rotated by 180 degrees, and their
+    channels exchanged. `bias` and `gate` may be None.
     """
     channels, (batch, oh, ow, outputs), lane = image_shape[3], out_shape, vector_lanes(dtype)
     made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
@@ -266,7 +267,7 @@ def plan(
     )
     tables, cut = (offsets, starts, zero), (across, down * across)
     cuts = (firsts[0], algorithm.apart, taken, *cut, firsts[1], made, made, *cut)
-    steps = (*(address_of(algorithm.name, role, dtype) for role in roles), int(algorithm.deep), int(turned))
+    steps = (*(address_of(algorithm.name, role, dtype) for role in roles), int(algorithm.deep), int(flipped))
     blocks, launch = (block, width, int(not shared)), convolve_panels if few else convolve_tiles
 
     def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:

@@ -95,7 +95,7 @@ def forward(name: str) -> Algorithm:
 
 @functools.cache
 def input_gradient(name: str) -> Algorithm:
-    """The algorithm of the input gradient, whose inputs are eta and whose taps are turned round.
+    """The algorithm of the input gradient, whose inputs are eta and whose taps are flipped.
 
     With stride 2 its outputs are the pixels between the middles of windows, and under them, in turns: m of each.
     """
