@@ -98,8 +98,8 @@ import fastcnn.backends.numba as b
 from fastcnn.backends.numba.core import jit
 assert jit.threading_layer() is None
 kernels = [f for m in (b.im2col, b.max_pool_forward) for f in vars(
-    __import__(m.__module__, fromlist=["x"])).values() if hasattr(f, "versions")]
-assert kernels and not any(version.signatures for f in kernels for version in f.versions)
+    __import__(m.__module__, fromlist=["x"])).values() if hasattr(f, "compiled")]
+assert kernels and not any(f.compiled.signatures for f in kernels)
 print("ok")
 """
     assert run_python("-c", code).stdout == "ok\n"

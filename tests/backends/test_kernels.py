@@ -50,7 +50,7 @@ def assert_agrees(name, module, arguments, dtype, tiles=False):
 
 
 def small_or_large(data):
-    """As small work is done, or as large: kernels are compiled without threads and with them."""
+    """As small work is done, by the caller alone, or as large, on threads."""
     return on_threads() if data.draw(st.booleans(), "on threads") else contextlib.nullcontext()
 
 

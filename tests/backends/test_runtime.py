@@ -16,7 +16,7 @@ import fastcnn
 from fastcnn import zoo
 from fastcnn.backends.numba.core import jit
 from fastcnn.layers import Conv2D, Relu
-from fastcnn.threads import available_cores
+from fastcnn.threads import MAX_THREADS, available_cores
 from tests.helpers.processes import ROOT, run_fastcnn, run_python
 from tests.helpers.switches import threads
 
@@ -331,6 +331,10 @@ def test_works_without_docstrings_and_asserts():
     assert done.returncode == 0
 
 
+def test_any_number_of_threads_fits_into_an_argument():
+    assert MAX_THREADS < 1 << jit.THREAD_BITS and jit.TASK_BITS + 2 * jit.THREAD_BITS < 64
+
+
 WARM = """
 import itertools, sys
 import numpy as np
@@ -344,8 +348,8 @@ from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh
 def signatures():
     modules = [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]
     things = [thing for module in modules for thing in vars(module).values()]
-    versions = {id(v): v for thing in things for v in getattr(thing, "versions", (thing,)) if hasattr(v, "signatures")}
-    return {str(v.py_func): list(map(str, v.signatures)) for v in versions.values()}
+    compiled = [getattr(thing, "compiled", thing) for thing in things]
+    return {str(c.py_func): list(map(str, c.signatures)) for c in compiled if hasattr(c, "signatures")}
 
 
 warm_up("float32")

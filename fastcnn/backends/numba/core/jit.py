@@ -5,24 +5,23 @@ Requires numba. Decorators:
 - ``@serial`` compiles a function that kernels call, once for all of them.
 - ``@inline`` compiles a function into each of its callers.
 - ``@single`` compiles work that is never worth a second thread.
-- ``@task_kernel`` of :mod:`fastcnn.backends.numba.core.tasks` compiles the work of one task, and the loops over tasks.
-- ``@kernel`` compiles a ``prange`` loop that is written out, and the same loop without threads.
+- ``@task_kernel`` of :mod:`fastcnn.backends.numba.core.tasks` compiles the work of one task, and the loop over tasks.
 
 Compilation is lazy, at the first call for each dtype, and kept on disk.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import functools
 import os
 import sys
 import threading
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from fastcnn.backends.numba.core.cache import folder_of
+from fastcnn.backends.numba.core.memory import ALIGNMENT, aligned
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
 from fastcnn.threads import available_cores, check_pool, pool_size
 
@@ -50,8 +49,12 @@ def wait_politely() -> None:
 make_room_for_threads()
 wait_politely()
 
-import numba  # noqa: E402
-from numba import prange  # noqa: E402 - kernels take them from here: numba is never imported before this
+import numba  # noqa: E402 - never imported before this
+import numpy as np  # noqa: E402
+from llvmlite import binding as llvm  # noqa: E402
+from llvmlite import ir  # noqa: E402
+from numba import prange, types  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
 
 settle_threads()
 
@@ -61,7 +64,7 @@ if numba.config.DISABLE_JIT:
         "the NumPy backend with FASTCNN_BACKEND=numpy"
     )
 
-__all__ = ["inline", "kernel", "prange", "serial", "single"]
+__all__ = ["inline", "serial", "single"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
@@ -74,7 +77,6 @@ _lock = threading.RLock()  # not Lock: a signal handler may come between acquiri
 _local = threading.local()
 _launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
 _addressed: list[Any] = []  # compiled functions whose addresses were given away: they live as long as the process
-_both = False  # whether each launch runs a kernel without threads and with them
 
 
 def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
@@ -109,15 +111,40 @@ def single(function: Callable) -> Any:
     return _njit(function, nogil=True, no_cfunc_wrapper=True)
 
 
-def threaded(function: Callable) -> Any:
-    """Compile a ``prange`` loop for threads; to be called in turn, by a `launcher`."""
-    return _njit(function, parallel=True, no_cfunc_wrapper=True)
-
-
-def by_address(function: Callable, signature: Any) -> int:
+def by_address(function: Callable, signature: Any, **options: Any) -> int:
     """Compile a function that kernels call by its address, which this is: one of several that they may be given."""
-    _addressed.append(_cached(numba.cfunc, function, signature))
+    _addressed.append(_cached(numba.cfunc, function, signature, **options))
     return _addressed[-1].address
+
+
+@intrinsic
+def call_at(typingctx, function, data, thread):
+    """Call the function of two integers at the address `function`."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args[1:]])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+def call_on_threads(function, data, threads):
+    """Call ``function(data, thread)``, at an address, on each of `threads` threads: the one loop of all kernels."""
+    for thread in prange(threads):
+        call_at(function, data, np.int64(thread))  # prange counts unsigned
+
+
+# The last argument of a compiled kernel is the number of tasks, above it the number of threads, or 0 where there is
+# one, and above that 0 to launch it, or the number of a thread from 1 on: each argument from Python takes 0.1 us.
+TASK_BITS, THREAD_BITS = 40, 11
+
+# What compiled kernels know by name: where the address of `call_on_threads` lies, which is compiled for the first
+# launch on threads, and how many tasks of its share each thread has taken, in cache lines of their own.
+LOOP, COUNTERS, LINE = "fastcnn_call_on_threads", "fastcnn_counters", ALIGNMENT // 8
+_loop, _counters = ctypes.c_void_p(), aligned(ALIGNMENT << THREAD_BITS)
+llvm.add_symbol(LOOP, ctypes.addressof(_loop))
+llvm.add_symbol(COUNTERS, _counters.ctypes.data)
 
 
 def threads_for(work: int, most: int = 0) -> int:
@@ -128,13 +155,12 @@ def threads_for(work: int, most: int = 0) -> int:
     return (most or get_num_threads()) if work >= SMALL_WORK else 1
 
 
-def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted: bool = False) -> Callable:
-    """What Python calls instead of a kernel: it runs the loop `alone`, or the loop `parallel` on `threads` threads, or
-    as many as suit `work` (see `threads_for`). The latter takes the number of threads as well where it is `counted`.
+def launcher(function: Callable, compiled: Callable) -> Callable:
+    """What Python calls instead of the `compiled` kernel that `function` became: on `threads` threads, or as many as
+    suit `work` (see `threads_for`).
 
-    Small work is done by the loop compiled without threads, as OpenMP takes 1 us for a team of one, and telling it
-    that it is one takes 1 us more: that was a sixth of LeNet's prediction of one image. The work alone decides, never
-    the number of threads: compiled twice, a sum may be rounded in two ways.
+    Small work is done without OpenMP, which takes 1 us for a team of one, and telling it that it is one takes 1 us
+    more: that was a sixth of LeNet's prediction of one image.
 
     Launches on threads take turns: numba's `workqueue` layer aborts the process when two Python threads launch at once,
     and a kernel uses all threads anyway.
@@ -142,38 +168,23 @@ def launcher(function: Callable, alone: Callable, parallel: Callable, *, counted
 
     @functools.wraps(function)
     def launch(*args: Any, work: int, threads: int = 0) -> None:
-        if work < SMALL_WORK or _both:
-            alone(*args)
-        if work >= SMALL_WORK or _both:
-            threads = threads or threads_for(work)
-            with _lock:
-                _before_launch(threads)
-                parallel(*args, threads) if counted else parallel(*args)
+        threads = 1 if work < SMALL_WORK else threads or get_num_threads()
+        if threads == 1:
+            compiled(*args)
+            return
+        *given, tasks = args
+        with _lock:
+            _before_launch(threads)
+            compiled(*given, tasks + (threads << TASK_BITS))
 
-    launch.versions = (alone, parallel)  # type: ignore[attr-defined]
+    launch.compiled = compiled  # type: ignore[attr-defined]
     return launch
-
-
-def kernel(function: Callable) -> Callable:
-    """Compile a ``prange`` loop, and the same without threads; launch it by ``name(*args, work=, threads=)``."""
-    twin = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-    twin.__module__, twin.__qualname__ = function.__module__, f"{function.__qualname__}_alone"  # its name in the cache
-    return launcher(function, single(twin), threaded(function))
-
-
-@contextlib.contextmanager
-def both_versions() -> Iterator[None]:
-    """Inside a ``with`` block every launch runs both versions of a kernel: to compile them."""
-    global _both  # noqa: PLW0603 - one process, one cache
-    _both = True
-    try:
-        yield
-    finally:
-        _both = False
 
 
 def _before_launch(threads: int) -> None:
     global _launched  # noqa: PLW0603 - one process, one pool
+    if _loop.value is None:
+        _loop.value = by_address(call_on_threads, types.void(*[types.int64] * 3), parallel=True)
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
         check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)

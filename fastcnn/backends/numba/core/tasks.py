@@ -1,7 +1,7 @@
 """Kernels that are cut into tasks, which threads take one by one. Requires numba.
 
 numba gives each thread an equal share of a ``prange`` beforehand. On a machine where something else runs too, or whose
-cores are not alike, all then wait for the slowest. Kernels run one iteration for each thread instead, which takes the
+cores are not alike, all then wait for the slowest. Kernels are called once on each thread instead, which takes the
 next task until none is left. A thread has its own share, in order, and helps the others when it is done: kernel after
 kernel works on the same images with the same core, in whose caches they are. Who does a task does not change its
 result, so results stay the same bit for bit; tasks are cut by shape alone.
@@ -17,96 +17,138 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastcnn.backends.numba.core import jit
 from fastcnn.backends.numba.core.hints import Shape
-from fastcnn.backends.numba.core.jit import inline, launcher, prange, serial, single, threaded
-from fastcnn.backends.numba.core.vectors import address
+from fastcnn.backends.numba.core.jit import COUNTERS, LINE, LOOP, TASK_BITS, THREAD_BITS, inline, serial, single
 
-LINE = 8  # integers in a cache line: counters of different threads do not share one
 CHUNK = 16384  # elements of one task of a flat array at least: 64 KiB of float32, long enough to hide the launch
 TASK_BYTES = 48 << 10  # of an image at least, where a task is some of its rows: 3 us, as each costs 0.1 us by itself
 MANY = 128  # tasks, with which any number of threads end together
+INTEGER = ir.IntType(64)
+LOOP_TYPE = ir.FunctionType(ir.VoidType(), [INTEGER] * 3).as_pointer()  # of `jit.call_on_threads`
+
+
+@inline
+def parts_of(tasks):
+    """The number of tasks, of threads or 0 for the caller's alone, and of this thread: see `jit.TASK_BITS`."""
+    threads = tasks >> TASK_BITS & (1 << THREAD_BITS) - 1
+    return tasks & (1 << TASK_BITS) - 1, threads, max(0, (tasks >> TASK_BITS + THREAD_BITS) - 1)
+
+
+def counters_of(builder: ir.IRBuilder) -> ir.Value:
+    """The address of `jit.COUNTERS`."""
+    found = builder.module.globals.get(COUNTERS) or ir.GlobalVariable(builder.module, INTEGER, COUNTERS)
+    return builder.bitcast(found, INTEGER.as_pointer())
 
 
 @intrinsic
-def fetch_and_add(typingctx, array, index):
-    """array.flat[index], and add 1 to it: one atomic operation."""
+def fetch_and_add(typingctx, index):
+    """The counter `index`, and add 1 to it: one atomic operation."""
 
     def codegen(context, builder, signature, args):
-        place = address(context, builder, signature.args[0], *args)
-        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
+        return builder.atomic_rmw("add", builder.gep(counters_of(builder), args), INTEGER(1), "monotonic")
 
-    return types.int64(array, types.intp), codegen
-
-
-@serial
-def task_counters(threads):
-    """How many tasks of each thread's share are taken.
-
-    A call: of `np.zeros` in the kernel itself, numba makes another parallel loop, which takes 1 to 2 us and 0.5 s to
-    compile.
-    """
-    return np.zeros((threads, LINE), np.int64)
+    return types.int64(types.int64), codegen
 
 
 @serial
-def next_task(counters, thread, count):
-    """The next of `count` tasks for a thread, or `count` where none is left."""
-    threads = counters.shape[0]
+def next_task(task, tasks, threads, thread):
+    """The next of `tasks` for a thread whose last one was `task`, or `tasks` where none is left."""
+    if threads == 0:
+        return task + 1
     for i in range(threads):
         owner = (thread + i) % threads
-        task = owner * count // threads + fetch_and_add(counters, owner * LINE)
-        if task < (owner + 1) * count // threads:
+        task = owner * tasks // threads + fetch_and_add(owner * LINE)
+        if task < (owner + 1) * tasks // threads:
             return task
-    return count
+    return tasks
 
 
-LOOPS = """
-def {name}_share({parameters}, tasks, counters, thread):
-    task = next_task(counters, thread, tasks)
-    while task < tasks:
+def borrowed(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
+    """`value` with arrays that count no references, as whoever launches a kernel holds them: threads that count in one
+    place wait for each other, by which convolutions on two took a fifth longer."""
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = (ir.Constant(field.type, None) for field in (array.meminfo, array.parent))
+        return array._getvalue()
+    for i, item in enumerate(kind if isinstance(kind, types.BaseTuple) else ()):
+        value = builder.insert_value(value, borrowed(context, builder, item, builder.extract_value(value, i)), i)
+    return value
+
+
+@intrinsic
+def launched(typingctx, arguments, tasks):
+    """Whether `tasks` asks for threads: the kernel that this stands in, whose `arguments` these are, has then been
+    called again on each of them.
+
+    All kernels use one ``prange``, that of `jit.call_on_threads`, to which one function of two integers is like
+    another: with a ``prange`` in each, and code for threads and for none, the first LeNet step took 23 s and not 12.
+    """
+
+    def one_thread(context, kernel, memory):
+        """A function that calls `kernel`, of the address of its arguments, like `memory`, and a thread's number."""
+        kind, name = ir.FunctionType(ir.VoidType(), [INTEGER, INTEGER]), kernel.module.get_unique_name("one_thread")
+        function = ir.Function(kernel.module, kind, name)
+        function.linkage = "internal"
+        builder = ir.IRBuilder(function.append_basic_block())
+        place = builder.inttoptr(function.args[0], memory.type)
+        *values, tasks = (builder.load(cgutils.gep_inbounds(builder, place, 0, i)) for i in range(len(arguments) + 1))
+        thread = builder.shl(builder.add(function.args[1], INTEGER(1)), INTEGER(TASK_BITS + THREAD_BITS))
+        values, given = [*values, builder.or_(tasks, thread)], (*arguments, types.int64)
+        context.call_conv.call_function(builder, kernel, types.none, given, values)
+        builder.ret_void()
+        return function
+
+    def codegen(context, builder, signature, args):
+        threads = builder.lshr(args[1], INTEGER(TASK_BITS))  # with a thread's number, more than there can be
+        asked = builder.icmp_unsigned("<", builder.sub(threads, INTEGER(1)), INTEGER((1 << THREAD_BITS) - 1))
+        with builder.if_then(asked):
+            cgutils.memset(builder, counters_of(builder), builder.mul(threads, INTEGER(LINE * 8)), 0)
+            values = cgutils.unpack_tuple(builder, borrowed(context, builder, arguments, args[0]), len(arguments))
+            memory = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [*values, args[1]]))
+            function = one_thread(context, builder.function, memory)
+            loop = builder.load(cgutils.add_global_variable(builder.module, LOOP_TYPE, LOOP))
+            builder.call(loop, [builder.ptrtoint(pointer, INTEGER) for pointer in (function, memory)] + [threads])
+        return asked
+
+    return types.boolean(arguments, types.int64), codegen
+
+
+KERNEL = """
+def {name}({parameters}, tasks):
+    if launched(({parameters},), tasks):
+        return
+    all_tasks, threads, thread = parts_of(tasks)
+    task, first = next_task(np.int64(-1), all_tasks, threads, thread), True
+    while task < all_tasks:
         work({arguments})
-        task = next_task(counters, thread, tasks)
-
-def {name}({parameters}, tasks, threads):
-    counters = task_counters(threads)
-    for it in prange(threads):
-        share({parameters}, tasks, counters, np.int64(it))  # prange counts unsigned
-
-def {name}_alone({parameters}, tasks):
-    thread = np.int64(0)
-    for task in range(tasks):
-        work({arguments})
+        task, first = next_task(task, all_tasks, threads, thread), False
 """
 
 
 def task_kernel(function: Callable) -> Callable:
-    """Compile ``function(task, thread, ...)``, the work of one task, and the loops over all tasks.
+    """Compile a loop over all tasks around ``function(task, thread, first, ...)``, the work of one task.
 
-    Launch it by ``name(..., tasks, work=, threads=)``: what `function` takes apart from the task's number and, where it
-    asks for it, the thread's; then how many tasks there are. For `work` and `threads` see `jit.launcher`.
+    Launch it by ``name(..., tasks, work=, threads=)``: what `function` takes apart from the number of the task and,
+    where it asks for them, that of the thread, and whether this is the thread's first task; then how many tasks there
+    are. For `work` and `threads` see `jit.launcher`.
 
     An argument whose annotation is a NamedTuple is launched as a plain tuple, which the loop names: a NamedTuple from
     Python takes numba 1.5 us longer. In compiled code, naming costs nothing.
     """
     hints, names = typing.get_type_hints(function), list(inspect.signature(function).parameters)
     named = {name: hint for name, hint in hints.items() if issubclass(hint, tuple)}
-    passed = [f"{named[name].__name__}(*{name})" if name in named else name for name in names]
-    parameters = [name for name in names if name not in ("task", "thread")]
-    loops = LOOPS.format(name=function.__name__, parameters=", ".join(parameters), arguments=", ".join(passed))
+    passed = ", ".join(f"{named[name].__name__}(*{name})" if name in named else name for name in names)
+    parameters = ", ".join(name for name in names if name not in ("task", "thread", "first"))
     scope: dict[str, Any] = {hint.__name__: hint for hint in named.values()} | {"__name__": function.__module__}
-    scope |= {"np": np, "prange": prange, "task_counters": task_counters, "next_task": next_task}
-    # Inlined: a call hands over every field of every array, and counts references to these, 0.2 us for each task. Not
-    # into the loop on threads, where it is more than numba's array analysis can follow.
-    scope["work"] = inline(function)
-    code = function.__code__
-    exec(compile(loops, code.co_filename, "exec"), scope)
-    loop, alone = scope[function.__name__], scope[f"{function.__name__}_alone"]
-    scope["share"] = serial(scope[f"{function.__name__}_share"])
-    launch = launcher(function, single(alone), threaded(loop), counted=True)
-    launch.versions += (scope["share"],)  # type: ignore[attr-defined]
-    return launch
+    # Inlined: a call hands over every field of every array, 0.2 us for each task.
+    scope |= {"np": np, "launched": launched, "parts_of": parts_of, "next_task": next_task, "work": inline(function)}
+    source = KERNEL.format(name=function.__name__, parameters=parameters, arguments=passed)
+    exec(compile(source, function.__code__.co_filename, "exec"), scope)
+    return jit.launcher(function, single(scope[function.__name__]))
 
 
 def chunks(size: int) -> int:

@@ -19,9 +19,9 @@ from fastcnn.backends.numba.convolution.winograd.tiles import Cut, Elements, cor
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
 from fastcnn.backends.numba.core.copying import close_gate
 from fastcnn.backends.numba.core.hints import Array, Pair, Shape
-from fastcnn.backends.numba.core.jit import kernel, prange, serial, threads_for
+from fastcnn.backends.numba.core.jit import inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.core.tasks import even_share, next_task, task_counters
+from fastcnn.backends.numba.core.tasks import even_share, task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, store_part
 from fastcnn.backends.numba.product.arguments import Matrix, Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
@@ -34,22 +34,24 @@ class Steps(NamedTuple):
     """What an algorithm does, for compiled code.
 
     data, weights, output: the addresses of its transforms. deep: whether the products of a group are added up (see
-    `table.Algorithm`). flipped: whether the weights are rotated, and
-    their channels exchanged.
+    `table.Algorithm`). flipped: whether the weights are rotated, and their channels exchanged. block: tiles that are
+    multiplied at a time. width: of a panel of outputs. own: whether each thread transforms all weights for itself.
     """
 
     data: int
     weights: int
     output: int
-    deep: int
-    flipped: int
+    deep: bool
+    flipped: bool
+    block: int
+    width: int
+    own: bool
 
 
 class Result(NamedTuple):
-    """What is written to: bias, as long as a packed row; a row of zeros; out; the gate of a ReLU, or nothing."""
+    """What is written to: bias, as long as a packed row; out; the gate of a ReLU, or nothing."""
 
     bias: Array
-    zeros: Array
     out: Array
     gate: Array
 
@@ -147,75 +149,79 @@ def transform_products(m, panel, cut, tiles, result, function, edge):
             close_gate(target, flat(result.gate), to, below - above, right - left, row, outputs, n)
 
 
-@kernel
-def convolve_tiles(image, weights, result, cuts, steps, blocks, memory, tables):
-    """A task is a block of tiles. Weights are transformed before: by each thread for itself, or together.
+@inline
+def panel_of(p, outputs, width, lane):
+    """Panel number p, of panels of `width`: the last one may be narrower."""
+    return Panel(p * width, min(width, panel_width(outputs, p * width, lane)))
 
-    `result`, `steps` and `memory` are as in `Result`, `Steps` and `Memory`, `cuts` those of the image and of the
-    outputs as in `Cut`, `blocks` (tiles of a task, width of a panel, whether each thread has weights of its own), and
-    `tables` (offsets, starts of the groups, a row of zeros).
+
+@inline
+def panel_size(starts, channels, width, lane):
+    """Elements of the transformed weights of a panel: see `transform_weights`."""
+    return starts[-1] * channels * width + (starts.size - 1) * lane
+
+
+@task_kernel
+def transform_panel(task, weights, steps: Steps, outputs, starts, packed, u):
+    """The transformed weights of one panel of outputs, for all threads."""
+    channels, lane = weights.shape[2], lanes(u)
+    if steps.flipped:
+        channels = weights.shape[3]
+    panel, to = panel_of(task, outputs, steps.width, lane), task * panel_size(starts, channels, steps.width, lane)
+    transform_weights(weights, steps, panel, packed[task], u[0], to)
+
+
+@task_kernel
+def convolve_tiles(task, thread, first, arrays, steps: Steps, cuts, memory, tables):
+    """The outputs of a block of tiles. A thread first transforms the weights where it has its own.
+
+    `arrays` are (image, weights) and those of a `Result`, `cuts` those of the image and of the outputs as in `Cut`,
+    `memory` as in `Memory` for each thread, and `tables` (offsets, starts of the groups, a row of zeros).
     """
-    (block, width, own), (bias, zero, out, gate), (packed, u, v, m, edge) = blocks, result, memory
-    channels, outputs, lane, starts = image.shape[3], out.shape[3], lanes(zero), tables[1]
+    (image, weights, bias, out, _), (packed, u, v, m, edge), made = arrays, memory, Result(*arrays[2:])
+    channels, outputs, lane, block, width = image.shape[3], out.shape[3], lanes(bias), steps.block, steps.width
     panels, wide = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane
-    size = starts[-1] * channels * width + (starts.size - 1) * lane
-    total, v_step = out.shape[0] * cuts[4], block * wide + lane
-    if not own:
-        for it in prange(panels):
-            p = np.int64(it)
-            panel = Panel(p * width, panel_width(outputs, p * width, lane))
-            transform_weights(weights, Steps(*steps), panel, packed[p], u[0], p * size)
-    tasks, counters = (total + block - 1) // block, task_counters(v.shape[0])
-    for it in prange(v.shape[0]):
-        i = np.int64(it)
-        do, made, transformed = Steps(*steps), Result(bias, zero, out, gate), u[i if own else 0]
-        from_, to = Cut(*cuts[:5]), Cut(*cuts[5:])
-        task, tiles = next_task(counters, i, tasks), Elements(v[i], 0, v_step, wide)
-        if own and task < tasks:
-            for p in range(panels):
-                panel = Panel(p * width, panel_width(outputs, p * width, lane))
-                transform_weights(weights, do, panel, packed[i], transformed, p * size)
-        while task < tasks:
-            some = task * block, min(block, total - task * block)
-            transform_tiles(image, from_, some, (0, channels), do.data, tiles, edge[i])
-            s0, s1 = rows_under(image, from_, some[0] + some[1], block)
-            share = (s1 - s0) // panels + 1
-            for p in range(panels):
-                panel = Panel(p * width, panel_width(outputs, p * width, lane))
-                sizes = some[1], channels, min(panel.width, outputs - panel.first)
-                soon = flat(image), s0 + p * share, min(s1, s0 + (p + 1) * share)
-                multiply_tiles(tiles, (transformed, p * size), panel, sizes, do, m[i], tables, soon)
-                transform_products(m[i], panel, to, some, made, do.output, edge[i])
-            task = next_task(counters, i, tasks)
+    size, from_, to = panel_size(tables[1], channels, width, lane), Cut(*cuts[:5]), Cut(*cuts[5:])
+    transformed = u[thread if steps.own else 0]
+    if steps.own and first:
+        for p in range(panels):
+            panel = panel_of(p, outputs, width, lane)
+            transform_weights(weights, steps, panel, packed[thread], transformed, p * size)
+    tiles, some = (
+        Elements(v[thread], 0, block * wide + lane, wide),
+        (task * block, min(block, out.shape[0] * to.number - task * block)),
+    )
+    transform_tiles(image, from_, some, (0, channels), steps.data, tiles, edge[thread])
+    s0, s1 = rows_under(image, from_, some[0] + some[1], block)
+    share = (s1 - s0) // panels + 1
+    for p in range(panels):
+        panel, soon = panel_of(p, outputs, width, lane), (flat(image), s0 + p * share, min(s1, s0 + (p + 1) * share))
+        sizes = some[1], channels, min(panel.width, outputs - panel.first)
+        multiply_tiles(tiles, (transformed, p * size), panel, sizes, steps, m[thread], tables, soon)
+        transform_products(m[thread], panel, to, some, made, steps.output, edge[thread])
 
 
-@kernel
-def convolve_panels(image, weights, result, cuts, steps, blocks, memory, tables):
+@task_kernel
+def convolve_panels(task, thread, first, arrays, steps: Steps, cuts, memory, tables):
     """`convolve_tiles` for few tiles: a task is a panel of outputs, whose weights are transformed to the thread's part
-    of u, as weights that are used so little should not leave the core's own caches. Each thread transforms all tiles
-    for itself."""
-    (block, width, _), (bias, zero, out, gate), (packed, u, v, m, edge) = blocks, result, memory
-    channels, outputs, lane = image.shape[3], out.shape[3], lanes(zero)
-    panels, wide = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane
-    total, counters = out.shape[0] * cuts[4], task_counters(v.shape[0])
-    v_step = total * wide + lane
-    for it in prange(v.shape[0]):
-        i = np.int64(it)
-        do, made, task = Steps(*steps), Result(bias, zero, out, gate), next_task(counters, i, panels)
-        from_, to = Cut(*cuts[:5]), Cut(*cuts[5:])
-        if task < panels:
-            everything = Elements(v[i], 0, v_step, wide)
-            transform_tiles(image, from_, (0, total), (0, channels), do.data, everything, edge[i])
-        while task < panels:
-            panel = Panel(task * width, min(width, panel_width(outputs, task * width, lane)))
-            transform_weights(weights, do, panel, packed[i], u[i], 0)
-            for first in range(0, total, block):
-                some, tiles = (first, min(block, total - first)), Elements(v[i], first * wide, v_step, wide)
-                sizes = some[1], channels, min(panel.width, outputs - panel.first)
-                soon = flat(image), np.int64(0), np.int64(0)
-                multiply_tiles(tiles, (u[i], 0), panel, sizes, do, m[i], tables, soon)
-                transform_products(m[i], panel, to, some, made, do.output, edge[i])
-            task = next_task(counters, i, panels)
+    of u, as weights that are used so little should not leave the core's own caches. Each thread first transforms all
+    tiles for itself."""
+    (image, weights, bias, out, _), (packed, u, v, m, edge), made = arrays, memory, Result(*arrays[2:])
+    channels, outputs, lane, block = image.shape[3], out.shape[3], lanes(bias), steps.block
+    from_, to, wide = Cut(*cuts[:5]), Cut(*cuts[5:]), (channels + lane - 1) // lane * lane
+    total, panel = out.shape[0] * to.number, panel_of(task, outputs, steps.width, lane)
+    if first:
+        everything = Elements(v[thread], 0, total * wide + lane, wide)
+        transform_tiles(image, from_, (0, total), (0, channels), steps.data, everything, edge[thread])
+    transform_weights(weights, steps, panel, packed[thread], u[thread], 0)
+    for start in range(0, total, block):
+        some, tiles = (start, min(block, total - start)), Elements(v[thread], start * wide, total * wide + lane, wide)
+        sizes, soon = (
+            (some[1], channels, min(panel.width, outputs - panel.first)),
+            (flat(image), np.int64(0), np.int64(0)),
+        )
+        multiply_tiles(tiles, (u[thread], 0), panel, sizes, steps, m[thread], tables, soon)
+        transform_products(m[thread], panel, to, some, made, steps.output, edge[thread])
 
 
 def tiles_of(pixels: int, made: int) -> int:
@@ -267,13 +273,16 @@ def plan(
     )
     tables, cut = (offsets, starts, zero), (across, down * across)
     cuts = (firsts[0], algorithm.apart, taken, *cut, firsts[1], made, made, *cut)
-    steps = (*(address_of(algorithm.name, role, dtype) for role in roles), int(algorithm.deep), int(flipped))
-    blocks, launch = (block, width, int(not shared)), convolve_panels if few else convolve_tiles
+    addresses = (address_of(algorithm.name, role, dtype) for role in roles)
+    steps = (*addresses, algorithm.deep, flipped, block, width, not shared)
+    launch, tasks = (convolve_panels, panels) if few else (convolve_tiles, -(-total // block))
 
     def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:
-        out, memory, bias = empty(out_shape, dtype), workspace(arrays), zero if bias is None else bias_row(bias, wide)
-        result = bias, zero, out, out[:0] if gate is None else gate
-        launch(image, weights, result, cuts, steps, blocks, tuple(memory), tables, work=work, threads=threads)
+        out, memory = empty(out_shape, dtype), tuple(workspace(arrays))
+        result = zero if bias is None else bias_row(bias, wide), out, out[:0] if gate is None else gate
+        if shared:
+            transform_panel(weights, steps, outputs, starts, *memory[:2], panels, work=work, threads=threads)
+        launch((image, weights, *result), steps, cuts, memory, tables, tasks, work=work, threads=threads)
         return out
 
     return convolve
