@@ -64,16 +64,14 @@ def version(package: str) -> str:
 
 
 def numba_facts() -> dict[str, Any]:
-    """What only the numba backend knows; its threading layer is chosen when a kernel first has much to do."""
+    """What only the numba backend knows; its threading layer is chosen when a kernel is first launched on threads."""
     import llvmlite.binding as llvm
-    import numpy as np
 
-    from fastcnn.backends.numba import relu_forward
     from fastcnn.backends.numba.core import jit
     from fastcnn.backends.numba.core.cache import CACHE_FOLDER
     from fastcnn.backends.numba.core.width import VECTOR_BYTES
 
-    relu_forward(np.zeros(jit.SMALL_WORK, np.float32))
+    jit.load_loop()
     return {
         "threading layer": jit.threading_layer(),
         "thread pool": jit.numba.config.NUMBA_NUM_THREADS,

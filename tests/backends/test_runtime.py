@@ -353,6 +353,7 @@ def signatures():
 
 
 warm_up("float32")
+assert jit._loop.value
 before, addresses = signatures(), set(transforms._addresses)
 for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # without threads, and with them
     shape, y = (batch, 16, 16, 3), np.zeros(batch, int)

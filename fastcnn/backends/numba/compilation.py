@@ -17,6 +17,7 @@ from fastcnn.backends.numba.convolution.rule import MEASURED_TRANSFORMS
 from fastcnn.backends.numba.convolution.winograd.table import ROWS
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, roles_of
 from fastcnn.backends.numba.core.cache import CACHE_FOLDER
+from fastcnn.backends.numba.core.jit import load_loop
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import get_conv_algorithm, using
 
@@ -86,6 +87,7 @@ def warm_up(dtype: str) -> dict[str, float]:
     """
     compilations = Compilations()
     with event.install_listener("numba:compile", compilations):
+        load_loop()
         for name, declaration in DECLARED.items():
             for algorithm in ("direct", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),):
                 with using(conv=algorithm):

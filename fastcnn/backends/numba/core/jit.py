@@ -181,10 +181,15 @@ def launcher(function: Callable, compiled: Callable) -> Callable:
     return launch
 
 
-def _before_launch(threads: int) -> None:
-    global _launched  # noqa: PLW0603 - one process, one pool
+def load_loop() -> None:
+    """Compile `call_on_threads`, or load it; numba chooses its threading layer with it."""
     if _loop.value is None:
         _loop.value = by_address(call_on_threads, types.void(*[types.int64] * 3), parallel=True)
+
+
+def _before_launch(threads: int) -> None:
+    global _launched  # noqa: PLW0603 - one process, one pool
+    load_loop()
     if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
         check_pool("FASTCNN_NUM_THREADS", threads)
         numba.set_num_threads(threads)
