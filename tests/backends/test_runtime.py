@@ -49,14 +49,19 @@ def test_results_are_bitwise_equal_at_every_thread_count():
     assert len(lines) == 10 and len(set(lines)) == 2  # one digest for each dtype
 
 
-def test_num_threads(threads_variable):
+def test_num_threads(threads_variable, monkeypatch):
+    launched, before = [], jit._before_launch
+    monkeypatch.setattr(jit, "_before_launch", lambda threads: (launched.append(threads), before(threads)))
     assert fastcnn.get_num_threads() == available_cores()
     with threads(1):
         assert fastcnn.get_num_threads() == 1
         blas = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
         assert set(blas) <= {1}
         Relu((1, 2)).forward(np.ones((jit.SMALL_WORK, 2)))
-        assert jit.numba.get_num_threads() == 1
+        assert launched == []  # the caller does it alone
+    with threads(2):
+        Relu((1, 2)).forward(np.ones((jit.SMALL_WORK, 2)))
+        assert launched == [2]
     threads_variable("3")
     assert fastcnn.get_num_threads() == 3
     threads_variable("many")

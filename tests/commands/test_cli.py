@@ -284,12 +284,16 @@ def test_warmup_fills_the_cache():
 
 
 def test_compiling_is_announced_once(tmp_path):
+    Sequential([FullyConnect((1, 2, 2, 1), 2)]).save(tmp_path / "fc.npz")
+    np.save(tmp_path / "x.npy", np.zeros((1, 2, 2, 1)))
+    command = "predict", str(tmp_path / "fc.npz"), str(tmp_path / "x.npy")
     for count in (1, 0):
-        done = run_fastcnn("info", NUMBA_CACHE_DIR=str(tmp_path))
+        done = run_fastcnn(*command, NUMBA_CACHE_DIR=str(tmp_path), cwd=tmp_path)
         assert done.returncode == 0
         assert done.stderr.count("fastcnn: compiling kernels for this processor") == count
     (tmp_path / "file").touch()  # no folder can be made below it
-    done = run_fastcnn("info", NUMBA_CACHE_DIR=str(tmp_path / "file"), XDG_CACHE_HOME=str(tmp_path / "file"))
+    nowhere = {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file")}
+    done = run_fastcnn(*command, cwd=tmp_path, **nowhere)
     assert "there is no writable folder to keep them in" in done.stderr
 
 

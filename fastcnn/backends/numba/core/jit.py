@@ -129,7 +129,7 @@ def call_at(typingctx, function, data, thread):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
-def call_on_threads(function, data, threads):
+def call_on_threads(function: int, data: int, threads: int) -> None:
     """Call ``function(data, thread)``, at an address, on each of `threads` threads: the one loop of all kernels."""
     for thread in prange(threads):
         call_at(function, data, np.int64(thread))  # prange counts unsigned
