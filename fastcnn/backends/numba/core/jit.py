@@ -168,8 +168,7 @@ def launcher(function: Callable, compiled: Callable) -> Callable:
 
     @functools.wraps(function)
     def launch(*args: Any, work: int, threads: int = 0) -> None:
-        threads = 1 if work < SMALL_WORK else threads or get_num_threads()
-        if threads == 1:
+        if work < SMALL_WORK or (threads := threads or get_num_threads()) == 1:
             compiled(*args)
             return
         *given, tasks = args
