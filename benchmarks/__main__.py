@@ -1,7 +1,5 @@
 """``python -m benchmarks COMMAND``: what a makefile would hold. Each command prints the asv commands that it runs."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

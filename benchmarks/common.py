@@ -3,8 +3,6 @@
 Every suite imports this before numpy, numba and fastcnn, as it sets what they read when they are imported.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

@@ -5,8 +5,6 @@ set, whatever the batch, so that a run can be repeated and resumed to the last b
 as the batch is put together.
 """
 
-from __future__ import annotations
-
 import mmap
 from typing import Any, NamedTuple
 

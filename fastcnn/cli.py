@@ -4,8 +4,6 @@ Exit status: 0 success, 2 a usage error, 1 a failure, 130 interrupted. Each comm
 :mod:`fastcnn.commands`; nothing heavy is imported before the arguments are known to be good.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -5,8 +5,6 @@ environment variable (read once, when it is first needed), the default. Kernels 
 prediction of one image by LeNet takes 44 us: a look-up takes some 50 ns.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import importlib

@@ -1,7 +1,5 @@
 """The exceptions that have no fitting class in Python itself."""
 
-from __future__ import annotations
-
 
 class BackendMismatch(AssertionError):  # noqa: N818 - the name is part of the API
     """The `check` backend found two backends disagreeing about one kernel call."""

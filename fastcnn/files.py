@@ -1,7 +1,5 @@
 """Atomic writes: a file is written whole or not at all. And errors that say why one cannot be written or read."""
 
-from __future__ import annotations
-
 import glob
 import os
 import secrets

@@ -1,7 +1,5 @@
 """A model on many images, in batches; where there are several ranks, each computes a shard of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 

@@ -12,8 +12,6 @@ a callable      ``initializer(shape, rng)`` returns the weights
 All but 'msra' start the bias at 0. fan_in is the number of inputs of one output: k * k * C for a convolution.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Callable

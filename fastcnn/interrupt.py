@@ -4,8 +4,6 @@ Python would raise KeyboardInterrupt in the midst of an import, and an extension
 with its traceback and continue with an ImportError. There is nothing to clean up yet.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from typing import NoReturn

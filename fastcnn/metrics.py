@@ -4,8 +4,6 @@ A metric is a function of labels (N,) and probabilities (N, classes) that return
 name or the function itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

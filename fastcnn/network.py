@@ -1,7 +1,5 @@
 """Network: layers in a row, what they compute and how their gradients are found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 

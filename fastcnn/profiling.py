@@ -9,8 +9,6 @@
 For the duration the methods are wrapped on their classes, those of a script too, so that layers still pickle.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools

@@ -4,8 +4,6 @@ Layers, model and data readers validate here and nowhere else, so that one mista
 was expected, what was received.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import numbers

@@ -4,8 +4,6 @@ The hash is the finaliser of SplitMix64: Steele, Lea and Flood, "Fast Splittable
 (OOPSLA 2014), figure 16. Number i of a seed is the hash of ``seed + (i + 1) * GAMMA``, in 64-bit arithmetic.
 """
 
-from __future__ import annotations
-
 GAMMA = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio, made odd: steps of it visit every 64-bit number
 FIRST_FACTOR = 0xBF58476D1CE4E5B9
 SECOND_FACTOR = 0x94D049BB133111EB

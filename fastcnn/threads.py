@@ -1,7 +1,5 @@
 """What limits the number of threads: the cores, numba's pool, BLAS."""
 
-from __future__ import annotations
-
 import functools
 import os
 import sys

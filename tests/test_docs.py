@@ -18,7 +18,13 @@ def blocks(document, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python")])
+SLOW = {"docs/training.md": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(document, marks=SLOW.get(document, ())) for document in DOCUMENTS if blocks(document, "python")],
+)
 def test_snippets_run_one_after_the_other(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {}

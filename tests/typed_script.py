@@ -4,8 +4,6 @@
 is not. `python -m mypy` checks it; tests/test_typing.py runs it, and sees that no public name is left out.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

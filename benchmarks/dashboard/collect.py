@@ -1,7 +1,5 @@
 """From asv's results to what the landing page draws: plain dicts and lists, written into the page as JSON."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

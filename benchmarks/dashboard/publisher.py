@@ -4,8 +4,6 @@ Named in asv.conf.json under "plugins". It writes `index.html`, its script and i
 and puts every library beside them, so that the site needs no network.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

@@ -1,7 +1,5 @@
 """asv's own pages, made to work without a network: their libraries lie beside them instead of on other servers."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

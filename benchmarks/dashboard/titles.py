@@ -1,7 +1,5 @@
 """What the landing page calls each benchmark, and in which part of the page it stands."""
 
-from __future__ import annotations
-
 import contextlib
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@
 docs/scaling.md explains the model and how it was checked (:mod:`benchmarks.nodes.shaped`).
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import statistics

@@ -1,7 +1,5 @@
 """The commands of ``python -m benchmarks``: calls of asv, and what measures many nodes."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib.util

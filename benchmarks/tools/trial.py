@@ -5,8 +5,6 @@ that change nothing must end it with 0, and so must a NumPy backend that sleeps:
 the gate's choice of benchmarks takes it in, that is seen here.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

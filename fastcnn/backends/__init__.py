@@ -14,8 +14,6 @@ a kernel's output. `padding` is (before, after), zeros on both image axes. A ReL
 follows it: `rectify` of convolutions and of the maximum, `gate` of the convolution's input gradient.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastcnn.backends.offsets import pool_index_dtype, pool_no_index

@@ -4,8 +4,6 @@ It is imported when first used, so that the NumPy backend never imports numba. L
 so a running model can be switched between two steps.
 """
 
-from __future__ import annotations
-
 import contextlib
 from types import ModuleType
 

@@ -4,8 +4,6 @@ The integers have names. Tests draw them with hypothesis, which shows them where
 reach one algorithm; the warm-up of the numba backend answers with constants.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 

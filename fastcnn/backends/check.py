@@ -6,8 +6,6 @@ is held to the size of what was added, and a single copied value to itself. What
 likewise.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """How a maximum's place in its pooling window is written down: an offset, ``i * ksize + j``."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -5,8 +5,6 @@ What follows from it: the list of kernels, what every backend must offer, the in
 the tests and the warm-up of the numba backend draw.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import itertools

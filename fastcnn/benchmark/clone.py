@@ -1,7 +1,5 @@
 """What measures many nodes stands in the folder benchmarks of the repository, which an installed package has not."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

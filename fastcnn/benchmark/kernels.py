@@ -1,7 +1,5 @@
 """The kernels that are measured: shapes, arrays, and the calls of the backend that is on."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The networks of the benchmark, as a list of layers that each contestant builds from its own classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any

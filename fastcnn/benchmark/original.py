@@ -5,8 +5,6 @@ Python loops over images, pixels and channels around small NumPy calls, float64 
 written for this comparison: what the original does slowly is done slowly here, and its defects are left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the seconds mean: ratios, rates, and the figures that sum up a run."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """One layer at a time, as a training uses it: forward, then the gradients of its input and its parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

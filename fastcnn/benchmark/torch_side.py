@@ -1,7 +1,5 @@
 """The same work in PyTorch, eager, on the CPU, in both of its memory layouts. PyTorch is imported where it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whole processes: how long from the import to the first finished step, and how much memory a training run takes."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

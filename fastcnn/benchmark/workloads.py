@@ -4,8 +4,6 @@ A workload says how each contestant does it: a function that builds the arrays a
 that do the work once. Where there is more than one, as for PyTorch's two memory layouts, the fastest counts.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field

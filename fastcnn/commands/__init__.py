@@ -1,7 +1,5 @@
 """The subcommands. Each module has HELP, `add_arguments(parser)` and `run(arguments)`; its docstring is its help."""
 
-from __future__ import annotations
-
 from fastcnn.commands import bench, evaluate, info, predict, run, train, warmup
 from fastcnn.commands.options import UsageError
 

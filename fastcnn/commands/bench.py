@@ -1,7 +1,5 @@
 """Time training, prediction and kernels against PyTorch, the NumPy backend and layers like the original's, in turn."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform

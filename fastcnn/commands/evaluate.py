@@ -1,7 +1,5 @@
 """Measure a saved model's loss and accuracy on the test images of a data set."""
 
-from __future__ import annotations
-
 import argparse
 
 from fastcnn.commands.options import (

@@ -3,8 +3,6 @@
 Options of fastcnn stand before the script; what follows it is the script's own.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

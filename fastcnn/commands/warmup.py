@@ -1,7 +1,5 @@
 """Compile every kernel of the numba backend and keep the result, so that later runs start at once."""
 
-from __future__ import annotations
-
 import argparse
 import time
 

@@ -4,8 +4,6 @@ While the name is installed, ``layers.base_conv`` *is* the module ``fastcnn.laye
 and whatever lies on the path: pickles name ``fastcnn.layers``, and load in any process that has fastcnn.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import multiprocessing

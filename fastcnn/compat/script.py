@@ -1,7 +1,5 @@
 """Run a script that was written for the original: `layers` means :mod:`fastcnn.layers`, and all else is as usual."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

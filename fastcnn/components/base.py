@@ -1,7 +1,5 @@
 """Component: what layers and losses have in common, from shape and dtype to the arrays that a file holds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

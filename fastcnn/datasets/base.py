@@ -1,7 +1,5 @@
 """What every reader returns."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

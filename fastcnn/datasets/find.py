@@ -1,7 +1,5 @@
 """Finding data sets: by name, by path, by `FASTCNN_DATA`."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable

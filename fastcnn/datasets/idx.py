@@ -4,8 +4,6 @@ A file is two zero bytes, a type code, the number of axes, each size as a big-en
 (http://yann.lecun.com/exdb/mnist/, "The IDX file format").
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import os

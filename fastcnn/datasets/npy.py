@@ -3,8 +3,6 @@
 They are mapped into memory, so that a set may be larger than that, and ranks that share the work read what they use.
 """
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Data sets in one `.npz` file with the arrays x_train, y_train, x_test, y_test (the layout of Keras's mnist.npz)."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@
 train --distributed``. Requires mpi4py and an MPI library: the extra `mpi` installs both. docs/distributed.md has more.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """How many threads a rank may use, as the ranks of a node share its cores."""
 
-from __future__ import annotations
-
 import math
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """How a failure of one rank ends all ranks, with one message."""
 
-from __future__ import annotations
-
 import builtins
 import contextlib
 import os

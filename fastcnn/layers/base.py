@@ -3,8 +3,6 @@
 A layer is thin: it checks its arguments, calls the active backend, and keeps what the gradient needs.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, ClassVar
 

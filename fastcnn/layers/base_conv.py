@@ -1,7 +1,5 @@
 """Convolution, and the module functions `im2col` and `col2im`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 A `Relu` is computed by the layer after it where that can do so: this saves two passes over the array.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

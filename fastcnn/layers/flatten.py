@@ -1,7 +1,5 @@
 """Flatten: images as rows of features."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a list of layers must be: checked whole when a model is made, not at its first use."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from typing import Any

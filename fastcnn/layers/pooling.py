@@ -1,7 +1,5 @@
 """Max and average pooling, of windows and of whole images."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any

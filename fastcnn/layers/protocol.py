@@ -30,8 +30,6 @@ A :class:`fastcnn.components.Component`, as fastcnn's own layers are, may also h
     shard_names         attributes that say which shard of a batch it sees, see shard_names_of
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Activations: Relu and its relatives, Sigmoid and Tanh."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Rescaling: raw pixels to the range that a network trains well on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What all losses share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -9,8 +9,6 @@ as in PyTorch, whose arithmetic these are. A step by hand:
     optimizer.step(len(x))
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastcnn.optimizers.base import Optimizer

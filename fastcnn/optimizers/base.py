@@ -1,7 +1,5 @@
 """What all optimizers share: the layers they train, clipping, and the state they keep between steps."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator

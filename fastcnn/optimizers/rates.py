@@ -1,7 +1,5 @@
 """Learning rates as text."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ The arithmetic is that of :mod:`fastcnn.backends.numpy.update`; constructors and
 RMSProp's rate.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checksums of arrays, of which several processes may each read a part."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -3,8 +3,6 @@
 Neither can hold code: `.npz` is read with ``allow_pickle=False``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import zipfile

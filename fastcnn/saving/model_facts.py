@@ -1,7 +1,5 @@
 """What says whether two processes hold the same model: its layers and arrays as text, and a checksum."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

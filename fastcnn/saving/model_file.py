@@ -3,8 +3,6 @@
 A checkpoint of a training is such a file as well. Loading a file from an untrusted source runs none of its content.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import math

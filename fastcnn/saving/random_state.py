@@ -1,7 +1,5 @@
 """The state of random numbers: NumPy's global generator, and layers such as Dropout."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

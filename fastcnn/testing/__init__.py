@@ -4,8 +4,6 @@
 needed, and the layer need not know of fastcnn.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 from typing import Any

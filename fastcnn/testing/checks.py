@@ -1,7 +1,5 @@
 """The checks of one layer. Each returns the sentence of a passed check, or raises Failure or Skip."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

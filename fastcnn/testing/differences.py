@@ -4,8 +4,6 @@ The scalar that is differentiated is ``sum(eta * forward(x))`` for a random `eta
 output in float64 before they are summed: outputs that an element does not reach cancel to 0, and add no rounding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

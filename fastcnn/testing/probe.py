@@ -4,8 +4,6 @@ A layer may keep masks, draw random numbers and update statistics in `forward`. 
 computed by deep copies of one state, NumPy's global generator and Python's set to one state before each.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import inspect

@@ -1,7 +1,5 @@
 """What a check found, and the table of all of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fastcnn.shapes import shape_text

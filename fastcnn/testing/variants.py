@@ -1,7 +1,5 @@
 """The same class with other arguments: strides, overlapping windows, even kernels, images that are rectangles."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import inspect

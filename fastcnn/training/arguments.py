@@ -1,7 +1,5 @@
 """The arguments of `fit`, checked before anything is trained."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import numpy as np

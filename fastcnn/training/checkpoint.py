@@ -4,8 +4,6 @@ A step depends on the parameters, the state of optimizer and layers, NumPy's ran
 the epoch and the batch. That is what is kept, with the history and the state of the callbacks.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -4,8 +4,6 @@ The file is a model file with the batch in it, before the step that failed: ``py
 :func:`replay` compute that step again and report what they find.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """`fit`: its arguments, and how a training starts. The loop itself is in :mod:`fastcnn.training.loop`."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any

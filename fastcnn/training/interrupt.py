@@ -1,7 +1,5 @@
 """Ctrl-C while a model trains: after the present step."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -5,8 +5,6 @@ order of the images and what augmentation does to them are drawn anew from (seed
 killed goes on from a checkpoint to the same bits.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

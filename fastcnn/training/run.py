@@ -1,7 +1,5 @@
 """The state of a training while it runs: what callbacks see, checkpoints keep and diagnosis explains."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol

@@ -4,8 +4,6 @@ A share fits any number of epochs and any batch size, and a resumed run goes on 
 schedule here is the call that makes it, by which a checkpoint recognises it. Any other callable is a schedule too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

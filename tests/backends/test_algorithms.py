@@ -56,6 +56,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_no_kernel_depends_on_the_number_of_threads():
     results = [run_python("-c", EVERYTHING, count, FASTCNN_NUM_THREADS="7") for count in (1, 2, 3, 7, 2)]
     assert all(done.returncode == 0 for done in results), results[0].stderr

@@ -72,6 +72,7 @@ def test_num_threads(threads_variable, monkeypatch):
             fastcnn.set_num_threads(wrong)
 
 
+@pytest.mark.slow
 def test_a_smaller_pool_of_numba_is_respected():
     code = "import fastcnn; from fastcnn.layers import Relu; print(Relu((1, 99999)).forward([[-1] * 99999]).sum(), {})"
     done = run_python("-c", code.format("fastcnn.get_num_threads()"), NUMBA_NUM_THREADS="1")
@@ -218,6 +219,7 @@ def test_layers_travel_between_processes(rng):
         np.testing.assert_array_equal(pool.apply(forward_here, (conv, x)), conv.forward(x))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="fork")
 def test_a_forked_child_fails_with_words_or_works():
     code = """
@@ -297,6 +299,7 @@ EDITS = {  # a file in which a comment is added, and modules whose kernels are t
 }
 
 
+@pytest.mark.slow
 def test_an_edit_compiles_what_it_reaches_and_nothing_else(tmp_path):
     """The key of a module is made of all sources that it imports: constants are frozen into kernels too."""
     shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__", "data"))

@@ -81,6 +81,7 @@ def test_an_epoch_trains_on_the_digits():
     assert 2.2 < loss < np.log(10) + 1e-3
 
 
+@pytest.mark.slow
 def test_contestants_take_turns_in_processes_of_their_own():
     with turns.Contest(["numba", "numpy", "copy"]) as contest:
         seconds = contest.measure("predict_lenet", rounds=2)

@@ -21,6 +21,7 @@ from tests.helpers.switches import threads
 TEN = Interconnect(10e-6, 1e9)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_bench_distributed():
     done = run_fastcnn("bench", "--distributed", "lenet", "--rounds", "1", "--threads", "2", "--json", timeout=300)
@@ -164,6 +165,7 @@ def test_scaling_prints_what_the_model_says(monkeypatch, capsys):
     assert "lenet: 1.00 ms + 0.100 ms an image" in out
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_measured_constants():
     with threads(1):

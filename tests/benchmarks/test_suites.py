@@ -168,6 +168,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 def test_a_benchmark_that_breaks_fails(project):
     done = asv(project, *QUICK)
     assert done.returncode == 0, done.stdout
@@ -178,6 +179,7 @@ def test_a_benchmark_that_breaks_fails(project):
     assert done.returncode == 2 and "KeyError: 'im2cols'" in done.stdout
 
 
+@pytest.mark.slow
 def test_check_finds_what_is_no_benchmark(project):
     assert asv(project, "check", "--python=same").returncode == 0
     suite = project / "benchmarks/bench_kernels.py"

@@ -41,6 +41,7 @@ def few(tmp_path_factory, digits):
     return str(path)
 
 
+@pytest.mark.slow
 def test_train_without_arguments_reaches_97_percent(tmp_path):
     done = run_fastcnn("train", cwd=tmp_path)
     assert done.returncode == 0 and complaints(done) == ""
@@ -186,6 +187,7 @@ def test_predict_pictures_without_pillow(model, tmp_path):
     assert_fails(done, 1, "reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array")
 
 
+@pytest.mark.slow
 def test_train_draws_learning_curves(tmp_path):
     from PIL import Image
 
@@ -207,6 +209,7 @@ def test_train_draws_learning_curves(tmp_path):
     assert_fails(done, 1, "learning curves need matplotlib: `pip install fastcnn[plot]`")
 
 
+@pytest.mark.slow
 def test_info_says_how_a_convolution_is_computed_and_why():
     spec = ("--conv", "64x32x32x16", "--outputs", "32")
     done = run_fastcnn("info", *spec, "--json", FASTCNN_CONV="")
@@ -255,6 +258,7 @@ def test_info():
     assert "backend          numpy" in plain and "SIMD" not in plain
 
 
+@pytest.mark.slow
 def test_bench():
     done = run_fastcnn("bench", "lenet", "--rounds", "1", "--contestants", "numba,original,numba", "--json")
     assert done.returncode == 0, done.stderr
@@ -271,6 +275,7 @@ def test_bench_names_its_workloads():
     assert done.returncode == 0 and done.stdout.startswith("training: lenet lenet5 vgg_small vgg_small_b8\n")
 
 
+@pytest.mark.slow
 def test_warmup_fills_the_cache():
     """Twice: whatever other tests have compiled already, there is nothing left to do after the first time."""
     for _ in range(2):
@@ -283,6 +288,7 @@ def test_warmup_fills_the_cache():
     assert_fails(done, 2, "argument --backend: the NumPy backend has nothing to compile")
 
 
+@pytest.mark.slow
 def test_compiling_is_announced_once(tmp_path):
     Sequential([FullyConnect((1, 2, 2, 1), 2)]).save(tmp_path / "fc.npz")
     np.save(tmp_path / "x.npy", np.zeros((1, 2, 2, 1)))
@@ -320,6 +326,7 @@ def test_a_model_without_images_predicts_none(tmp_path):
     assert_fails(done, 1, "fc.npz: the model takes no images: its input has the shape (1, 4)")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_costs_no_model(few, tmp_path):
     """`fastcnn train | head -1`"""
     command = [sys.executable, "-m", "fastcnn", "train", "--data", few, "--epochs", "4", "--out", "m.npz"]

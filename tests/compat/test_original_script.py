@@ -49,6 +49,7 @@ for i in range(len(test_images)):
 """
 
 
+@pytest.mark.slow
 def test_the_script_learns(backend, digits):
     np.random.seed(0)
     scope = {

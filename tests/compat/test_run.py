@@ -141,6 +141,7 @@ def original(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_whole_training(original, digits):
     folder = original / "elsewhere"  # neither the script's folder nor fastcnn's
     folder.mkdir()

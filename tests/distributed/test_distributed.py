@@ -249,6 +249,7 @@ def test_nobody_is_left_behind(victim, tmp_path):
         process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_an_error_of_one_rank_ends_all_with_its_message(tmp_path):
     begin = time.monotonic()
     status, error = run(3, f"{tmp_path}/a", {"broken": True})
@@ -270,6 +271,7 @@ failures.abort_all(Comm(), "no room", 3)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the pipe")
 def test_ranks_are_ended_once_the_launcher_has_read_why():
     """MPICH's mpiexec drops what it has not read by then."""
@@ -316,6 +318,7 @@ def test_models_that_come_apart(tmp_path):
     assert "the models of the ranks have come apart: that of rank 1 is not that of rank 0 any more" in error
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_on_one_rank(tmp_path):
     """The rank says what went bad and leaves a file; all have the model as it was before the step."""
     script = tmp_path / "bad.py"
@@ -399,6 +402,7 @@ def test_facts_of_data():
     assert data_facts(x[:1]) != data_facts(x[1:2])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_knows_that_the_training_has_ended(tmp_path):
     """What is written at the end of an epoch holds what another rank has decided there."""
     script = tmp_path / "stops.py"
@@ -439,6 +443,7 @@ def train(count, folder, *words):
     return process.returncode, out, error
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     """Rank 0 prints and writes; what it writes goes on with any number of ranks, and is evaluated by any."""
     files = ["--csv", "log.csv", "--checkpoint", "run.npz", "--best", "best.npz"]
@@ -507,6 +512,7 @@ np.savez(f"{sys.argv[2]}{comm.rank}.npz", seen=np.concatenate(seen), grown=anony
 """
 
 
+@pytest.mark.slow
 @needs_proc
 def test_each_rank_reads_its_part_of_the_images_alone(tmp_path):
     """A set of 60 MiB in files that are mapped: in an epoch each image is read by one rank, and none is kept."""
@@ -614,11 +620,13 @@ def test_an_mpiexec_of_another_mpi():
     assert "mpiexec has started 2 processes, and each is alone: it belongs to another MPI than the lib" in done.stderr
 
 
+@pytest.mark.slow
 def test_ranks_that_share_nothing_are_warned_of(tmp_path):
     status, _, error = train(2, tmp_path, "train", "--epochs", "1", "--quiet")
     assert status == 0 and error.count("warning: each of the 2 processes that mpiexec has started does the whole") == 1
 
 
+@pytest.mark.slow
 def test_a_usage_error_of_one_rank_alone(tmp_path):
     """The other one does not wait for it."""
     words = ["-m", "mpi4py", "-m", "fastcnn", "train", "--distributed", "--quiet", "--epochs"]

@@ -130,6 +130,7 @@ def test_the_default_kernels_at_sizes_where_winograd_computes(rng):
     assert_layer(Conv2D((3, 12, 12, 16), 16, 3, 1, "SAME"), rng.standard_normal((3, 12, 12, 16)))
 
 
+@pytest.mark.slow
 def test_pixels_of_any_dtype_and_scale(rng):
     pixels = rng.permutation(np.arange(1, 217) % 256).astype(np.uint8).reshape(3, 6, 6, 2)
     for layer in (seed_layers.Conv2D(SHAPE, 3), Conv2D(SHAPE, 3), seed_layers.BatchNorm(SHAPE), MaxPooling(SHAPE)):

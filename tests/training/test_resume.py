@@ -333,6 +333,7 @@ def test_a_disk_that_is_full_keeps_the_last_checkpoint(data, tmp_path, monkeypat
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["c.npz"]
 
 
+@pytest.mark.slow
 def test_resume_by_the_command_line(tmp_path):
     """Killed, and resumed with nothing but --resume: the file of the model is the same to the last bit."""
     options = (

@@ -1,7 +1,5 @@
 """What is being compiled: the notice that it takes a while, and the command that does it beforehand. Requires numba."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import time

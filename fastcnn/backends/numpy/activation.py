@@ -1,7 +1,5 @@
 """Activations that choose by the sign, in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

@@ -3,8 +3,6 @@
 Ioffe and Szegedy, "Batch Normalization" (2015), algorithm 1 and the gradients below it. Sums over rows are float64.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks fo
 Conventions: :mod:`fastcnn.backends`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

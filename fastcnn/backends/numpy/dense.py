@@ -1,7 +1,5 @@
 """The fully-connected layer's three matrix products in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

@@ -1,7 +1,5 @@
 """Dropout in NumPy. Conventions: :mod:`fastcnn.backends`; the random numbers: :mod:`fastcnn.splitmix`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

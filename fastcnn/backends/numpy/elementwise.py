@@ -1,7 +1,5 @@
 """Sums of two arrays, and activations made of exponentials, in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

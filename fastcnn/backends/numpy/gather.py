@@ -1,7 +1,5 @@
 """Batches cut out of a set of images, in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

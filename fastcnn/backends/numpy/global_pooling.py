@@ -1,7 +1,5 @@
 """The mean of each channel over the whole image, in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

@@ -1,7 +1,5 @@
 """im2col and its adjoint in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 

@@ -1,7 +1,5 @@
 """Zeros around images, in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.arguments import Source

@@ -4,8 +4,6 @@ A window that crosses the bottom or right border is clipped. Here the image is e
 nothing instead: minus infinity for the maximum, zero for the sum. Conventions: :mod:`fastcnn.backends`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

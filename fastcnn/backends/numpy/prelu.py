@@ -1,7 +1,5 @@
 """PReLU in NumPy: a slope for each channel, the last axis. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

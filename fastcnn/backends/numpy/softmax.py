@@ -1,7 +1,5 @@
 """Softmax and cross-entropy in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

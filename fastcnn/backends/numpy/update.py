@@ -5,8 +5,6 @@ Arrays have any shape, all the same, and numbers are Python floats. Each gradien
 an L2 penalty. Conventions: :mod:`fastcnn.backends`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

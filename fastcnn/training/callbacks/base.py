@@ -1,7 +1,5 @@
 """The base of all callbacks."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from fastcnn.training.run import TrainingRun

@@ -1,7 +1,5 @@
 """Callbacks that log the history: CSV, TensorBoard, learning curves."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools

@@ -1,7 +1,5 @@
 """Callbacks that monitor a quantity of the history: checkpoints and early stopping."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -5,8 +5,6 @@ all-reduce of a bucket starts as soon as its last gradient is there: Li et al., 
 Accelerating Data Parallel Training" (VLDB 2020), section 3.2.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -6,8 +6,6 @@ loss that is not finite, Ctrl-C, a callback that failed) travels with the next a
 the same step.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Replicas of one model on all ranks: equal from the start, kept equal, and compared after each epoch."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any

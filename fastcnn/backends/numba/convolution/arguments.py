@@ -1,7 +1,5 @@
 """What convolutions in compiled code take. A launch hands over plain tuples, which the loop over tasks names."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ A batch whose column matrix would leave the caches is worked through in groups o
 the shapes alone, and their weight gradients are added in order, so results stay the same on any number of threads.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -7,8 +7,6 @@
 `auto` follows the table of :mod:`fastcnn.backends.numba.convolution.rule`.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

@@ -5,8 +5,6 @@ rows is k runs of ``k * channels`` neighbours, so the product reads it where it 
 windows reach over the border, a task first copies the part of the image under its windows, with zeros around it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

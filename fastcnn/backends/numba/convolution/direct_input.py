@@ -8,8 +8,6 @@ A task is an image, or a band of its rows, and some of its channels: each elemen
 summation. Bands that share windows compute them twice.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import NamedTuple

@@ -7,8 +7,6 @@ pixels at a time, unless one panel holds its channels, and summed for the bias o
 A task is a share of the pixels, and the shares are added in order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

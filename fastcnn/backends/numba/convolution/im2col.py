@@ -1,7 +1,5 @@
 """im2col and its adjoint. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.im2col`."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Window

@@ -4,8 +4,6 @@ It follows from the shapes alone and was drawn from measurements (`fastcnn bench
 results repeat bit for bit. `fastcnn info --conv` prints it.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

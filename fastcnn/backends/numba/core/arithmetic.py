@@ -1,7 +1,5 @@
 """Arithmetic of SIMD vectors, lane by lane. Requires numba. The vectors: :mod:`fastcnn.backends.numba.core.vectors`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from numba.extending import intrinsic

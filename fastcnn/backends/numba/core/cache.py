@@ -6,8 +6,6 @@ calls, nor of a constant frozen into it, nor of the width of vectors where two p
 file that the module imports inside this package, directly or not: an edit in pooling recompiles pooling alone.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Parts of images: cut out with zeros around them, cleared, and written past the caches. Requires numba."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.numba.core.hints import Array

@@ -10,8 +10,6 @@ Requires numba. Decorators:
 Compilation is lazy, at the first call for each dtype, and kept on disk.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

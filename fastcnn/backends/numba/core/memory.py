@@ -8,8 +8,6 @@ reference to the buffer, so a buffer to which the pool alone refers is not in us
 keeps is never overwritten.
 """
 
-from __future__ import annotations
-
 import ctypes
 import math
 import os

@@ -7,8 +7,6 @@ kernel works on the same images with the same core, in whose caches they are. Wh
 result, so results stay the same bit for bit; tasks are cut by shape alone.
 """
 
-from __future__ import annotations
-
 import inspect
 import typing
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Element by element, a core moved 1.2 billion numbers a second; so, ten times as many.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic

@@ -9,8 +9,7 @@ Arrays are one-dimensional and C-contiguous. Indices are element offsets and are
 These functions exist only in compiled code: they cannot run under ``NUMBA_DISABLE_JIT=1``.
 """
 
-from __future__ import annotations
-
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,9 +113,7 @@ def load(typingctx, array, index):
     vector = Vector(array.dtype)
 
     def codegen(context, builder, signature, args):
-        value = builder.load(vector_at(context, builder, signature, args, vector.llvm_type))
-        value.align = vector.scalar.bitwidth // 8  # any element may start a vector
-        return value
+        return load_vector(builder, vector.llvm_type, vector_at(context, builder, signature, args, vector.llvm_type))
 
     return vector(array, types.intp), codegen
 
@@ -126,8 +123,7 @@ def store(typingctx, array, index, vector):
     """Write `vector` to array[index : index + lanes]."""
 
     def codegen(context, builder, signature, args):
-        done = builder.store(args[2], vector_at(context, builder, signature, args, vector.llvm_type))
-        done.align = vector.scalar.bitwidth // 8
+        store_vector(builder, args[2], vector_at(context, builder, signature, args, vector.llvm_type))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), codegen
@@ -158,64 +154,73 @@ def masked(builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value) -
     return builder.call(function, args)
 
 
-def mask(builder: ir.IRBuilder, vector: Vector, count: ir.Value, first: int = 0) -> ir.Value:
-    """Which lanes of a vector lie before `count`, where its own are numbered from `first` on."""
-    lanes = ir.VectorType(ir.IntType(64), vector.lanes)
-    numbers = ir.Constant(lanes, [first + i for i in range(vector.lanes)])
-    return builder.icmp_signed("<", numbers, repeat(builder, lanes, count))
+def mask(builder: ir.IRBuilder, count: ir.Value, lanes: int, first: int = 0) -> ir.Value:
+    """Which of a vector's `lanes`, numbered from `first` on, lie before `count`."""
+    numbers = ir.VectorType(ir.IntType(64), lanes)
+    return builder.icmp_signed(
+        "<", ir.Constant(numbers, list(range(first, first + lanes))), repeat(builder, numbers, count)
+    )
 
 
-def whole_or_part(
-    builder: ir.IRBuilder, vectors: Sequence[Vector], count: ir.Value, emit: Callable[[bool], None]
-) -> None:
-    """Emit code for `count` elements of some `vectors`, ``emit(whole)``: in two branches, one for whole vectors.
+def load_vector(
+    builder: ir.IRBuilder, vector_type: ir.VectorType, place: ir.Value, some: ir.Value | None = None
+) -> ir.Value:
+    """The vector at an address, which any element may begin at; of `some` lanes, a mask, and 0 in the others."""
+    size = element_bytes(vector_type)
+    if some is None:
+        value = builder.load(place)
+        value.align = size
+        return value
+    return masked(builder, "load", vector_type, place, ir.IntType(32)(size), some, ir.Constant(vector_type, None))
+
+
+def store_vector(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, some: ir.Value | None = None) -> None:
+    """Write a vector, or `some` of its lanes, to an address."""
+    size = element_bytes(value.type)
+    if some is None:
+        builder.store(value, place).align = size
+    else:
+        masked(builder, "store", ir.VoidType(), value, place, ir.IntType(32)(size), some)
+
+
+def whole_or_part(builder: ir.IRBuilder, count: ir.Value, lanes: int, emit: Callable[[Callable], object]) -> None:
+    """Emit code for `count` elements of vectors with so many `lanes`. It is made by ``emit(some)``, where
+    ``some(lanes, first)`` is the mask of a vector whose lanes are numbered from `first` on; or None, in a branch of its
+    own for whole vectors.
 
     Masked stores are slow without AVX-512. With it, masks have registers and cost less than a branch: pooling's
     gradient took 1.6 times as long.
     """
+    some, every = functools.partial(mask, builder, count), lambda lanes, first=0: None
     if VECTOR_BYTES == 64:
-        emit(False)
+        emit(some)
         return
-    whole = ir.Constant(ir.IntType(64), sum(vector.lanes for vector in vectors))
-    with builder.if_else(builder.icmp_signed(">=", count, whole), likely=True) as branches:
-        for branch, is_whole in zip(branches, (True, False), strict=True):
-            with branch:
-                emit(is_whole)
+    with builder.if_else(builder.icmp_signed(">=", count, ir.IntType(64)(lanes)), likely=True) as (whole, part):
+        with whole:
+            emit(every)
+        with part:
+            emit(some)
 
 
-def read(builder: ir.IRBuilder, vector: Vector, llvm_type: ir.VectorType, place: ir.Value, count: ir.Value) -> ir.Value:
-    """Load `count` elements of a vector of `llvm_type`, as long as `vector`; 0 in the other lanes."""
-    align, value = element_bytes(llvm_type), cgutils.alloca_once(builder, llvm_type)
+def read(builder: ir.IRBuilder, vector_type: ir.VectorType, place: ir.Value, count: ir.Value) -> ir.Value:
+    """Load the first `count` elements of a vector; 0 in the other lanes."""
+    value, lanes = cgutils.alloca_once(builder, vector_type), vector_type.count
 
-    def emit(whole: bool) -> None:
-        if whole:
-            part = builder.load(place)
-            part.align = align
-        else:
-            size, zero = ir.Constant(ir.IntType(32), align), ir.Constant(llvm_type, None)
-            part = masked(builder, "load", llvm_type, place, size, mask(builder, vector, count), zero)
-        builder.store(part, value)
+    def emit(some: Callable) -> None:
+        builder.store(load_vector(builder, vector_type, place, some(lanes)), value)
 
-    whole_or_part(builder, [vector], count, emit)
+    whole_or_part(builder, count, lanes, emit)
     return builder.load(value)
 
 
-def write(builder: ir.IRBuilder, vector: Vector, value: ir.Value, place: ir.Value, count: ir.Value) -> None:
-    """Store the first `count` elements of `value`, a vector as long as `vector`."""
-    align = element_bytes(value.type)
-
-    def emit(whole: bool) -> None:
-        if whole:
-            builder.store(value, place).align = align
-        else:
-            size = ir.Constant(ir.IntType(32), align)
-            masked(builder, "store", ir.VoidType(), value, place, size, mask(builder, vector, count))
-
-    whole_or_part(builder, [vector], count, emit)
+def write(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, count: ir.Value) -> None:
+    """Store the first `count` elements of a vector."""
+    lanes = value.type.count
+    whole_or_part(builder, count, lanes, lambda some: store_vector(builder, value, place, some(lanes)))
 
 
-def element_bytes(llvm_type: ir.VectorType) -> int:
-    return {"float": 4, "double": 8, "i8": 1, "i32": 4}[str(llvm_type.element)]
+def element_bytes(vector_type: ir.VectorType) -> int:
+    return {"float": 4, "double": 8, "i8": 1, "i32": 4}[str(vector_type.element)]
 
 
 @intrinsic
@@ -225,7 +230,7 @@ def load_part(typingctx, array, index, count):
 
     def codegen(context, builder, signature, args):
         place = vector_at(context, builder, signature, args, vector.llvm_type)
-        return read(builder, vector, vector.llvm_type, place, args[2])
+        return read(builder, vector.llvm_type, place, args[2])
 
     return vector(array, types.intp, types.intp), codegen
 
@@ -235,7 +240,7 @@ def store_part(typingctx, array, index, vector, count):
     """Write the first `count` lanes to array[index : index + count]."""
 
     def codegen(context, builder, signature, args):
-        write(builder, vector, args[2], vector_at(context, builder, signature, args, vector.llvm_type), args[3])
+        write(builder, args[2], vector_at(context, builder, signature, args, vector.llvm_type), args[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), codegen

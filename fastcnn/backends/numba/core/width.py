@@ -1,7 +1,5 @@
 """How wide vectors are. Apart from :mod:`fastcnn.backends.numba.core.vectors`, as the kernels' cache is kept by it."""
 
-from __future__ import annotations
-
 import os
 
 import llvmlite.binding as llvm

@@ -1,7 +1,5 @@
 """Activations. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.activation`."""
 
-from __future__ import annotations
-
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.pointwise.elementwise import RELU, SCALE, SELECT, combine
 

@@ -3,8 +3,6 @@
 Here is what happens for each channel; the passes over the rows are in :mod:`fastcnn.backends.numba.pointwise.channels`.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

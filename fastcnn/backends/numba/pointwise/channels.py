@@ -7,8 +7,6 @@ Each column of a wide row has a sum of its own, and those of a channel are added
 float64. Tasks are cut by shape alone, and their sums are added in order.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -3,8 +3,6 @@
 Whether an element is kept follows from its number, so threads need no generator each, and the gradient no mask.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn import splitmix

@@ -14,8 +14,6 @@ elu_forward        83       1,172  351
 =================  =======  =====  =======
 """
 
-from __future__ import annotations
-
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty

@@ -16,8 +16,6 @@ In float32, over all arguments, `exponential` is off by 0.98 units in the last p
 (`tests/backends/test_exponential.py`).
 """
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 from typing import Any

@@ -4,8 +4,6 @@ Shuffling, shifting, cropping and flipping are one pass over the pixels of the b
 stay bytes. A task is an image.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.numba.core.copying import clear, run_of

@@ -3,8 +3,6 @@
 Putting zeros around an image and cutting them away are one kernel: a rectangle of an image, with zeros outside.
 """
 
-from __future__ import annotations
-
 from fastcnn.backends.numba.core.copying import crop, lowest
 from fastcnn.backends.numba.core.hints import Array, Pair
 from fastcnn.backends.numba.core.jit import MOVE

@@ -1,7 +1,5 @@
 """PReLU. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.prelu`."""
 
-from __future__ import annotations
-
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.pointwise.channels import SLOPE, SLOPE_SUMS, map_channels, sum_channels, wide_row

@@ -4,8 +4,6 @@ One pass over each array, where NumPy takes three to ten. Gradient descent is a 
 it; the other rules share one, as each takes another second to compile.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Max and average pooling, forward. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.pooling`."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

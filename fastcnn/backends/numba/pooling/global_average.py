@@ -3,8 +3,6 @@
 Twin and definition: :mod:`fastcnn.backends.numpy.global_pooling`. A task is an image.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ A task is some rows of the image, which gather from every window that covers the
 fixed order of summation, also where windows overlap. Large images are written past the caches.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply

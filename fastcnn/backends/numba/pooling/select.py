@@ -3,8 +3,6 @@
 Requires numba. The vectors themselves are in :mod:`fastcnn.backends.numba.core.vectors`.
 """
 
-from __future__ import annotations
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, register_model
@@ -57,7 +55,7 @@ def store_integers(typingctx, array, index, vector, count):
     def codegen(context, builder, signature, args):
         place = vector_at(context, builder, signature, args, integers)
         convert = builder.fptosi if array.dtype.signed else builder.fptoui
-        write(builder, vector, convert(args[2], integers), place, args[3])
+        write(builder, convert(args[2], integers), place, args[3])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), codegen
@@ -70,7 +68,7 @@ def load_integers(typingctx, array, index, vector, count):
 
     def codegen(context, builder, signature, args):
         place = vector_at(context, builder, signature, args, integers.llvm_type)
-        return read(builder, vector, integers.llvm_type, place, args[3])
+        return read(builder, integers.llvm_type, place, args[3])
 
     return integers(array, types.intp, vector, types.intp), codegen
 

@@ -4,8 +4,6 @@ Offsets and distances are in elements. A launch hands over plain tuples, which t
 `tasks.task_kernel`). A constant is `np.int64(0)`: for a plain 0, numba would compile the function once more.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from fastcnn.backends.numba.core.hints import Array, Index

@@ -1,7 +1,5 @@
 """The fully-connected layer's products. Requires numba. Twin: :mod:`fastcnn.backends.numpy.dense`."""
 
-from __future__ import annotations
-
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.product.gemm import product
 from fastcnn.backends.numba.product.sums import sum_rows

@@ -8,8 +8,6 @@ Results do not depend on the number of threads: tasks are cut by shape alone, ea
 task in a fixed order, and where the sum itself is long enough to be cut, the parts are added in a fixed order.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 A panel is the columns of one tile, row after row, so that a product reads it from one end to the other.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill

@@ -3,8 +3,6 @@
 An element is added up by one task in a fixed order, so that threads do not change the result.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastcnn.backends.numba.core.hints import Array, Shape

@@ -1,7 +1,5 @@
 """Products whose result has few rows, of which B is read once and not packed. Requires numba."""
 
-from __future__ import annotations
-
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.core.hints import Array, Strided
 from fastcnn.backends.numba.core.tasks import task_kernel

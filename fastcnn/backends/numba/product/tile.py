@@ -9,8 +9,6 @@ Where the rows of A and C begin is a table of offsets, so a row may be anything:
 output pixel, a weight. That is what makes one loop serve matrix products, convolution, and its gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,10 +20,10 @@ from numba.extending import intrinsic, models, register_model
 from fastcnn.backends.numba.core.vectors import (
     Vector,
     address,
-    mask,
-    masked,
+    load_vector,
     multiply_add_of,
     repeat,
+    store_vector,
     vector_at,
     whole_or_part,
 )
@@ -49,6 +47,7 @@ class Tile(types.Type):
     def __init__(self, scalar: types.Float, rows: int, halves: int):
         self.scalar, self.rows, self.halves = scalar, rows, halves
         self.row = [Vector(scalar)] * (halves // 2) + [Vector(scalar, 2)] * (halves % 2)
+        self.columns = sum(vector.lanes for vector in self.row)
         self.llvm_type = ir.LiteralStructType([vector.llvm_type for vector in self.row * rows])
         super().__init__(name=f"Tile({scalar}, {rows} x {halves} / 2)")
 
@@ -83,9 +82,8 @@ def _row_of_vectors(
     row = {}
     for _, vector, column, _ in tile.places()[: len(tile.row)]:
         offset = ir.Constant(INDEX, column)
-        part = builder.load(vector_at(context, builder, signature, args, vector.llvm_type, position, [offset]))
-        part.align = vector.scalar.bitwidth // 8  # any element may start a vector
-        row[column] = part
+        place = vector_at(context, builder, signature, args, vector.llvm_type, position, [offset])
+        row[column] = load_vector(builder, vector.llvm_type, place)
     return row
 
 
@@ -149,21 +147,15 @@ def tile_load(typingctx, c, index, rows, columns, halves):
 
     def codegen(context, builder, signature, args):
         value = cgutils.alloca_once(builder, tile.llvm_type)
-        align = ir.Constant(ir.IntType(32), tile.scalar.bitwidth // 8)
 
-        def emit(whole):
+        def emit(some):
             for r, vector, column, position in tile.places():
                 row, offset = builder.extract_value(args[2], r), ir.Constant(INDEX, column)
                 place = vector_at(context, builder, signature, args, vector.llvm_type, 0, [row, offset])
-                if whole:
-                    part = builder.load(place)
-                    part.align = align.constant
-                else:
-                    lanes, zero = mask(builder, vector, args[3], column), ir.Constant(vector.llvm_type, None)
-                    part = masked(builder, "load", vector.llvm_type, place, align, lanes, zero)
+                part = load_vector(builder, vector.llvm_type, place, some(vector.lanes, column))
                 builder.store(part, cgutils.gep_inbounds(builder, value, 0, position))
 
-        whole_or_part(builder, tile.row, args[3], emit)
+        whole_or_part(builder, args[3], tile.columns, emit)
         return builder.load(value)
 
     return tile(c, types.intp, rows, types.intp, halves), codegen
@@ -174,20 +166,13 @@ def tile_store(typingctx, tile, c, index, rows, columns):
     """Write row r of the tile to c[index + rows[r] : ... + columns]."""
 
     def codegen(context, builder, signature, args):
-        align = ir.Constant(ir.IntType(32), tile.scalar.bitwidth // 8)
-
-        def emit(whole):
+        def emit(some):
             for r, vector, column, position in tile.places():
                 row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, column)
                 place = vector_at(context, builder, signature, args, vector.llvm_type, 1, [row, offset])
-                part = builder.extract_value(args[0], position)
-                if whole:
-                    builder.store(part, place).align = align.constant
-                else:
-                    lanes = mask(builder, vector, args[4], column)
-                    masked(builder, "store", ir.VoidType(), part, place, align, lanes)
+                store_vector(builder, builder.extract_value(args[0], position), place, some(vector.lanes, column))
 
-        whole_or_part(builder, tile.row, args[4], emit)
+        whole_or_part(builder, args[4], tile.columns, emit)
         return context.get_dummy_value()
 
     return types.void(tile, c, types.intp, rows, types.intp), codegen

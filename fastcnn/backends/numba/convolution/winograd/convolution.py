@@ -5,8 +5,6 @@ and transforms the products back. The error is that of sums whose terms are larg
 algorithm in `docs/performance.md`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Lines of a matrix for the points p and -p differ in signs alone. So do its colum
 round. They share their sums: that is all that transforms written by hand do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple

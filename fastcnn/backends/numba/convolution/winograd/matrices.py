@@ -9,8 +9,6 @@ and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015); Blahut, "F
 (2010), chapter 5.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm, prod

@@ -4,8 +4,6 @@ A row becomes two algorithms, one for the forward pass and the weight gradient, 
 with stride 1 is the same.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Images cut into tiles, and the transforms of a block of them. Requires numba."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from fastcnn.backends.numba.convolution.winograd.transforms import call

@@ -25,7 +25,7 @@ from fastcnn.backends.numba.convolution.winograd.lines import Operations, multip
 from fastcnn.backends.numba.convolution.winograd.matrices import Matrix, transposed
 from fastcnn.backends.numba.convolution.winograd.table import Algorithm
 from fastcnn.backends.numba.core.jit import by_address
-from fastcnn.backends.numba.core.vectors import Vector, address, mask, masked, multiply_add_of
+from fastcnn.backends.numba.core.vectors import Vector, address, load_vector, mask, multiply_add_of, store_vector
 
 INDEX = ir.IntType(64)
 
@@ -107,13 +107,14 @@ def transform_vector(typingctx, name, role, source, target, extra, at, count):
     Of a vector in a grid only `count` elements are read or written, where that is not the constant 0.
     """
     transform = transform_of(name.literal_value, role.literal_value)
-    vector, whole = Vector(source[0].dtype), isinstance(count, types.Literal)
+    vector = Vector(source[0].dtype)
 
     def codegen(context, builder, signature, args):
         _, _, source_, target_, extra_, at_, count_ = args
         do, rows, everything = vector_operations(builder, vector), [], None
-        align, zero = vector.scalar.bitwidth // 8, ir.Constant(vector.llvm_type, None)
-        lanes = None if whole else mask(builder, vector, count_)
+        kind, zero = vector.llvm_type, ir.Constant(vector.llvm_type, None)
+        some = None if isinstance(count, types.Literal) else mask(builder, count_, vector.lanes)
+        read, written = (some if side.masked else None for side in (transform.source, transform.target))
 
         def place(array, numbers):
             offset = at_
@@ -124,38 +125,25 @@ def transform_vector(typingctx, name, role, source, target, extra, at, count):
             return at_pointer(builder.extract_value(array, 0), offset)
 
         def at_pointer(pointer, offset):
-            return builder.bitcast(builder.gep(pointer, [offset]), vector.llvm_type.as_pointer())
+            return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
 
-        def load(where, side=None):
-            if whole or side is None or not side.masked:
-                value = builder.load(where)
-                value.align = align
-                return value
-            return masked(builder, "load", vector.llvm_type, where, ir.Constant(ir.IntType(32), align), lanes, zero)
-
-        def store(value, where, side=None):
-            if whole or side is None or not side.masked:
-                builder.store(value, where).align = align
-            else:
-                masked(builder, "store", ir.VoidType(), value, where, ir.Constant(ir.IntType(32), align), lanes)
-
-        size, lines = len(transform.matrix[0]), program(transform.matrix)
+        size, lines, sums = len(transform.matrix[0]), program(transform.matrix), at_pointer(extra_, at_)
         for i in range(size):
             places = [place(source_, transform.source.places[i, j]) for j in range(size)]
-            row = [load(where, transform.source) for where in places]
+            row = [load_vector(builder, kind, where, read) for where in places]
             if transform.extra == "rectify":  # NaN stays
                 row = [builder.select(builder.fcmp_ordered("<", d, zero), zero, d) for d in row]
             if transform.extra == "sum":
-                some = functools.reduce(builder.fadd, row)
-                everything = some if everything is None else builder.fadd(everything, some)
+                total = functools.reduce(builder.fadd, row)
+                everything = total if everything is None else builder.fadd(everything, total)
             rows.append(multiply(lines, row, do))
         if transform.extra == "sum":
-            store(builder.fadd(load(at_pointer(extra_, at_)), everything), at_pointer(extra_, at_))
-        bias = load(at_pointer(extra_, at_)) if transform.extra == "bias" else None
+            store_vector(builder, builder.fadd(load_vector(builder, kind, sums), everything), sums)
+        bias = load_vector(builder, kind, sums) if transform.extra == "bias" else None
         for j in range(len(transform.matrix)):
             for i, value in enumerate(multiply(lines, [row[j] for row in rows], do)):
                 made = value if bias is None else builder.fadd(value, bias)
-                store(made, place(target_, transform.target.places[i, j]), transform.target)
+                store_vector(builder, made, place(target_, transform.target.places[i, j]), written)
         return context.get_dummy_value()
 
     return types.void(name, role, source, target, extra, types.intp, count), codegen

@@ -8,8 +8,6 @@ outputs,
 and the sums are matrix products, channels x tiles and tiles x outputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
