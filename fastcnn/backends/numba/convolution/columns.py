@@ -27,11 +27,8 @@ def groups(shape: Shape, out_shape: Shape, geometry: Geometry) -> list[slice]:
 
 def forward_plan(shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, weights, bias) that convolves arrays of these shapes."""
-    parts, (ksize, stride, padding, rectify, dtype), outputs = (
-        groups(shape, out_shape, geometry),
-        geometry,
-        out_shape[3],
-    )
+    (ksize, stride, padding, rectify, dtype), outputs = geometry, out_shape[3]
+    parts = groups(shape, out_shape, geometry)
 
     def forward(x: Array, weights: Array, bias: Array) -> Array:
         x, out = relu_forward(x) if rectify else x, empty(out_shape, dtype)
@@ -59,18 +56,12 @@ def input_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most
 
 def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, eta) that computes both gradients for arrays of these shapes."""
-    parts, (ksize, stride, padding, rectify, dtype), outputs = (
-        groups(shape, eta_shape, geometry),
-        geometry,
-        eta_shape[3],
-    )
+    (ksize, stride, padding, rectify, dtype), outputs = geometry, eta_shape[3]
+    parts = groups(shape, eta_shape, geometry)
 
     def gradient(x: Array, eta: Array) -> tuple[Array, Array]:
-        x, dw, db = (
-            relu_forward(x) if rectify else x,
-            zeros((ksize, ksize, shape[3], outputs), dtype),
-            zeros((outputs,), dtype),
-        )
+        x = relu_forward(x) if rectify else x
+        dw, db = zeros((ksize, ksize, shape[3], outputs), dtype), zeros((outputs,), dtype)
         for part in parts:
             columns = im2col(x[part], ksize, stride, padding)
             part_dw, part_db = dense_weight_gradient(columns, eta[part].reshape(-1, outputs))

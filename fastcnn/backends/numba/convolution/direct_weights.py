@@ -15,7 +15,7 @@ from fastcnn.backends.numba.convolution.arguments import Geometry, Memory, Sums,
 from fastcnn.backends.numba.convolution.direct import blocks_of, under_windows
 from fastcnn.backends.numba.core.copying import clear
 from fastcnn.backends.numba.core.hints import Array, Shape
-from fastcnn.backends.numba.core.jit import inline, serial, threads_for
+from fastcnn.backends.numba.core.jit import inline, threads_for
 from fastcnn.backends.numba.core.memory import layout, workspace
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes
@@ -36,7 +36,7 @@ def rows_after(image, n, end, rows, windows):
     return Prefetch(pixels, min(image.size, first), min(image.size, first + rows * windows.stride * w * c))
 
 
-@serial
+@inline
 def add_block(x, eta, span, windows, part, sums, memory):
     """Add what `span` (image, first row, rows) of eta contributes to the gradients; `memory` are those of a thread."""
     (n, start, rows), (scratch, panels, tables), (_, oh, ow, outputs) = span, memory, eta.shape

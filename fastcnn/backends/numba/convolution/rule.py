@@ -122,14 +122,10 @@ PAYS = Limit("channels", 16), Limit("counted pixels", 128)
 PAYS_FOR_WEIGHTS = Limit("channels", 16), Limit("counted pixels", 64)
 STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
 
-FEW = (
-    "with fewer channels it gains a tenth at most, with fewer pixels transforming the weights costs more than it saves"
-)
+FEW = "with fewer channels it gains a tenth at most, with fewer pixels transforming the weights takes what it saves"
 FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
 TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few or stick out; {FEW}"
-TWICE = (
-    "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it gained nothing"
-)
+TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
 MEASURED = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),

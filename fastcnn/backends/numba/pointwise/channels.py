@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.numba.core.copying import clear
 from fastcnn.backends.numba.core.hints import Array, Pair
 from fastcnn.backends.numba.core.jit import MOVE, serial, single, threads_for
 from fastcnn.backends.numba.core.memory import empty
@@ -88,16 +89,10 @@ def map_channels(x: Array, eta: Array, table: Array, operation: int) -> Array:
 
 
 @serial
-def clear_sums(sums):
-    for i in range(sums.size):
-        sums[i] = 0
-
-
-@serial
 def fold(sums, totals):
     """Add up the columns of a wide row that belong to one channel."""
     channels = totals.size
-    clear_sums(totals)
+    clear(totals, 0, totals.size)
     for start in range(0, sums.size, channels):
         for k in range(channels):
             totals[k] += sums[np.uintp(start + k)]
@@ -121,7 +116,7 @@ def block_statistics(x, sums, totals, rows):
     and LeVeque, "Algorithms for Computing the Sample Variance" (1983), eq. 1.7.
     """
     means, differences, squares = sums[0], sums[1], sums[2]
-    clear_sums(flat(sums))
+    clear(flat(sums), 0, sums.size)
     for start in range(0, x.size, means.size):
         for i in range(min(means.size, x.size - start)):
             means[i] += x[np.uintp(start + i)]
@@ -160,7 +155,7 @@ def statistics_task(x, sums, totals, result):
     """Mean and sum of squared differences of each channel, block by block."""
     channels, wide = result.shape[1], sums.shape[1]
     length = max(1, BLOCK // wide) * wide
-    clear_sums(flat(result))
+    clear(flat(result), 0, result.size)
     for start in range(0, x.size, length):
         part = x[start : min(x.size, start + length)]
         rows = part.size // channels
@@ -175,8 +170,8 @@ def product_task(x, eta, mean, operation, sums, result):
     In float64: two arrays come from memory, which takes as long.
     """
     products, etas = sums[0], sums[1]
-    clear_sums(products)
-    clear_sums(etas)
+    clear(products, 0, products.size)
+    clear(etas, 0, etas.size)
     for start in range(0, x.size, mean.size):
         count = min(mean.size, x.size - start)
         if operation == NORMALIZE_SUMS:
@@ -230,16 +225,9 @@ def sum_channels(x: Array, eta: Array, mean: Array, channels: int, operation: in
     length = -(-max(1, blocks) // TASKS) * block
     work, count = MOVE * x.size, max(1, -(-x.size // length))
     threads = threads_for(work)
-    memory = (
-        empty((threads, 3, wide), x.dtype),
-        empty((threads, 2, wide), FLOAT64),
-        empty((threads, 3, channels), FLOAT64),
-    )
-    partial, first, second = (
-        empty((count, 2, channels), FLOAT64),
-        empty((channels,), x.dtype),
-        empty((channels,), x.dtype),
-    )
+    sums, products = empty((threads, 3, wide), x.dtype), empty((threads, 2, wide), FLOAT64)
+    memory, partial = (sums, products, empty((threads, 3, channels), FLOAT64)), empty((count, 2, channels), FLOAT64)
+    first, second = empty((channels,), x.dtype), empty((channels,), x.dtype)
     lines = x.reshape(-1), eta.reshape(-1), mean
     sum_task(lines, operation, length, memory, partial, count, work=work, threads=threads)
     finish(partial, operation, length, x.size, first, second)

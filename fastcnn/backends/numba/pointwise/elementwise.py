@@ -14,6 +14,9 @@ elu_forward        83       1,172  351
 =================  =======  =====  =======
 """
 
+import functools
+from collections.abc import Callable
+
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty
@@ -52,15 +55,6 @@ def combine_chunk(a, b, slope, operation, out):
 def combine_chunks(task, a, b, alpha, operation, out):
     first, last = chunk(task, a.size)
     combine_chunk(a[first:last], b[first:last], alpha, operation, out[first:last])
-
-
-def combine(a: Array, b: Array, operation: int, alpha: float = 0.0) -> Array:
-    """A new array of `operation` on a, b and `alpha`."""
-    out = empty(a.shape, a.dtype)
-    line, size = a.reshape(-1), a.size
-    other = line if b is a else b.reshape(-1)
-    combine_chunks(line, other, alpha, operation, out.reshape(-1), chunks(size), work=MOVE * size)
-    return out
 
 
 @serial
@@ -110,13 +104,17 @@ def exponential_chunks(task, x, eta, slope, operation, out):
         elu_gradient_chunk(part, eta[first:last], alpha, target)
 
 
-def exponentials(x: Array, eta: Array, operation: int, alpha: float = 0.0) -> Array:
-    """A new array of `operation` on x, eta and `alpha`."""
-    out = empty(x.shape, x.dtype)
-    line, size = x.reshape(-1), x.size
-    other = line if eta is x else eta.reshape(-1)
-    exponential_chunks(line, other, alpha, operation, out.reshape(-1), chunks(size), work=EXPONENTIAL * size)
+def combine(
+    a: Array, b: Array, operation: int, alpha: float = 0.0, kernel: Callable = combine_chunks, cost: int = MOVE
+) -> Array:
+    """A new array of an `operation` of the kernel on a, b and `alpha`; an element costs so many multiply-adds."""
+    out, line, size = empty(a.shape, a.dtype), a.reshape(-1), a.size
+    other = line if b is a else b.reshape(-1)
+    kernel(line, other, alpha, operation, out.reshape(-1), chunks(size), work=cost * size)
     return out
+
+
+exponentials = functools.partial(combine, kernel=exponential_chunks, cost=EXPONENTIAL)
 
 
 def add(a: Array, b: Array) -> Array:

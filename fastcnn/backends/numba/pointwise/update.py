@@ -7,12 +7,13 @@ it; the other rules share one, as each takes another second to compile.
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
+from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
 
 MOMENTUM, NESTEROV, RMSPROP, ADAM = range(4)
+Pair = tuple[float, float]
+Moments = tuple[int, float, float, float]
 
 
 @serial
@@ -70,9 +71,7 @@ def update_chunks(task, rule, parameter, gradient, kept, numbers, more):
         momentum_chunk(p, g, a, numbers, rule == NESTEROV)
 
 
-def launch(
-    rule: int, arrays: Sequence[np.ndarray], numbers: Sequence[float], more: Sequence[float] = (0.0, 0.0, 0.0)
-) -> None:
+def launch(rule: int, arrays: Sequence[Array], numbers: Sequence[float], more: Sequence[float] = (0, 0, 0)) -> None:
     """Run `update_chunks`; arrays as lines, numbers in their dtype: a float64 would make all arithmetic float64."""
     cast, size = arrays[0].dtype.type, arrays[0].size
     parameter, gradient, *kept = [array.reshape(-1) for array in arrays]
@@ -80,45 +79,33 @@ def launch(
     update_chunks(rule, parameter, gradient, tuple(kept), numbers, more, chunks(size), work=MOVE * size)
 
 
-def sgd_update(parameter: np.ndarray, gradient: np.ndarray, rate: float, keep: float) -> None:
+def sgd_update(parameter: Array, gradient: Array, rate: float, keep: float) -> None:
     cast, size = parameter.dtype.type, parameter.size
     lines = parameter.reshape(-1), gradient.reshape(-1)
     sgd_chunks(*lines, cast(rate), cast(keep), chunks(size), work=MOVE * size)
 
 
 def momentum_update(
-    parameter: np.ndarray,
-    gradient: np.ndarray,
-    velocity: np.ndarray,
-    rate: float,
-    factors: tuple[float, float],
-    momentum: float,
-    nesterov: bool,
+    parameter: Array, gradient: Array, velocity: Array, rate: float, factors: Pair, momentum: float, nesterov: bool
 ) -> None:
     rule = NESTEROV if nesterov else MOMENTUM
     launch(rule, (parameter, gradient, velocity, velocity), (rate, *factors, momentum, 0, 0, 0))
 
 
 def rmsprop_update(
-    parameter: np.ndarray,
-    gradient: np.ndarray,
-    square: np.ndarray,
-    rate: float,
-    factors: tuple[float, float],
-    rho: float,
-    epsilon: float,
+    parameter: Array, gradient: Array, square: Array, rate: float, factors: Pair, rho: float, epsilon: float
 ) -> None:
     launch(RMSPROP, (parameter, gradient, square, square), (rate, *factors, rho, epsilon, 1 - rho, 0))
 
 
 def adam_update(
-    parameter: np.ndarray,
-    gradient: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
+    parameter: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
     rate: float,
-    factors: tuple[float, float],
-    moments: tuple[int, float, float, float],
+    factors: Pair,
+    moments: Moments,
     keep: float,
 ) -> None:
     step, beta1, beta2, epsilon = moments

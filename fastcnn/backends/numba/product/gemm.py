@@ -126,10 +126,8 @@ def block(a, panels, packed_row, pieces, c, columns, bias, tables):
     for k in range(k0, max(k1, k0 + 1), DEPTH):  # once even where there is nothing to sum
         depth = min(DEPTH, k1 - k)
         some = Rows(a.array[k * a.column :], tables[0, :rows], tables[2, :depth])
-        panel, start = (
-            Panels(panels, k * packed_row + first * depth, np.int64(0)),
-            bias[first:] if k == k0 else bias[:0],
-        )
+        panel = Panels(panels, k * packed_row + first * depth, np.int64(0))
+        start = bias[first:] if k == k0 else bias[:0]
         target = Target(out, to + first, tables[1, :rows], n)
         multiply_rows(some, panel, target, start, Prefetch(a.array, below, last if k == k0 else below))
 
@@ -145,11 +143,8 @@ def multiply_blocks(task, a: Matrix, panels, parts, cut: Cut, bias, tables):
     down, across = (m + cut.height - 1) // cut.height, (n + cut.width - 1) // cut.width
     s, i0, first = task // (down * across), task // across % down * cut.height, task % across * cut.width
     k0, k1, rows = s * chunks // pieces * DEPTH, min(k, (s + 1) * chunks // pieces * DEPTH), min(cut.height, m - i0)
-    start, to, columns = (
-        Matrix(a.array[i0 * a.row :], a.row, a.column),
-        (s * m + i0) * n,
-        (first, min(cut.width, n - first)),
-    )
+    start, to = Matrix(a.array[i0 * a.row :], a.row, a.column), (s * m + i0) * n
+    columns = first, min(cut.width, n - first)
     block(start, panels, packed_row, (rows, k0, k1), (flat(parts), to), columns, bias, tables)
 
 

@@ -112,11 +112,8 @@ def multiply_tiles(tiles, weights, panel, sizes, steps, m, tables, soon):
         a_columns = offsets[1, : together * channels]
         while p < last:
             a, to = tiles.array[tiles.first + (p if steps.deep else g) * tiles.step :], g if steps.deep else p
-            b, c, s2 = (
-                Panels(u, q + p * size + g * v, zero),
-                Target(m, to * count * width, c_rows, n),
-                min(s1, s0 + each),
-            )
+            b, c = Panels(u, q + p * size + g * v, zero), Target(m, to * count * width, c_rows, n)
+            s2 = min(s1, s0 + each)
             multiply_rows(Rows(a, a_rows, a_columns), b, c, start, Prefetch(image, s0, s2))
             s0 = s2
             p += together
@@ -185,10 +182,8 @@ def convolve_tiles(task, thread, first, arrays, steps: Steps, cuts, memory, tabl
         for p in range(panels):
             panel = panel_of(p, outputs, width, lane)
             transform_weights(weights, steps, panel, packed[thread], transformed, p * size)
-    tiles, some = (
-        Elements(v[thread], 0, block * wide + lane, wide),
-        (task * block, min(block, out.shape[0] * to.number - task * block)),
-    )
+    tiles = Elements(v[thread], 0, block * wide + lane, wide)
+    some = task * block, min(block, out.shape[0] * to.number - task * block)
     transform_tiles(image, from_, some, (0, channels), steps.data, tiles, edge[thread])
     s0, s1 = rows_under(image, from_, some[0] + some[1], block)
     share = (s1 - s0) // panels + 1
@@ -207,17 +202,14 @@ def convolve_panels(task, thread, first, arrays, steps: Steps, cuts, memory, tab
     (image, weights, bias, out, _), (packed, u, v, m, edge), made = arrays, memory, Result(*arrays[2:])
     channels, outputs, lane, block = image.shape[3], out.shape[3], lanes(bias), steps.block
     from_, to, wide = Cut(*cuts[:5]), Cut(*cuts[5:]), (channels + lane - 1) // lane * lane
-    total, panel = out.shape[0] * to.number, panel_of(task, outputs, steps.width, lane)
+    total, panel, zero = out.shape[0] * to.number, panel_of(task, outputs, steps.width, lane), np.int64(0)
     if first:
         everything = Elements(v[thread], 0, total * wide + lane, wide)
         transform_tiles(image, from_, (0, total), (0, channels), steps.data, everything, edge[thread])
     transform_weights(weights, steps, panel, packed[thread], u[thread], 0)
     for start in range(0, total, block):
         some, tiles = (start, min(block, total - start)), Elements(v[thread], start * wide, total * wide + lane, wide)
-        sizes, soon = (
-            (some[1], channels, min(panel.width, outputs - panel.first)),
-            (flat(image), np.int64(0), np.int64(0)),
-        )
+        sizes, soon = (some[1], channels, min(panel.width, outputs - panel.first)), (flat(image), zero, zero)
         multiply_tiles(tiles, (u[thread], 0), panel, sizes, steps, m[thread], tables, soon)
         transform_products(m[thread], panel, to, some, made, steps.output, edge[thread])
 

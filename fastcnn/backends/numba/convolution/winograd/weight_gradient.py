@@ -158,18 +158,13 @@ def add_all_tiles(task, thread, arrays, cuts, steps: Steps, cut: Task, memory, t
     down, across = (inputs + cut.channels - 1) // cut.channels, (outputs + cut.outputs - 1) // cut.outputs
     s, c, j = task // (down * across), task // across % down, task % across * cut.outputs
     channels = c * cut.channels, min(cut.channels, inputs - c * cut.channels)
-    panel, db, mine = (
-        (j, min(cut.outputs, outputs - j)),
-        sums[s, c, j:],
-        Memory(parts[thread], v[thread], e[thread], edge[thread]),
-    )
+    panel, db = (j, min(cut.outputs, outputs - j)), sums[s, c, j:]
+    mine = Memory(parts[thread], v[thread], e[thread], edge[thread])
     first, last = s * cut.blocks // shares, (s + 1) * cut.blocks // shares
     clear(db, 0, panel[1])
     for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
-        some, after = (
-            Block((k * cut.tiles, min(cut.tiles, total - k * cut.tiles)), channels, panel),
-            (k + 1) * cut.tiles,
-        )
+        some = Block((k * cut.tiles, min(cut.tiles, total - k * cut.tiles)), channels, panel)
+        after = (k + 1) * cut.tiles
         x_ahead = rows_under(x, images.x_cut, after, cut.tiles if cut.channels >= inputs else 0)
         eta_ahead = rows_under(eta, images.eta_cut, after, cut.tiles if cut.outputs >= outputs else 0)
         ahead = x_ahead[0], x_ahead[1], eta_ahead[0], eta_ahead[1]
