@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 
 import pytest
 
@@ -66,3 +68,16 @@ def test_commands_have_the_options_that_are_shown(document, command):
         words = [word if not word.isupper() else "x" for word in words]
     if "--help" not in words:
         assert cli.build_parser().parse_args(words).command == words[0]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="a clone, and git")
+def test_the_example_of_a_new_kernel_applies():
+    text = (ROOT / "docs" / "adding-a-kernel.md").read_text(encoding="utf-8")
+    (diff,) = re.findall(r"^```diff\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    done = subprocess.run(
+        ["git", "apply", "--check", "--numstat"], cwd=ROOT, input=diff, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    files = [line.split("\t")[2] for line in done.stdout.splitlines()]
+    twins = [f"fastcnn/backends/{folder}/hard_swish.py" for folder in ("numba/pointwise", "numpy")]
+    assert sorted(files) == [*twins, "tests/naive.py"]

@@ -54,7 +54,7 @@ def announce() -> None:
     if not _announced:
         _announced = True
         kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
-        tqdm.write(f"fastcnn: compiling kernels for this processor, some 20 s ({kept})", file=sys.stderr)
+        tqdm.write(f"fastcnn: compiling kernels for this processor, some 15 s ({kept})", file=sys.stderr)
 
 
 @contextlib.contextmanager
