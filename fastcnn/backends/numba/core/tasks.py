@@ -65,16 +65,26 @@ def next_task(task, tasks, threads, thread):
     return tasks
 
 
-def borrowed(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
-    """`value` with arrays that count no references, as whoever launches a kernel holds them: threads that count in one
-    place wait for each other, by which convolutions on two took a fifth longer."""
+def without_owner(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
+    """`value`, with no array in it that counts references."""
     if isinstance(kind, types.Array):
         array = context.make_array(kind)(context, builder, value)
         array.meminfo, array.parent = (ir.Constant(field.type, None) for field in (array.meminfo, array.parent))
         return array._getvalue()
     for i, item in enumerate(kind if isinstance(kind, types.BaseTuple) else ()):
-        value = builder.insert_value(value, borrowed(context, builder, item, builder.extract_value(value, i)), i)
+        value = builder.insert_value(value, without_owner(context, builder, item, builder.extract_value(value, i)), i)
     return value
+
+
+@intrinsic
+def borrowed(typingctx, arguments):
+    """`arguments` whose arrays count no references, as whoever launches a kernel holds them. Counting takes time where
+    arrays are cut, and threads that count in one place wait for each other: convolutions on two took a fifth longer."""
+
+    def codegen(context, builder, signature, args):
+        return without_owner(context, builder, arguments, args[0])
+
+    return arguments(arguments), codegen
 
 
 @intrinsic
@@ -105,7 +115,7 @@ def launched(typingctx, arguments, tasks):
         asked = builder.icmp_unsigned("<", builder.sub(threads, INTEGER(1)), INTEGER((1 << THREAD_BITS) - 1))
         with builder.if_then(asked):
             cgutils.memset(builder, counters_of(builder), builder.mul(threads, INTEGER(LINE * 8)), 0)
-            values = cgutils.unpack_tuple(builder, borrowed(context, builder, arguments, args[0]), len(arguments))
+            values = cgutils.unpack_tuple(builder, args[0], len(arguments))
             memory = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [*values, args[1]]))
             function = one_thread(context, builder.function, memory)
             loop = builder.load(cgutils.add_global_variable(builder.module, LOOP_TYPE, LOOP))
@@ -117,8 +127,10 @@ def launched(typingctx, arguments, tasks):
 
 KERNEL = """
 def {name}({parameters}, tasks):
-    if launched(({parameters},), tasks):
+    arguments = borrowed(({parameters},))
+    if launched(arguments, tasks):
         return
+    {parameters}, = arguments
     all_tasks, threads, thread = parts_of(tasks)
     task, first = next_task(np.int64(-1), all_tasks, threads, thread), True
     while task < all_tasks:
@@ -142,8 +154,8 @@ def task_kernel(function: Callable) -> Callable:
     passed = ", ".join(f"{named[name].__name__}(*{name})" if name in named else name for name in names)
     parameters = ", ".join(name for name in names if name not in ("task", "thread", "first"))
     scope: dict[str, Any] = {hint.__name__: hint for hint in named.values()} | {"__name__": function.__module__}
-    # Inlined: a call hands over every field of every array, 0.2 us for each task.
-    scope |= {"np": np, "launched": launched, "parts_of": parts_of, "next_task": next_task, "work": inline(function)}
+    scope |= {"np": np, "borrowed": borrowed, "launched": launched, "parts_of": parts_of, "next_task": next_task}
+    scope["work"] = inline(function)  # as a function of its own the first LeNet step took 13 s to compile, and not 12
     source = KERNEL.format(name=function.__name__, parameters=parameters, arguments=passed)
     exec(compile(source, function.__code__.co_filename, "exec"), scope)
     return jit.launcher(function, single(scope[function.__name__]))
