@@ -1,11 +1,14 @@
 """Parts of images: cut out with zeros around them, cleared, and written past the caches. Requires numba."""
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.memory import ALIGNMENT
-from fastcnn.backends.numba.core.vectors import flat
+from fastcnn.backends.numba.core.vectors import flat, vector_at
 
 STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
 
@@ -14,6 +17,23 @@ def streams(result: Array) -> bool:
     """Whether to write `result`, (..., channels), past the caches: it is large, and every pixel whole vectors."""
     whole = (result.shape[-1] * result.itemsize) % ALIGNMENT == 0
     return result.nbytes >= STREAMED and whole and result.ctypes.data % ALIGNMENT == 0
+
+
+@intrinsic
+def stream(typingctx, array, index, vector):
+    """Write `vector` past the caches, to a place that is a multiple of the vector's bytes.
+
+    A normal store first reads the line that it writes to. That is half of the traffic of a large array, which would
+    leave the caches before anybody reads it.
+    """
+
+    def codegen(context, builder, signature, args):
+        done = builder.store(args[2], vector_at(context, builder, signature, args, vector.llvm_type))
+        done.align = vector.lanes * vector.scalar.bitwidth // 8
+        done.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
 
 
 def lowest(dtype: np.dtype, rectify: bool) -> np.floating:

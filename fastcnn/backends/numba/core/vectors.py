@@ -244,20 +244,3 @@ def store_part(typingctx, array, index, vector, count):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), codegen
-
-
-@intrinsic
-def stream(typingctx, array, index, vector):
-    """Write `vector` past the caches, to a place that is a multiple of the vector's bytes.
-
-    A normal store first reads the line that it writes to. That is half of the traffic of a large array, which would
-    leave the caches before anybody reads it.
-    """
-
-    def codegen(context, builder, signature, args):
-        done = builder.store(args[2], vector_at(context, builder, signature, args, vector.llvm_type))
-        done.align = vector.lanes * vector.scalar.bitwidth // 8
-        done.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), codegen

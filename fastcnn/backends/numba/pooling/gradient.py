@@ -7,12 +7,12 @@ fixed order of summation, also where windows overlap. Large images are written p
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
-from fastcnn.backends.numba.core.copying import clear, streams
+from fastcnn.backends.numba.core.copying import clear, stream, streams
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import MOVE, inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
-from fastcnn.backends.numba.core.vectors import flat, lanes, load, load_part, store_part, stream
+from fastcnn.backends.numba.core.vectors import flat, lanes, load, load_part, store_part
 from fastcnn.backends.numba.pooling.arguments import Pixels, PoolWindow
 from fastcnn.backends.numba.pooling.forward import NO_INDEX
 from fastcnn.backends.numba.pooling.select import load_integers, where_equal

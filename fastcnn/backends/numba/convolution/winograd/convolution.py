@@ -13,17 +13,27 @@ import numpy as np
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.convolution.winograd.table import Algorithm
-from fastcnn.backends.numba.convolution.winograd.tiles import Cut, Elements, corner_of, rows_under, transform_tiles
+from fastcnn.backends.numba.convolution.winograd.tiles import (
+    Cut,
+    Elements,
+    corner_of,
+    panel_of,
+    panel_size,
+    rows_under,
+    tiles_of,
+    transform_tiles,
+    transform_weights,
+)
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
 from fastcnn.backends.numba.core.copying import close_gate
 from fastcnn.backends.numba.core.hints import Array, Pair, Shape
-from fastcnn.backends.numba.core.jit import inline, serial, threads_for
+from fastcnn.backends.numba.core.jit import serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import even_share, task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, store_part
-from fastcnn.backends.numba.product.arguments import Matrix, Panels, Prefetch, Rows, Target
+from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
-from fastcnn.backends.numba.product.packing import bias_row, pack_panel, padded, panel_width, vector_lanes
+from fastcnn.backends.numba.product.packing import bias_row, padded, vector_lanes
 
 OWN_BYTES = 1 << 20  # of transformed weights that each thread makes for itself; fetching them would take longer
 
@@ -63,36 +73,6 @@ class Memory(NamedTuple):
     v: Array
     m: Array
     edge: Array
-
-
-class Panel(NamedTuple):
-    """Some outputs: the number of the first, and how many, as a packed panel has them."""
-
-    first: int
-    width: int
-
-
-@serial
-def transform_weights(weights, steps, panel, packed, u, q):
-    """The weights of a panel of outputs, transformed and packed as `multiply_rows` reads them, from u[q] on.
-
-    The weights of a group follow each other; those of the next one lie a vector further, as they would evict each
-    other 4096 bytes apart.
-    """
-    r, _, inputs, outputs = weights.shape
-    source, v, width, j = flat(weights), lanes(u), panel.width, panel.first
-    rows, n = (outputs, inputs) if steps.flipped else (inputs, outputs)
-    matrix = Matrix(source, 1, outputs) if steps.flipped else Matrix(source, outputs, 1)
-    size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
-    if steps.flipped or j + width > n:
-        for k in range(r * r):
-            start = (r * r - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
-            pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
-    else:  # as they lie: packing took longer than the transform
-        taps, at, row, tap = source, j, outputs, inputs * outputs
-    for i in range(rows):
-        start, to = (taps, at + i * row), (u, q + i * width)
-        call(steps.weights, start, (r * tap, tap), to, (size, v), start, width)
 
 
 @serial
@@ -144,24 +124,10 @@ def transform_products(m, panel, cut, tiles, result, function, edge):
             close_gate(target, flat(result.gate), to, below - above, right - left, row, outputs, n)
 
 
-@inline
-def panel_of(p, outputs, width, lane):
-    """Panel number p, of panels of `width`: the last one may be narrower."""
-    return Panel(p * width, min(width, panel_width(outputs, p * width, lane)))
-
-
-@inline
-def panel_size(starts, channels, width, lane):
-    """Elements of the transformed weights of a panel: see `transform_weights`."""
-    return starts[-1] * channels * width + (starts.size - 1) * lane
-
-
 @task_kernel
 def transform_panel(task, weights, steps: Steps, outputs, starts, packed, u):
     """The transformed weights of one panel of outputs, for all threads."""
-    channels, lane = weights.shape[2], lanes(u)
-    if steps.flipped:
-        channels = weights.shape[3]
+    channels, lane = weights.shape[3 if steps.flipped else 2], lanes(u)
     panel, to = panel_of(task, outputs, steps.width, lane), task * panel_size(starts, channels, steps.width, lane)
     transform_weights(weights, steps, panel, packed[task], u[0], to)
 
@@ -212,11 +178,6 @@ def convolve_panels(task, thread, first, arrays, steps: Steps, cuts, memory, tab
         sizes, soon = (some[1], channels, min(panel.width, outputs - panel.first)), (flat(image), zero, zero)
         multiply_tiles(tiles, (u[thread], 0), panel, sizes, steps, m[thread], tables, soon)
         transform_products(m[thread], panel, to, some, made, steps.output, edge[thread])
-
-
-def tiles_of(pixels: int, made: int) -> int:
-    """Tiles that make a line of so many pixels."""
-    return -(-pixels // made)
 
 
 def plan(

@@ -1,4 +1,4 @@
-"""Images cut into tiles, and the transforms of a block of them. Requires numba."""
+"""Images cut into tiles, and weights into panels: what is transformed at a time. Requires numba."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,8 @@ from fastcnn.backends.numba.convolution.winograd.transforms import call
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store
+from fastcnn.backends.numba.product.arguments import Matrix
+from fastcnn.backends.numba.product.packing import pack_panel, panel_width
 
 
 class Cut(NamedTuple):
@@ -29,6 +31,11 @@ class Elements(NamedTuple):
     first: int
     step: int
     width: int
+
+
+def tiles_of(pixels: int, made: int) -> int:
+    """Tiles that make a line of so many pixels."""
+    return -(-pixels // made)
 
 
 @inline
@@ -79,3 +86,45 @@ def transform_tiles(image, cut, tiles, channels, function, elements, edge):
         else:
             copy_tile(image, (n, y, x), side, channels, edge, width)
             call(function, (edge, 0), (side * width, width), target, strides, extra, width)
+
+
+class Panel(NamedTuple):
+    """Some outputs: the number of the first, and how many, as a packed panel has them."""
+
+    first: int
+    width: int
+
+
+@inline
+def panel_of(p, outputs, width, lane):
+    """Panel number p, of panels of `width`: the last one may be narrower."""
+    return Panel(p * width, min(width, panel_width(outputs, p * width, lane)))
+
+
+@inline
+def panel_size(starts, channels, width, lane):
+    """Elements of the transformed weights of a panel: see `transform_weights`."""
+    return starts[-1] * channels * width + (starts.size - 1) * lane
+
+
+@serial
+def transform_weights(weights, steps, panel, packed, u, q):
+    """The weights of a panel of outputs, transformed and packed as `multiply_rows` reads them, from u[q] on.
+
+    The weights of a group follow each other; those of the next one lie a vector further, as they would evict each
+    other 4096 bytes apart.
+    """
+    r, _, inputs, outputs = weights.shape
+    source, v, width, j = flat(weights), lanes(u), panel.width, panel.first
+    rows, n = (outputs, inputs) if steps.flipped else (inputs, outputs)
+    matrix = Matrix(source, 1, outputs) if steps.flipped else Matrix(source, outputs, 1)
+    size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
+    if steps.flipped or j + width > n:
+        for k in range(r * r):
+            start = (r * r - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
+            pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
+    else:  # as they lie: packing took longer than the transform
+        taps, at, row, tap = source, j, outputs, inputs * outputs
+    for i in range(rows):
+        start, to = (taps, at + i * row), (u, q + i * width)
+        call(steps.weights, start, (r * tap, tap), to, (size, v), start, width)

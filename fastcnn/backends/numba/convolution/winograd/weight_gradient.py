@@ -15,13 +15,13 @@ import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.winograd import table
-from fastcnn.backends.numba.convolution.winograd.convolution import tiles_of
 from fastcnn.backends.numba.convolution.winograd.tiles import (
     Cut,
     Elements,
     copy_tile,
     corner_of,
     rows_under,
+    tiles_of,
     transform_tiles,
 )
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
