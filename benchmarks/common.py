@@ -121,7 +121,7 @@ def settle(backend: str, threads: int = THREADS, dtype: str = "float32", algorit
         fastcnn.set_conv_algorithm(algorithm)
     fastcnn.set_backend("numba" if backend == "numba" else "numpy")
     if backend == "numba" and SPINNING is not None:
-        os.environ["GOMP_SPINCOUNT"] = SPINNING  # read with the first kernel
+        os.environ["GOMP_SPINCOUNT"] = SPINNING  # read with the first kernel on threads
     if backend == "torch":
         import torch
 

@@ -64,7 +64,7 @@ def version(package: str) -> str:
 
 
 def numba_facts() -> dict[str, Any]:
-    """What only the numba backend knows; its threading layer is chosen when a kernel is first launched on threads."""
+    """What only the numba backend knows; its threading layer is chosen with the loop that all kernels share."""
     import llvmlite.binding as llvm
 
     from fastcnn.backends.numba.core import jit

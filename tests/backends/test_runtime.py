@@ -128,13 +128,13 @@ def test_a_child_forked_in_the_midst_of_a_launch_has_its_own_locks():
     code = """
 import os, sys
 from fastcnn.backends.numba.core import jit, memory
-jit._lock.acquire()
+jit.process.lock.acquire()
 memory.POOL.lock.acquire()
 import threading
 def fork():
     child = os.fork()
     if child == 0:
-        os._exit(0 if jit._lock.acquire(timeout=5) and memory.POOL.lock.acquire(timeout=5) else 1)
+        os._exit(0 if jit.process.lock.acquire(timeout=5) and memory.POOL.lock.acquire(timeout=5) else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 thread = threading.Thread(target=fork)
 thread.start()
@@ -245,6 +245,10 @@ if __name__ == "__main__":
     omp = run_python("-W", "ignore", "-c", code, NUMBA_THREADING_LAYER="omp").stdout
     assert "was forked from one that had already run a numba kernel" in omp and "get_context('spawn')" in omp
     assert run_python("-W", "ignore", "-c", code, NUMBA_THREADING_LAYER="workqueue").stdout == "[[1.0, 0.0]]\n"
+    # What starts OpenMP counts, and not that a kernel has run.
+    started = code.replace("relu.forward(many)\ndef", "from fastcnn.commands import info\ninfo.numba_facts()\ndef")
+    omp = run_python("-W", "ignore", "-c", started, NUMBA_THREADING_LAYER="omp").stdout
+    assert started != code and "get_context('spawn')" in omp
 
 
 def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path):
@@ -361,7 +365,7 @@ def signatures():
 
 
 warm_up("float32")
-assert jit._loop.value
+assert jit.process.loop.value
 before, addresses = signatures(), set(transforms._addresses)
 for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # without threads, and with them
     shape, y = (batch, 16, 16, 3), np.zeros(batch, int)

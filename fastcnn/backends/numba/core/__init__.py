@@ -5,3 +5,5 @@
 - `vectors`, `arithmetic`, `transpose`: SIMD vectors as numba values
 - `memory`: the one allocator; `copying`: parts of images copied, cleared, gated; `hints`: names for type hints
 """
+
+import fastcnn.backends.numba.core.jit  # noqa: F401 - before numba itself, whose threads it makes room for

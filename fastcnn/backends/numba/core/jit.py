@@ -4,7 +4,7 @@ Requires numba. Decorators:
 
 - ``@serial`` compiles a function that kernels call, once for all of them.
 - ``@inline`` compiles a function into each of its callers.
-- ``@single`` compiles work that is never worth a second thread.
+- ``@single`` compiles what Python calls: work that is never worth a second thread.
 - ``@task_kernel`` of :mod:`fastcnn.backends.numba.core.tasks` compiles the work of one task, and the loop over tasks.
 
 Compilation is lazy, at the first call for each dtype, and kept on disk.
@@ -38,7 +38,7 @@ def wait_politely() -> None:
     Where another process takes part of a core, a thread that spins keeps the one it waits for from running: 6 epochs of
     LeNet on the digits took 11 to 19 s on a busy machine, and 4 s so; on a quiet one 1.5 to 1.9 s either way. 100 us
     made a step alone 4 % faster, these epochs not at all, and a third slower beside one other process. OpenMP reads the
-    variable when it is loaded, with the first kernel.
+    variable when it is loaded, by `load_loop`.
     """
     if not (os.environ.get("OMP_WAIT_POLICY") or os.environ.get("GOMP_SPINCOUNT")):
         os.environ["GOMP_SPINCOUNT"] = "3000"
@@ -71,10 +71,38 @@ POLICY = {"error_model": "numpy", "fastmath": {"contract"}}
 SMALL_WORK = 3 << 18  # multiply-adds, some 15 us of one core; with a third of it, small steps took a twentieth longer
 MOVE = 16  # multiply-adds that take as long as moving one element
 
-_lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
-_local = threading.local()
-_launched = _forked = False  # a kernel on threads in this process; the process, from one that had done so
-_addressed: list[Any] = []  # compiled functions whose addresses were given away: they live as long as the process
+# The last argument of a compiled kernel is the number of tasks, above it the number of threads, or 0 where there is
+# one, and above that 0 to launch it, or the number of a thread from 1 on: each argument from Python takes 0.1 us.
+TASK_BITS, THREAD_BITS = 40, 11
+
+# What compiled kernels know by name: where the address of `call_on_threads` lies, and how many tasks of its share each
+# thread has taken, in cache lines of their own.
+LOOP, COUNTERS, LINE = "fastcnn_call_on_threads", "fastcnn_counters", ALIGNMENT // 8
+
+
+class Process:
+    """What there is once in a process, whether or not this module is loaded again: names and addresses that compiled
+    kernels hold."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
+        self.local = threading.local()
+        self.started = False  # numba's threads, in this process
+        self.forked = False  # from a process that had started them
+        self.addressed: list[Any] = []  # compiled functions whose addresses were given away
+        self.loop, self.counters = ctypes.c_void_p(), aligned(ALIGNMENT << THREAD_BITS)
+        llvm.add_symbol(LOOP, ctypes.addressof(self.loop))
+        llvm.add_symbol(COUNTERS, self.counters.ctypes.data)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.after_fork)
+
+    def after_fork(self) -> None:
+        """In the child: a lock that another thread of the parent held would stay locked."""
+        self.lock, self.forked = threading.RLock(), self.started
+
+
+process: Process = getattr(numba, "_fastcnn", None) or Process()
+numba._fastcnn = process
 
 
 def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
@@ -105,14 +133,14 @@ def inline(function: Callable) -> Any:
 
 
 def single(function: Callable) -> Any:
-    """Compile a loop that Python calls and that stays on one thread: it needs no turn at the threads."""
+    """Compile a function that Python calls: a loop for one thread, or, by `launcher`, a kernel."""
     return _njit(function, nogil=True, no_cfunc_wrapper=True)
 
 
 def by_address(function: Callable, signature: Any, **options: Any) -> int:
-    """Compile a function that kernels call by its address, which this is: one of several that they may be given."""
-    _addressed.append(_cached(numba.cfunc, function, signature, **options))
-    return _addressed[-1].address
+    """Compile a function that kernels call by its address, which this is."""
+    process.addressed.append(_cached(numba.cfunc, function, signature, **options))
+    return process.addressed[-1].address
 
 
 @intrinsic
@@ -131,18 +159,6 @@ def call_on_threads(function: int, data: int, threads: int) -> None:
     """Call ``function(data, thread)``, at an address, on each of `threads` threads: the one loop of all kernels."""
     for thread in prange(threads):
         call_at(function, data, np.int64(thread))  # prange counts unsigned
-
-
-# The last argument of a compiled kernel is the number of tasks, above it the number of threads, or 0 where there is
-# one, and above that 0 to launch it, or the number of a thread from 1 on: each argument from Python takes 0.1 us.
-TASK_BITS, THREAD_BITS = 40, 11
-
-# What compiled kernels know by name: where the address of `call_on_threads` lies, which is compiled for the first
-# launch on threads, and how many tasks of its share each thread has taken, in cache lines of their own.
-LOOP, COUNTERS, LINE = "fastcnn_call_on_threads", "fastcnn_counters", ALIGNMENT // 8
-_loop, _counters = ctypes.c_void_p(), aligned(ALIGNMENT << THREAD_BITS)
-llvm.add_symbol(LOOP, ctypes.addressof(_loop))
-llvm.add_symbol(COUNTERS, _counters.ctypes.data)
 
 
 def threads_for(work: int, most: int = 0) -> int:
@@ -170,7 +186,7 @@ def launcher(function: Callable, compiled: Callable) -> Callable:
             compiled(*args)
             return
         *given, tasks = args
-        with _lock:
+        with process.lock:
             _before_launch(threads)
             compiled(*given, tasks + (threads << TASK_BITS))
 
@@ -179,20 +195,20 @@ def launcher(function: Callable, compiled: Callable) -> Callable:
 
 
 def load_loop() -> None:
-    """Compile `call_on_threads`, or load it; numba chooses its threading layer with it."""
-    if _loop.value is None:
-        _loop.value = by_address(call_on_threads, types.void(*[types.int64] * 3), parallel=True)
+    """Compile `call_on_threads`, or load it; numba chooses its threading layer with it, and starts its threads."""
+    with process.lock:
+        process.started = True
+        if process.loop.value is None:
+            process.loop.value = by_address(call_on_threads, types.void(*[types.int64] * 3), parallel=True)
 
 
 def _before_launch(threads: int) -> None:
-    global _launched  # noqa: PLW0603 - one process, one pool
-    load_loop()
-    if getattr(_local, "threads", None) != threads:  # numba keeps the number for each Python thread
+    if getattr(process.local, "threads", None) != threads:  # numba keeps the number for each Python thread
         check_pool("FASTCNN_NUM_THREADS", threads)
+        load_loop()
         numba.set_num_threads(threads)
-        _local.threads = threads
-    _launched = True
-    if _forked and threading_layer() == "omp":
+        process.local.threads = threads
+    if process.forked and threading_layer() == "omp":
         raise RuntimeError(
             "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
             "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
@@ -200,18 +216,8 @@ def _before_launch(threads: int) -> None:
         )
 
 
-def _after_fork() -> None:
-    """In the child: a lock that another thread of the parent held would stay locked."""
-    global _lock, _forked
-    _lock, _forked = threading.RLock(), _launched
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 def threading_layer() -> str | None:
-    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before the first kernel has run."""
+    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before `load_loop`."""
     try:
         return numba.threading_layer()
     except ValueError:

@@ -21,12 +21,15 @@ from numba.extending import intrinsic
 from fastcnn.backends.numba.core import jit
 from fastcnn.backends.numba.core.hints import Shape
 from fastcnn.backends.numba.core.jit import COUNTERS, LINE, LOOP, TASK_BITS, THREAD_BITS, inline, serial, single
+from fastcnn.backends.numba.core.vectors import count_nothing
 
 CHUNK = 16384  # elements of one task of a flat array at least: 64 KiB of float32, long enough to hide the launch
 TASK_BYTES = 48 << 10  # of an image at least, where a task is some of its rows: 3 us, as each costs 0.1 us by itself
 MANY = 128  # tasks, with which any number of threads end together
 INTEGER = ir.IntType(64)
 LOOP_TYPE = ir.FunctionType(ir.VoidType(), [INTEGER] * 3).as_pointer()  # of `jit.call_on_threads`
+COUNTERS_TYPE = ir.ArrayType(INTEGER, LINE << THREAD_BITS)
+FAILED = "a kernel failed on one of several threads: with FASTCNN_NUM_THREADS=1 it says why"
 
 
 @inline
@@ -36,10 +39,13 @@ def parts_of(tasks):
     return tasks & (1 << TASK_BITS) - 1, threads, max(0, (tasks >> TASK_BITS + THREAD_BITS) - 1)
 
 
+def known(builder: ir.IRBuilder, name: str, kind: ir.Type) -> ir.Value:
+    """The address of what compiled kernels know by name: see `jit.LOOP`."""
+    return builder.module.globals.get(name) or ir.GlobalVariable(builder.module, kind, name)
+
+
 def counters_of(builder: ir.IRBuilder) -> ir.Value:
-    """The address of `jit.COUNTERS`."""
-    found = builder.module.globals.get(COUNTERS) or ir.GlobalVariable(builder.module, INTEGER, COUNTERS)
-    return builder.bitcast(found, INTEGER.as_pointer())
+    return builder.bitcast(known(builder, COUNTERS, COUNTERS_TYPE), INTEGER.as_pointer())
 
 
 @intrinsic
@@ -69,7 +75,7 @@ def without_owner(context: Any, builder: ir.IRBuilder, kind: types.Type, value: 
     """`value`, with no array in it that counts references."""
     if isinstance(kind, types.Array):
         array = context.make_array(kind)(context, builder, value)
-        array.meminfo, array.parent = (ir.Constant(field.type, None) for field in (array.meminfo, array.parent))
+        count_nothing(array)
         return array._getvalue()
     for i, item in enumerate(kind if isinstance(kind, types.BaseTuple) else ()):
         value = builder.insert_value(value, without_owner(context, builder, item, builder.extract_value(value, i)), i)
@@ -89,24 +95,28 @@ def borrowed(typingctx, arguments):
 
 @intrinsic
 def launched(typingctx, arguments, tasks):
-    """Whether `tasks` asks for threads: the kernel that this stands in, whose `arguments` these are, has then been
-    called again on each of them.
+    """Whether the kernel that this stands in, whose `arguments` these are, is to be launched on threads, by `tasks`: it
+    has then been called again on each of them, with `tasks` that say which thread it is, and has nothing left to do.
 
     All kernels use one ``prange``, that of `jit.call_on_threads`, to which one function of two integers is like
     another: with a ``prange`` in each, and code for threads and for none, the first LeNet step took 23 s and not 12.
     """
 
     def one_thread(context, kernel, memory):
-        """A function that calls `kernel`, of the address of its arguments, like `memory`, and a thread's number."""
+        """A function that calls `kernel`, of an address like that of `memory`, where its arguments lie and last whether
+        it has failed, and of the number of a thread."""
         kind, name = ir.FunctionType(ir.VoidType(), [INTEGER, INTEGER]), kernel.module.get_unique_name("one_thread")
         function = ir.Function(kernel.module, kind, name)
         function.linkage = "internal"
         builder = ir.IRBuilder(function.append_basic_block())
         place = builder.inttoptr(function.args[0], memory.type)
-        *values, tasks = (builder.load(cgutils.gep_inbounds(builder, place, 0, i)) for i in range(len(arguments) + 1))
+        *fields, failed = (cgutils.gep_inbounds(builder, place, 0, i) for i in range(len(arguments) + 2))
+        *values, tasks = map(builder.load, fields)
         thread = builder.shl(builder.add(function.args[1], INTEGER(1)), INTEGER(TASK_BITS + THREAD_BITS))
         values, given = [*values, builder.or_(tasks, thread)], (*arguments, types.int64)
-        context.call_conv.call_function(builder, kernel, types.none, given, values)
+        status, _ = context.call_conv.call_function(builder, kernel, types.none, given, values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            builder.store(INTEGER(1), failed)
         builder.ret_void()
         return function
 
@@ -115,28 +125,38 @@ def launched(typingctx, arguments, tasks):
         asked = builder.icmp_unsigned("<", builder.sub(threads, INTEGER(1)), INTEGER((1 << THREAD_BITS) - 1))
         with builder.if_then(asked):
             cgutils.memset(builder, counters_of(builder), builder.mul(threads, INTEGER(LINE * 8)), 0)
-            values = cgutils.unpack_tuple(builder, args[0], len(arguments))
-            memory = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, [*values, args[1]]))
-            function = one_thread(context, builder.function, memory)
-            loop = builder.load(cgutils.add_global_variable(builder.module, LOOP_TYPE, LOOP))
-            builder.call(loop, [builder.ptrtoint(pointer, INTEGER) for pointer in (function, memory)] + [threads])
+            values = [*cgutils.unpack_tuple(builder, args[0], len(arguments)), args[1], INTEGER(0)]
+            memory = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, values))
+            function, loop = one_thread(context, builder.function, memory), known(builder, LOOP, LOOP_TYPE)
+            given = [builder.ptrtoint(pointer, INTEGER) for pointer in (function, memory)]
+            builder.call(builder.load(loop), [*given, threads])
+            failed = builder.load(cgutils.gep_inbounds(builder, memory, 0, len(arguments) + 1))
+            with cgutils.if_unlikely(builder, builder.trunc(failed, ir.IntType(1))):
+                context.call_conv.return_user_exc(builder, RuntimeError, (FAILED,))
         return asked
 
     return types.boolean(arguments, types.int64), codegen
 
 
 KERNEL = """
-def {name}({parameters}, tasks):
-    arguments = borrowed(({parameters},))
-    if launched(arguments, tasks):
+def {name}({parameters}, _tasks):
+    _arguments = _borrowed(({parameters},))
+    if _launched(_arguments, _tasks):
         return
-    {parameters}, = arguments
-    all_tasks, threads, thread = parts_of(tasks)
-    task, first = next_task(np.int64(-1), all_tasks, threads, thread), True
-    while task < all_tasks:
-        work({arguments})
-        task, first = next_task(task, all_tasks, threads, thread), False
+    {parameters}, = _arguments
+    _number, _threads, thread = _parts_of(_tasks)
+    task, first = _next_task(_minus_one, _number, _threads, thread), True
+    while task < _number:
+        _work({arguments})
+        task, first = _next_task(task, _number, _threads, thread), False
 """
+HELPERS = {
+    "_borrowed": borrowed,
+    "_launched": launched,
+    "_parts_of": parts_of,
+    "_next_task": next_task,
+    "_minus_one": np.int64(-1),
+}
 
 
 def task_kernel(function: Callable) -> Callable:
@@ -149,14 +169,13 @@ def task_kernel(function: Callable) -> Callable:
     An argument whose annotation is a NamedTuple is launched as a plain tuple, which the loop names: a NamedTuple from
     Python takes numba 1.5 us longer. In compiled code, naming costs nothing.
     """
-    hints, names = typing.get_type_hints(function), list(inspect.signature(function).parameters)
-    named = {name: hint for name, hint in hints.items() if issubclass(hint, tuple)}
-    passed = ", ".join(f"{named[name].__name__}(*{name})" if name in named else name for name in names)
+    names, hints = list(inspect.signature(function).parameters), typing.get_type_hints(function)
+    named = {f"_name_{name}": hints[name] for name in names if hasattr(hints.get(name), "_fields")}
+    passed = ", ".join(f"_name_{name}(*{name})" if f"_name_{name}" in named else name for name in names)
     parameters = ", ".join(name for name in names if name not in ("task", "thread", "first"))
-    scope: dict[str, Any] = {hint.__name__: hint for hint in named.values()} | {"__name__": function.__module__}
-    scope |= {"np": np, "borrowed": borrowed, "launched": launched, "parts_of": parts_of, "next_task": next_task}
-    scope["work"] = inline(function)  # as a function of its own the first LeNet step took 13 s to compile, and not 12
     source = KERNEL.format(name=function.__name__, parameters=parameters, arguments=passed)
+    # Inlined: with the work as a function of its own, the first LeNet step took 13 s to compile, and not 12.
+    scope: dict[str, Any] = {**named, **HELPERS, "_work": inline(function), "__name__": function.__module__}
     exec(compile(source, function.__code__.co_filename, "exec"), scope)
     return jit.launcher(function, single(scope[function.__name__]))
 

@@ -85,6 +85,12 @@ def repeat(builder: ir.IRBuilder, vector_type: ir.VectorType, scalar: ir.Value) 
     return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), None))
 
 
+def count_nothing(array: Any) -> None:
+    """Let an array, in compiled code, count no references."""
+    for name in ("meminfo", "parent"):
+        setattr(array, name, ir.Constant(getattr(array, name).type, None))
+
+
 @intrinsic
 def flat(typingctx, array):
     """``array.reshape(-1)`` of a C-contiguous array, which is a hundred cycles of numba's in every call.
@@ -100,8 +106,7 @@ def flat(typingctx, array):
             setattr(result, name, getattr(source, name))
         result.shape = cgutils.pack_array(builder, [source.nitems])
         result.strides = cgutils.pack_array(builder, [source.itemsize])
-        for name in ("meminfo", "parent"):
-            setattr(result, name, ir.Constant(getattr(source, name).type, None))
+        count_nothing(result)
         return result._getvalue()
 
     return line(array), codegen
