@@ -92,9 +92,7 @@ def assert_equal(found, wanted):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "count", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3, 4))])
 def test_any_number_of_ranks_gets_the_same_weights(count, tmp_path, alone):
     """Parts that differ by an image, a last batch of 26; each rank has the same, from run to run to the last bit."""
     each = trained(count, f"{tmp_path}/a")
@@ -366,11 +364,13 @@ def test_all_learn_of_parameters_that_go_bad(tmp_path):
     assert status != 0 and "the models of the ranks have come apart" in error, "after the last step of an epoch"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sync", [False, True])
 def test_models_can_be_copied_in_callbacks(sync, tmp_path):
     trained(2, f"{tmp_path}/a", {"fault": [1, "copy"], "sync": sync, "epochs": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "value", "name", "both"),
     [
@@ -463,6 +463,7 @@ def test_command_line(tmp_path):
     assert json.loads(out.splitlines()[-1])["accuracy"] == pytest.approx(result["test_accuracy"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
