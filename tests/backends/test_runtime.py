@@ -128,13 +128,13 @@ def test_a_child_forked_in_the_midst_of_a_launch_has_its_own_locks():
     code = """
 import os, sys
 from fastcnn.backends.numba.core import jit, memory
-jit.process.lock.acquire()
+jit.shared.lock.acquire()
 memory.POOL.lock.acquire()
 import threading
 def fork():
     child = os.fork()
     if child == 0:
-        os._exit(0 if jit.process.lock.acquire(timeout=5) and memory.POOL.lock.acquire(timeout=5) else 1)
+        os._exit(0 if jit.shared.lock.acquire(timeout=5) and memory.POOL.lock.acquire(timeout=5) else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 thread = threading.Thread(target=fork)
 thread.start()
@@ -365,7 +365,7 @@ def signatures():
 
 
 warm_up("float32")
-assert jit.process.loop.value
+assert jit.shared.loop.value
 before, addresses = signatures(), set(transforms._addresses)
 for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # without threads, and with them
     shape, y = (batch, 16, 16, 3), np.zeros(batch, int)

@@ -18,6 +18,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from llvmlite import binding as llvm
+from llvmlite import ir
+
 from fastcnn.backends.numba.core.cache import folder_of
 from fastcnn.backends.numba.core.memory import ALIGNMENT, aligned
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
@@ -48,9 +52,6 @@ make_room_for_threads()
 wait_politely()
 
 import numba  # noqa: E402 - never imported before this
-import numpy as np  # noqa: E402
-from llvmlite import binding as llvm  # noqa: E402
-from llvmlite import ir  # noqa: E402
 from numba import prange, types  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
@@ -72,7 +73,7 @@ SMALL_WORK = 3 << 18  # multiply-adds, some 15 us of one core; with a third of i
 MOVE = 16  # multiply-adds that take as long as moving one element
 
 # The last argument of a compiled kernel is the number of tasks, above it the number of threads, or 0 where there is
-# one, and above that 0 to launch it, or the number of a thread from 1 on: each argument from Python takes 0.1 us.
+# one, and above that 0 to launch it, or the number of a thread from 1 on: one more argument took a launch 0.1 us.
 TASK_BITS, THREAD_BITS = 40, 11
 
 # What compiled kernels know by name: where the address of `call_on_threads` lies, and how many tasks of its share each
@@ -80,9 +81,9 @@ TASK_BITS, THREAD_BITS = 40, 11
 LOOP, COUNTERS, LINE = "fastcnn_call_on_threads", "fastcnn_counters", ALIGNMENT // 8
 
 
-class Process:
-    """What there is once in a process, whether or not this module is loaded again: names and addresses that compiled
-    kernels hold."""
+class Shared:
+    """What there is once in a process, also where this module is loaded again: what lies behind the names and addresses
+    that compiled kernels hold."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
@@ -101,8 +102,8 @@ class Process:
         self.lock, self.forked = threading.RLock(), self.started
 
 
-process: Process = getattr(numba, "_fastcnn", None) or Process()
-numba._fastcnn = process
+shared: Shared = getattr(numba, "_fastcnn", None) or Shared()
+numba._fastcnn = shared
 
 
 def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
@@ -139,8 +140,8 @@ def single(function: Callable) -> Any:
 
 def by_address(function: Callable, signature: Any, **options: Any) -> int:
     """Compile a function that kernels call by its address, which this is."""
-    process.addressed.append(_cached(numba.cfunc, function, signature, **options))
-    return process.addressed[-1].address
+    shared.addressed.append(_cached(numba.cfunc, function, signature, **options))
+    return shared.addressed[-1].address
 
 
 @intrinsic
@@ -186,7 +187,7 @@ def launcher(function: Callable, compiled: Callable) -> Callable:
             compiled(*args)
             return
         *given, tasks = args
-        with process.lock:
+        with shared.lock:
             _before_launch(threads)
             compiled(*given, tasks + (threads << TASK_BITS))
 
@@ -196,19 +197,19 @@ def launcher(function: Callable, compiled: Callable) -> Callable:
 
 def load_loop() -> None:
     """Compile `call_on_threads`, or load it; numba chooses its threading layer with it, and starts its threads."""
-    with process.lock:
-        process.started = True
-        if process.loop.value is None:
-            process.loop.value = by_address(call_on_threads, types.void(*[types.int64] * 3), parallel=True)
+    with shared.lock:
+        shared.started = True
+        if shared.loop.value is None:
+            shared.loop.value = by_address(call_on_threads, types.void(*[types.int64] * 3), parallel=True)
 
 
 def _before_launch(threads: int) -> None:
-    if getattr(process.local, "threads", None) != threads:  # numba keeps the number for each Python thread
+    if getattr(shared.local, "threads", None) != threads:  # numba keeps the number for each Python thread
         check_pool("FASTCNN_NUM_THREADS", threads)
         load_loop()
         numba.set_num_threads(threads)
-        process.local.threads = threads
-    if process.forked and threading_layer() == "omp":
+        shared.local.threads = threads
+    if shared.forked and threading_layer() == "omp":
         raise RuntimeError(
             "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
             "its first kernel: start it with multiprocessing.get_context('spawn'), or set "

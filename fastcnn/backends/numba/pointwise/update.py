@@ -12,7 +12,7 @@ from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
 
 MOMENTUM, NESTEROV, RMSPROP, ADAM = range(4)
-Pair = tuple[float, float]
+Factors = tuple[float, float]
 Moments = tuple[int, float, float, float]
 
 
@@ -86,14 +86,14 @@ def sgd_update(parameter: Array, gradient: Array, rate: float, keep: float) -> N
 
 
 def momentum_update(
-    parameter: Array, gradient: Array, velocity: Array, rate: float, factors: Pair, momentum: float, nesterov: bool
+    parameter: Array, gradient: Array, velocity: Array, rate: float, factors: Factors, momentum: float, nesterov: bool
 ) -> None:
     rule = NESTEROV if nesterov else MOMENTUM
     launch(rule, (parameter, gradient, velocity, velocity), (rate, *factors, momentum, 0, 0, 0))
 
 
 def rmsprop_update(
-    parameter: Array, gradient: Array, square: Array, rate: float, factors: Pair, rho: float, epsilon: float
+    parameter: Array, gradient: Array, square: Array, rate: float, factors: Factors, rho: float, epsilon: float
 ) -> None:
     launch(RMSPROP, (parameter, gradient, square, square), (rate, *factors, rho, epsilon, 1 - rho, 0))
 
@@ -104,7 +104,7 @@ def adam_update(
     mean: Array,
     square: Array,
     rate: float,
-    factors: Pair,
+    factors: Factors,
     moments: Moments,
     keep: float,
 ) -> None:
