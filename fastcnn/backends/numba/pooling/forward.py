@@ -78,17 +78,18 @@ def pool_rows(task, x, window: PoolWindow, limits: Limits, out, index):
         row, first, to = number % rows, (number // rows * h + number % rows * stride) * w * c, number * columns * c
         line, result = Line(source, first, step, w * c, c), Result(target, offsets, to)
         whole = max(0, min(columns, (w - k) // stride + 1)) if row * stride + k <= h else 0  # windows, not clipped
-        # Sizes that the compiler knows become code without loops.
-        if k == 2:
+        column = whole
+        if k == 2:  # sizes that the compiler knows become code without loops
             pool_windows(line, whole, (2, 2), 2, limits, result)
         elif k == 3:
             pool_windows(line, whole, (3, 3), 3, limits, result)
         else:
-            whole = 0
-        for column in range(whole, columns):
-            size = min(k, h - row * stride), min(k, w - column * stride)
-            one, place = Line(source, first + column * step, step, w * c, c), Result(target, offsets, to + column * c)
-            pool_windows(one, 1, size, k, limits, place)
+            column = 0
+        while column < columns:  # the others, and those that are clipped, one by one
+            count, size = max(1, whole - column), (min(k, h - row * stride), min(k, w - column * stride))
+            some, place = Line(source, first + column * step, step, w * c, c), Result(target, offsets, to + column * c)
+            pool_windows(some, count, size, k, limits, place)
+            column += count
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,8 +4,6 @@ A task is some rows of the image, which gather from every window that covers the
 fixed order of summation, also where windows overlap. Large images are written past the caches.
 """
 
-import numpy as np
-
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
 from fastcnn.backends.numba.core.copying import clear, stream, streams
 from fastcnn.backends.numba.core.hints import Array, Shape
@@ -66,7 +64,7 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
         clear(target, to + columns * step, end)
 
 
-@serial
+@inline
 def overlapping_row(eta, index, where, size, window, line, to):
     """Row `where` (image, row) of images of `size` (rows, columns), from line[to] on, where windows overlap: the row is
     summed up in the cache."""
@@ -132,12 +130,10 @@ def overlapping_rows(task, thread, eta, index, window: PoolWindow, past, image, 
         where, first = (number // h, number % h), number * w * c
         if window.ksize == 3 and window.stride == 2:
             row_of_3_by_2(eta, index, where, past, image, line)
-        elif past:
-            overlapping_row(eta, index, where, (h, w), window, line, np.int64(0))
-            for t in range(0, w * c, lanes(line)):
-                stream(target, first + t, load(line, t))
-        else:
-            overlapping_row(eta, index, where, (h, w), window, target, first)
+            continue
+        overlapping_row(eta, index, where, (h, w), window, line if past else target, 0 if past else first)
+        for t in range(0, w * c if past else 0, lanes(line)):
+            stream(target, first + t, load(line, t))
 
 
 def backward(eta: Array, index: Array, image_shape: Shape, ksize: int, stride: int) -> Array:
