@@ -222,9 +222,9 @@ def is_plain(array: Any, like: np.ndarray) -> bool:
 
 
 def square_sum(array: np.ndarray) -> float:
-    """The sum of the squares of `array`, bitwise equal at any number of threads."""
+    """The sum of the squares of `array`, in float64; bitwise equal at any number of threads."""
     line = array.reshape(-1)
-    parts = (line[i : i + CHUNK] for i in range(0, len(line), CHUNK))
+    parts = (line[i : i + CHUNK].astype(np.float64) for i in range(0, len(line), CHUNK))
     try:
         return math.fsum(float(np.dot(part, part)) for part in parts)
     except OverflowError:

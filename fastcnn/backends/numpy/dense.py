@@ -1,10 +1,15 @@
-"""The fully-connected layer's three matrix products in NumPy. Conventions: :mod:`fastcnn.backends`."""
+"""The fully-connected layer's three matrix products in NumPy. Conventions: :mod:`fastcnn.backends`.
+
+Long sums are cut and their parts added in float64: what BLAS does with one is its own, and its error may grow with the
+number of terms.
+"""
 
 import numpy as np
 
 from fastcnn.backends.arguments import Source
 from fastcnn.backends.registry import declare
 
+TERMS = 4096  # of a sum that BLAS computes
 # Few rows have a kernel of their own, and large matrices and long sums two more.
 WARM = tuple({"rows": rows, "inputs": size, "outputs": size} for rows in (1, 8) for size in (8, 2048))
 
@@ -28,6 +33,16 @@ def draw_weight_gradient(source: Source) -> tuple:
     return source.array(rows, inputs), source.array(rows, outputs)
 
 
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b``, of at most `TERMS` terms at a time."""
+    if a.shape[1] <= TERMS:
+        return a @ b
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for first in range(0, a.shape[1], TERMS):
+        total += a[:, first : first + TERMS] @ b[first : first + TERMS]
+    return total.astype(a.dtype)
+
+
 @declare(draw_forward, warm=WARM)
 def dense_forward(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Matrix product, and a bias.
@@ -42,7 +57,7 @@ def dense_forward(x: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.nd
     -------
     (B, O) array
     """
-    return x @ weights + bias
+    return product(x, weights) + bias
 
 
 @declare(draw_input_gradient, warm=WARM)
@@ -58,7 +73,7 @@ def dense_input_gradient(eta: np.ndarray, weights: np.ndarray) -> np.ndarray:
     -------
     (B, I) array
     """
-    return eta @ weights.T
+    return product(eta, weights.T)
 
 
 @declare(draw_weight_gradient, warm=WARM)
@@ -76,4 +91,4 @@ def dense_weight_gradient(x: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, n
     db : (O,) array
         Both are 0 for an empty batch.
     """
-    return x.T @ eta, eta.sum(axis=0)
+    return product(x.T, eta), eta.sum(axis=0, dtype=np.float64).astype(eta.dtype)

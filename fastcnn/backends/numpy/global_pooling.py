@@ -23,7 +23,7 @@ def global_avg_pool_forward(x: np.ndarray) -> np.ndarray:
     -------
     (B, C) array
     """
-    return x.mean(axis=(1, 2))
+    return x.mean(axis=(1, 2), dtype=np.float64).astype(x.dtype)
 
 
 @declare(draw_backward)

@@ -62,13 +62,13 @@ def col2im(
     Returns
     -------
     (B, H, W, C) array
-        0 at pixels that no window covers.
+        0 at pixels that no window covers. Sums are float64 before they are rounded.
     """
     b, h, w, c = image_shape
     oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
     cols = cols.reshape(b, oh, ow, ksize, ksize, c)
-    image = np.zeros((b, h + sum(padding), w + sum(padding), c), cols.dtype)
+    image = np.zeros((b, h + sum(padding), w + sum(padding), c))
     for i in range(ksize):
         for j in range(ksize):
             image[:, i : i + stride * oh : stride, j : j + stride * ow : stride] += cols[:, :, :, i, j]
-    return np.ascontiguousarray(image[:, padding[0] : padding[0] + h, padding[0] : padding[0] + w])
+    return image[:, padding[0] : padding[0] + h, padding[0] : padding[0] + w].astype(cols.dtype, order="C")

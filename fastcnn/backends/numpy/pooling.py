@@ -1,7 +1,8 @@
 """Max and average pooling in NumPy: a loop over the window, all images and pixels at once.
 
 A window that crosses the bottom or right border is clipped. Here the image is extended by a value that changes
-nothing instead: minus infinity for the maximum, zero for the sum. Conventions: :mod:`fastcnn.backends`.
+nothing instead: minus infinity for the maximum, zero for the sum. Sums are float64 before they are rounded.
+Conventions: :mod:`fastcnn.backends`.
 """
 
 from collections.abc import Iterator
@@ -122,15 +123,15 @@ def max_pool_backward(
     (B, H, W, C) array
         Overlapping windows add up; 0 where no window has its maximum.
     """
-    image = np.zeros(extended_shape(image_shape, ksize, stride), eta.dtype)
+    image = np.zeros(extended_shape(image_shape, ksize, stride))
     for offset, at in window_slices(image_shape, ksize, stride):
         image[at] += np.where(index == offset, eta, eta.dtype.type(0))
-    return np.ascontiguousarray(image[:, : image_shape[1], : image_shape[2]])
+    return image[:, : image_shape[1], : image_shape[2]].astype(eta.dtype, order="C")
 
 
-def window_sizes(image_shape: tuple[int, ...], ksize: int, stride: int, dtype: np.dtype) -> np.ndarray:
+def window_sizes(image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
     """Pixels that each window really holds, as (OH, OW, 1)."""
-    sides = [np.minimum(ksize, size - stride * np.arange(size // stride)).astype(dtype) for size in image_shape[1:3]]
+    sides = [np.minimum(ksize, size - stride * np.arange(size // stride)) for size in image_shape[1:3]]
     return np.outer(*sides)[:, :, np.newaxis]
 
 
@@ -150,8 +151,8 @@ def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
         A window that is clipped is divided by the number of pixels that it really has.
     """
     image = extend(x, ksize, stride, 0)
-    total = sum(image[at] for _, at in window_slices(x.shape, ksize, stride))
-    return total / window_sizes(x.shape, ksize, stride, x.dtype)
+    total = sum(image[at].astype(np.float64) for _, at in window_slices(x.shape, ksize, stride))
+    return (total / window_sizes(x.shape, ksize, stride)).astype(x.dtype)
 
 
 @declare(draw_mean_gradient)
@@ -170,8 +171,8 @@ def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int,
     (B, H, W, C) array
         0 at pixels that no window covers.
     """
-    share = eta / window_sizes(image_shape, ksize, stride, eta.dtype)
-    image = np.zeros(extended_shape(image_shape, ksize, stride), eta.dtype)
+    share = eta / window_sizes(image_shape, ksize, stride)
+    image = np.zeros(extended_shape(image_shape, ksize, stride))
     for _, at in window_slices(image_shape, ksize, stride):
         image[at] += share
-    return np.ascontiguousarray(image[:, : image_shape[1], : image_shape[2]])
+    return image[:, : image_shape[1], : image_shape[2]].astype(eta.dtype, order="C")

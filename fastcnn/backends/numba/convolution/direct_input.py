@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Cut, Gated, Geometry, Window
-from fastcnn.backends.numba.core.arithmetic import add
-from fastcnn.backends.numba.core.copying import clear, close_gate, run_of
+from fastcnn.backends.numba.core.copying import add_run, clear, close_gate, run_of
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import even_share, task_kernel
-from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
+from fastcnn.backends.numba.core.vectors import flat
 from fastcnn.backends.numba.pointwise.activation import relu_backward
 from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables, product
@@ -50,14 +49,6 @@ class Columns(NamedTuple):
     cols: Array
     zeros: Array
     tables: Array
-
-
-@serial
-def add_run(target, to, source, at, count):
-    """target[to : to + count] += source[at : at + count]."""
-    for t in range(0, count, lanes(target)):
-        total = add(load_part(target, to + t, count - t), load_part(source, at + t, count - t))
-        store_part(target, to + t, total, count - t)
 
 
 @serial

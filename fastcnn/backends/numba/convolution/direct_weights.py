@@ -4,7 +4,7 @@ A matrix product again: a row of A is a weight, and the sum runs over output pix
 meets lie `stride` apart in the image, so `gemm.multiply_rows` reads them where they are; `eta` is packed, a few rows of
 pixels at a time, unless one panel holds its channels, and summed for the bias on the way.
 
-A task is a share of the pixels, and the shares are added in order.
+A task is a share of the pixels; each of its blocks is summed up by itself and added, and so are the shares.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ from fastcnn.backends.numba.core.vectors import flat, lanes
 from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.gemm import multiply_rows
 from fastcnn.backends.numba.product.packing import add_up_rows, pack_rows, padded
-from fastcnn.backends.numba.product.sums import add_up
+from fastcnn.backends.numba.product.sums import SHARE_BLOCKS, add_up
 
 MAX_TASKS = 16
-PART_BYTES = 32 << 20  # of all shares together
+PART_BYTES = 32 << 20  # of all shares together, unless a share would add up more than `SHARE_BLOCKS`
 
 
 @inline
@@ -70,7 +70,8 @@ def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, mos
     (batch, oh, ow, outputs), inputs, ksize, dtype = eta_shape, shape[3], geometry.ksize, geometry.dtype
     rows, windows, area, tables = blocks_of(shape, eta_shape, geometry)
     size, wide = ksize * ksize * inputs * outputs, padded(outputs, dtype)
-    shares = max(1, min(batch * -(-oh // rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
+    blocks = batch * -(-oh // rows)
+    shares = max(1, min(blocks, MAX_TASKS, PART_BYTES // (size * dtype.itemsize)), -(-blocks // SHARE_BLOCKS))
     work = batch * oh * ow * size
     threads = threads_for(work, most)
     arrays = layout(dtype, (shares, size), (shares, wide), (threads, area), (threads, rows * ow * wide))

@@ -8,7 +8,9 @@ import math
 from typing import NamedTuple
 
 from fastcnn.backends.numba.convolution.winograd.table import TABLE
+from fastcnn.backends.numba.core.copying import MANY_WINDOWS
 from fastcnn.backends.numba.core.hints import Shape
+from fastcnn.config import CONV_ALGORITHMS
 
 FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
 
@@ -114,6 +116,12 @@ MEASURES = {
         lambda layer: math.prod(layer.made),
     ),
     "products": ("multiplications of 4 x 4 tiles, over those of 2 x 2 tiles", products),
+    "windows": (
+        "that cover a pixel, on each axis: a kernel's side over the stride",
+        lambda layer: -(-layer.ksize // layer.stride),
+    ),
+    "terms": ("of an output's sum: inputs times the kernel's pixels", lambda layer: layer.inputs * layer.ksize**2),
+    "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
 }
 
@@ -126,6 +134,9 @@ FEW = "with fewer channels it gains a tenth at most, with fewer pixels transform
 FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
 TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few or stick out; {FEW}"
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
+
+LONG = 1 << 21  # terms of what `direct` adds up at once
+READS = "one matrix product that reads the image where it lies"
 
 MEASURED = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
@@ -142,14 +153,16 @@ ROWS = (
         for row in TABLE
         if row.name not in MEASURED_TRANSFORMS
     ),
-    Row("direct", None, "any shape: one matrix product that reads the image where it lies"),
-    Row("im2col", None, "any shape: a column matrix and one matrix product; only where it is asked for", asked=True),
+    Row("direct", None, READS, directions=(FORWARD,), fits=(Limit("terms", LONG, below=True),)),
+    Row("direct", None, READS, directions=(INPUT,), fits=(Limit("windows", MANY_WINDOWS + 1, below=True),)),
+    Row("direct", None, READS, directions=(WEIGHTS,), fits=(Limit("columns", LONG, below=True),)),
+    Row("im2col", None, "any shape: a column matrix and one matrix product; its sums are cut however long they are"),
 )
 
 
 def candidates(name: str) -> list[Row]:
-    """The rows to look at where algorithm `name` is asked for: what `winograd` does not fit is computed directly."""
-    allowed = ("winograd", "direct") if name in ("auto", "winograd") else (name,)
+    """The rows to look at where algorithm `name` is asked for: what it does not fit is computed by the next ones."""
+    allowed = CONV_ALGORITHMS[max(1, CONV_ALGORITHMS.index(name)) :]
     return [row for row in ROWS if row.algorithm in allowed and not (row.asked and name == "auto")]
 
 

@@ -1,15 +1,17 @@
-"""Parts of images: cut out with zeros around them, cleared, and written past the caches. Requires numba."""
+"""Parts of images: cut out with zeros around them, cleared, added, and written past the caches. Requires numba."""
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastcnn.backends.numba.core.arithmetic import add
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.memory import ALIGNMENT
-from fastcnn.backends.numba.core.vectors import flat, vector_at
+from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part, vector_at
 
+MANY_WINDOWS = 16  # over a pixel, on an axis: more are added up row by row, as they would be a long chain
 STREAMED = 24 << 20  # bytes; smaller results are still in the caches when the next layer reads them
 
 
@@ -47,6 +49,14 @@ def clear(array, first, last):
     """array[first:last] = 0; numba takes 3 s to compile the assignment of a slice, for the message of its error."""
     for i in range(first, last):
         array[np.uintp(i)] = 0
+
+
+@serial
+def add_run(target, to, source, at, count):
+    """target[to : to + count] += source[at : at + count]."""
+    for t in range(0, count, lanes(target)):
+        total = add(load_part(target, to + t, count - t), load_part(source, at + t, count - t))
+        store_part(target, to + t, total, count - t)
 
 
 @inline

@@ -49,3 +49,10 @@ class Pixels(NamedTuple):
     first: int
     step: int
     past: bool
+
+
+class Lines(NamedTuple):
+    """Memory of each thread: a row of an image, and another for the shares of one row of windows, or nothing."""
+
+    lines: Array
+    sums: Array

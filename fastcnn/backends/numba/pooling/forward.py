@@ -18,6 +18,7 @@ from fastcnn.backends.numba.pooling.select import store_integers, where_larger, 
 from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
 from fastcnn.config import get_num_threads
 
+TOGETHER = 256  # numbers that are added one after another: see `docs/reliability.md`
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)  # offsets, where means are asked for
 
 
@@ -46,6 +47,21 @@ def max_windows(line, number, size, ksize, limits, result):
 
 
 @inline
+def sum_of_row(source, at, columns, step, count):
+    """The sum of `columns` vectors, `step` elements apart: no chain of more than `TOGETHER`, or of so many sums."""
+    total = fill(source, 0)
+    for first in range(0, columns, TOGETHER * TOGETHER):
+        some = fill(source, 0)
+        for start in range(first, min(columns, first + TOGETHER * TOGETHER), TOGETHER):
+            few = fill(source, 0)
+            for j in range(start, min(columns, start + TOGETHER)):
+                few = add(few, load_part(source, at + j * step, count))
+            some = add(some, few)
+        total = add(total, some)
+    return total
+
+
+@inline
 def mean_windows(line, number, size, result):
     """The means of `number` windows, `size` (rows, columns) large."""
     (rows, columns), source, at, to = size, line.image, line.first, result.first
@@ -53,9 +69,11 @@ def mean_windows(line, number, size, result):
     for _ in range(number):
         for t in range(0, line.channels, lanes(source)):
             total, count = fill(source, 0), line.channels - t
-            for i in range(rows):
-                for j in range(columns):
-                    total = add(total, load_part(source, at + i * line.row + j * line.channels + t, count))
+            for top in range(0, rows, TOGETHER):
+                some = fill(source, 0)
+                for i in range(top, min(rows, top + TOGETHER)):
+                    some = add(some, sum_of_row(source, at + i * line.row + t, columns, line.channels, count))
+                total = add(total, some)
             store_part(result.values, to + t, divide(total, pixels), count)
         at += line.step
         to += line.channels

@@ -23,8 +23,8 @@ def each_image(task, image, means, backwards):
     _, h, w, c = image.shape
     source, target, first = flat(means), flat(image), task * h * w * c
     if not backwards:
-        line = Line(target, first, np.int64(0), w * c, c)
-        mean_windows(line, np.int64(1), (h, w), Result(source, source, task * c))
+        line = Line(target, first, np.int64(0), np.int64(0), c)
+        mean_windows(line, np.int64(1), (1, h * w), Result(source, source, task * c))
         return
     pixels = fill(source, h * w)
     for t in range(0, c, lanes(source)):

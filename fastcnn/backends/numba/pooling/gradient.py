@@ -5,13 +5,13 @@ fixed order of summation, also where windows overlap. Large images are written p
 """
 
 from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
-from fastcnn.backends.numba.core.copying import clear, stream, streams
+from fastcnn.backends.numba.core.copying import MANY_WINDOWS, add_run, clear, stream, streams
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import MOVE, inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, load_part, store_part
-from fastcnn.backends.numba.pooling.arguments import Pixels, PoolWindow
+from fastcnn.backends.numba.pooling.arguments import Lines, Pixels, PoolWindow
 from fastcnn.backends.numba.pooling.forward import NO_INDEX
 from fastcnn.backends.numba.pooling.select import load_integers, where_equal
 
@@ -65,26 +65,41 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
 
 
 @inline
-def overlapping_row(eta, index, where, size, window, line, to):
-    """Row `where` (image, row) of images of `size` (rows, columns), from line[to] on, where windows overlap: the row is
-    summed up in the cache."""
-    (_, oh_n, ow_n, c), (n, ih), (h, w), (ksize, stride, _) = eta.shape, where, size, window
+def add_row_of_windows(eta, index, where, size, window, line, to):
+    """Add to a row of an image what belongs to it of a row of windows: `where` are (image, row, row of windows)."""
+    (_, oh_n, ow_n, c), (n, ih, oh), (h, w), (ksize, stride, _) = eta.shape, where, size, window
     source, offsets, v = flat(eta), flat(index), lanes(eta)
+    first, rows = (ih - oh * stride) * ksize, min(ksize, h - oh * stride)
+    for ow in range(ow_n):
+        at, columns = ((n * oh_n + oh) * ow_n + ow) * c, min(ksize, w - ow * stride)
+        scale = fill(source, 1 / (rows * columns))
+        for t in range(0, c, v):
+            slope, count = load_part(source, at + t, c - t), c - t
+            place = to + ow * stride * c + t
+            if index.size:
+                maxima = load_integers(offsets, at + t, slope, count)
+            for j in range(columns):
+                share = where_equal(maxima, first + j, slope) if index.size else multiply(slope, scale)
+                store_part(line, place, add(load_part(line, place, count), share), count)
+                place += c
+
+
+@inline
+def overlapping_row(eta, index, where, size, window, line, to, few):
+    """Row `where` (image, row) of images of `size` (rows, columns), from line[to] on, where windows overlap: the row is
+    summed up in the cache.
+
+    Each row of windows is summed up by itself in `few`, where that is not empty: many windows would be a long chain.
+    """
+    (_, oh_n, _, c), (n, ih), (_, w), (ksize, stride, _) = eta.shape, where, size, window
     clear(line, to, to + w * c)
     for oh in range(max(0, (ih - ksize) // stride + 1), min(oh_n, ih // stride + 1)):
-        first, rows = (ih - oh * stride) * ksize, min(ksize, h - oh * stride)
-        for ow in range(ow_n):
-            at, columns = ((n * oh_n + oh) * ow_n + ow) * c, min(ksize, w - ow * stride)
-            scale = fill(source, 1 / (rows * columns))
-            for t in range(0, c, v):
-                slope, count = load_part(source, at + t, c - t), c - t
-                place = to + ow * stride * c + t
-                if index.size:
-                    maxima = load_integers(offsets, at + t, slope, count)
-                for j in range(columns):
-                    share = where_equal(maxima, first + j, slope) if index.size else multiply(slope, scale)
-                    store_part(line, place, add(load_part(line, place, count), share), count)
-                    place += c
+        if few.size:
+            clear(few, 0, w * c)
+            add_row_of_windows(eta, index, (n, ih, oh), size, window, few, 0)
+            add_run(line, to, few, 0, w * c)
+        else:
+            add_row_of_windows(eta, index, (n, ih, oh), size, window, line, to)
 
 
 @serial
@@ -123,15 +138,15 @@ def row_of_3_by_2(eta, index, where, past, image, carry):
 
 
 @task_kernel
-def overlapping_rows(task, thread, eta, index, window: PoolWindow, past, image, lines):
+def overlapping_rows(task, thread, eta, index, window: PoolWindow, past, image, memory: Lines):
     """Some image rows, counted over all images, where windows overlap."""
-    (_, h, w, c), target, line = image.shape, flat(image), lines[thread]
+    (_, h, w, c), target, line, few = image.shape, flat(image), memory.lines[thread], memory.sums[thread]
     for number in range(task * window.block, min(image.shape[0] * h, (task + 1) * window.block)):
         where, first = (number // h, number % h), number * w * c
         if window.ksize == 3 and window.stride == 2:
             row_of_3_by_2(eta, index, where, past, image, line)
             continue
-        overlapping_row(eta, index, where, (h, w), window, line if past else target, 0 if past else first)
+        overlapping_row(eta, index, where, (h, w), window, line if past else target, 0 if past else first, few)
         for t in range(0, w * c if past else 0, lanes(line)):
             stream(target, first + t, load(line, t))
 
@@ -145,8 +160,9 @@ def backward(eta: Array, index: Array, image_shape: Shape, ksize: int, stride: i
     if ksize <= stride:
         apart_rows(eta, index, window, past, image, tasks, work=work, threads=threads)
     else:
-        lines = empty((threads, w * c), eta.dtype)
-        overlapping_rows(eta, index, window, past, image, lines, tasks, work=work, threads=threads)
+        sizes = w * c, w * c * (ksize > MANY_WINDOWS * stride)
+        memory = tuple(empty((threads, size), eta.dtype) for size in sizes)
+        overlapping_rows(eta, index, window, past, image, memory, tasks, work=work, threads=threads)
     return image
 
 

@@ -1,31 +1,43 @@
 """Sums over the first axis of an array. Requires numba.
 
-An element is added up by one task in a fixed order, so that threads do not change the result.
+An element is added up by one task in a fixed order, so that threads do not change the result. No sum is one long chain:
+its error would grow with the number of terms. Parts are added up `TOGETHER` at a time, and so are their sums.
 """
 
 import numpy as np
 
 from fastcnn.backends.numba.core.hints import Array, Shape
-from fastcnn.backends.numba.core.jit import MOVE
+from fastcnn.backends.numba.core.jit import MOVE, serial
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
 
 SUM_ROWS = 1024  # rows of one partial sum of a matrix
+SHARE_BLOCKS = 1024  # of pixels: what a task of a weight gradient adds up one after another
+TOGETHER = 64  # parts that are added one after another
+
+
+@serial
+def add_part(parts, s, other, first, last):
+    """parts[s] += parts[other], of the elements first:last."""
+    for i in range(first, last):
+        parts[s, np.uintp(i)] += parts[other, np.uintp(i)]
 
 
 @task_kernel
 def sum_parts(task, parts, total):
-    """Add up a chunk of each part, in order."""
-    first, last = chunk(task, total.size)
+    """Add up a chunk of all parts, which this changes: `TOGETHER` that are next to each other, then their sums."""
+    (first, last), (count, _), apart = chunk(task, total.size), parts.shape, 1
+    while apart < count:
+        for s in range(0, count, apart * TOGETHER):
+            for other in range(s + apart, min(count, s + apart * TOGETHER), apart):
+                add_part(parts, s, other, first, last)
+        apart *= TOGETHER
     for i in range(first, last):
         total[np.uintp(i)] = parts[0, np.uintp(i)]
-    for s in range(1, parts.shape[0]):
-        for i in range(first, last):
-            total[np.uintp(i)] += parts[s, np.uintp(i)]
 
 
 def add_up(parts: Array, shape: Shape, out: Array | None = None) -> Array:
-    """The sum of parts (number, elements), in order, as an array of `shape`."""
+    """The sum of parts (number, elements), as an array of `shape`; the parts are used up."""
     out = empty(shape, parts.dtype) if out is None else out
     sum_parts(parts, out.reshape(-1), chunks(out.size), work=MOVE * parts.size)
     return out
