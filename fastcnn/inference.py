@@ -42,9 +42,13 @@ def collect(function: Callable[[slice], np.ndarray], shard: slice, batch_size: i
     return rows
 
 
-def outputs(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, batch_size: int, group: Group) -> np.ndarray:
-    """What `function` returns for all images, on all ranks."""
-    return group.all_gather_rows(collect(lambda batch: function(x[batch]), group.shard(len(x)), batch_size))
+def outputs(
+    model: Network, function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, batch_size: int, group: Group
+) -> np.ndarray:
+    """What `function`, of the model, returns for all images, on all ranks."""
+    with model.left_as_it_is():
+        rows = collect(lambda batch: function(x[batch]), group.shard(len(x)), batch_size)
+    return group.all_gather_rows(rows)
 
 
 def measure(
@@ -55,10 +59,12 @@ def measure(
 
     def probabilities_of(batch: slice) -> np.ndarray:
         logits = model.logits(x[batch])
-        sums[0] += loss_layer.cal_loss(logits, y[batch])
+        loss, probabilities = loss_layer.measure(logits, y[batch])
+        sums[0] += loss
         sums[1] += np.count_nonzero(logits.argmax(axis=1) == y[batch])
-        return loss_layer.softmax
+        return probabilities
 
-    probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
+    with model.left_as_it_is():
+        probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
     loss, hits = group.all_reduce(sums) / len(x)
     return Evaluation(float(loss), float(hits)), probabilities

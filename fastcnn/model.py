@@ -80,7 +80,7 @@ class Sequential(Network):
         with Group.of("report", distributed) as group:
             x, y, batch_size = group.together(lambda: self.take_work("report", x, y, batch_size, group))
             inference.check_same("report", self, x, y, batch_size, group)
-            predicted = inference.outputs(lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
+            predicted = inference.outputs(self, lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
         matrix = metrics.confusion_matrix(y, predicted, self.loss_layer.input_shape[1])
         names = self.metadata.get("class_names")
         return metrics.Report(matrix, names if isinstance(names, list | tuple) else ())
@@ -93,7 +93,7 @@ class Sequential(Network):
         with Group.of("predict", distributed) as group:
             x, _, batch_size = group.together(lambda: self.take_work("predict", x, None, batch_size, group))
             inference.check_same("predict", self, x, None, batch_size, group)
-            return inference.outputs(self.forward, x, batch_size, group)
+            return inference.outputs(self, self.forward, x, batch_size, group)
 
     def save(self, path: str | os.PathLike, optimizer: Any = None, random_state: bool = False) -> None:
         """Write architecture and parameters to `path`; a file already there is replaced whole or not at all.

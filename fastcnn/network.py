@@ -1,23 +1,27 @@
 """Network: layers in a row, what they compute and how their gradients are found."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcnn.components import mode, nothing_kept
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
 from fastcnn.layers.protocol import (
-    PHASES,
     LayerLike,
+    check_phase,
     input_shape_of,
+    is_of_a_script,
     multiply_adds_of,
     output_shape_of,
     parameter_count_of,
     update,
+    walk,
 )
 from fastcnn.losses import Loss
-from fastcnn.shapes import check_choice, check_finite, check_labels, real_array, shape_text
+from fastcnn.shapes import check_finite, check_labels, real_array, shape_text
 
 
 class Network:
@@ -34,6 +38,7 @@ class Network:
     """
 
     owner: ClassVar[str] = "Network"  # the class that messages name
+    waits = False  # whether a forward pass waits for its gradient
 
     def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
         self.layers = check_layers(self.owner, "layers", layers, loss=True)
@@ -68,15 +73,37 @@ class Network:
 
         `phase` is 'train' in a training step of one's own: BatchNorm and Dropout do then what they do in training.
         """
-        return forward_through(self.body, x, check_choice("logits", "phase", phase, PHASES))
+        self.waits |= mode.keeps
+        return forward_through(self.body, x, check_phase("logits", phase))
 
     def forward(self, x: Any) -> np.ndarray:
         """The output of the last layer: probabilities where it is a loss."""
         out = self.logits(x)
         return self.layers[-1].predict(out) if isinstance(self.layers[-1], Loss) else out
 
+    def left_as_it_is(self) -> contextlib.AbstractContextManager[None]:
+        """Inside a ``with`` block forward passes keep nothing: a `gradient` that is to come belongs to its own batch.
+
+        Layers of a script's own may keep what they like. They get back all attributes that they had where a forward
+        pass of this model waits for its gradient, and are left alone otherwise.
+        """
+        return self.put_back() if self.waits else nothing_kept()
+
+    @contextlib.contextmanager
+    def put_back(self) -> Iterator[None]:
+        own = [vars(layer) for _, layer in walk(self.layers) if is_of_a_script(layer)]
+        before = [attributes.copy() for attributes in own]
+        try:
+            with nothing_kept():
+                yield
+        finally:
+            for attributes, values in zip(own, before, strict=True):
+                attributes.clear()
+                attributes.update(values)
+
     def gradient(self, eta: Any) -> np.ndarray:
         """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
+        self.waits = False
         return gradient_through(self.body, eta)
 
     def parameter_gradient(self, eta: Any, after: Callable[[int], Any] | None = None) -> None:
@@ -84,6 +111,7 @@ class Network:
 
         `after` is called with the position of each layer above that one whose gradients are there, from the last one.
         """
+        self.waits = False
         parameter_gradient_through(self.body, eta, after)
 
     def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
@@ -105,7 +133,7 @@ class Network:
 
     def batch_loss(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
         """The forward pass of a training step: the summed loss of a batch, and the number of hits."""
-        logits = forward_through(self.body, x, "train")
+        logits = self.logits(x, "train")
         loss = self.loss_layer.cal_loss(logits, y, **loss_options)
         return loss, int(np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label))
 

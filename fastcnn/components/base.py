@@ -1,12 +1,37 @@
 """Component: what layers and losses have in common, from shape and dtype to the arrays that a file holds."""
 
+import threading
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from fastcnn.config import layer_dtype
 from fastcnn.shapes import check_shape, received, shape_text
+
+Kept = TypeVar("Kept")
+
+
+class Mode(threading.local):
+    """What a thread does: in inference layers keep nothing of a batch."""
+
+    keeps = True
+
+
+mode = Mode()
+
+
+class nothing_kept:
+    """Inside a ``with`` block the forward passes of this thread leave all layers as they are.
+
+    A `gradient` that is still to come then belongs to the batch that it is meant for, and no array of a batch lives on.
+    """
+
+    def __enter__(self) -> None:
+        self.before, mode.keeps = mode.keeps, False
+
+    def __exit__(self, *error: object) -> None:
+        mode.keeps = self.before
 
 
 class Component:
@@ -74,10 +99,14 @@ class Component:
             read_only = isinstance(value, np.ndarray) and not value.flags.writeable
             self.__dict__[name] = value.copy() if read_only else value
 
-    def keep(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Store in an attribute what has been checked or comes from a kernel, and needs no second check."""
-        self.__dict__[name] = array
-        return array
+    def keep(self, name: str, value: Kept) -> Kept:
+        """Store in an attribute what the gradient of this batch needs; not in inference, see `nothing_kept`.
+
+        It has been checked or comes from a kernel, and needs no second check.
+        """
+        if mode.keeps:
+            self.__dict__[name] = value
+        return value
 
     def check_settings(self) -> None:
         """Raise ValueError where settings that are right one by one do not fit together."""

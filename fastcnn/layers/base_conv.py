@@ -99,17 +99,17 @@ class Conv2D(WeightedLayer):
         return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.padding)
 
     def forward(self, x: Any) -> np.ndarray:
-        self.rectified = False
+        self.keep("rectified", False)
         return self.convolve(x)
 
     def forward_rectified(self, x: Any) -> np.ndarray:
         """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
-        self.rectified = True
-        return self.convolve(x)
+        self.keep("rectified", True)
+        return self.convolve(x, True)
 
-    def convolve(self, x: Any) -> np.ndarray:
+    def convolve(self, x: Any, rectify: bool = False) -> np.ndarray:
         x = self.keep_x(x)
-        return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, self.rectified)
+        return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, rectify)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         self.keep("eta", eta)

@@ -1,6 +1,7 @@
 """Batch normalisation."""
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -9,8 +10,8 @@ import numpy as np
 from fastcnn.backends.active import active
 from fastcnn.components import BatchArray, Fixed, Parameter, Setting
 from fastcnn.layers.base import LearningLayer
-from fastcnn.layers.protocol import PHASES
-from fastcnn.shapes import check_choice, check_features, check_number, check_share
+from fastcnn.layers.protocol import check_phase
+from fastcnn.shapes import check_features, check_number, check_share
 
 
 class BatchNorm(LearningLayer):
@@ -18,7 +19,9 @@ class BatchNorm(LearningLayer):
 
     Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift"
     (2015). In the phase 'train' mean and variance are those of the batch over all axes but the last, and the running
-    ones follow them; in the phase 'test' they are the running ones.
+    ones follow them; in the phase 'test' they are the running ones, and before the first batch 0 and 1. `phase` may be
+    True or False for these. One value has no variance: a batch with a single one for each channel is normalised as in
+    the phase 'test', with a warning.
 
     Parameters
     ----------
@@ -56,6 +59,10 @@ class BatchNorm(LearningLayer):
     moving_decay = Setting(check_share)
     output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
     total: Callable[[np.ndarray], np.ndarray] | None = None
+    _mean: np.ndarray  # what the last `forward` normalised by,
+    _var: np.ndarray
+    _of_batch: bool  # whether these are of its batch,
+    _count: int  # and of how many values for each channel
 
     def __init__(self, shape: Sequence[int], *, epsilon: float = 1e-5, moving_decay: float = 0.997, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
@@ -73,39 +80,64 @@ class BatchNorm(LearningLayer):
         return x.reshape(-1, self.input_shape[-1])
 
     def forward(self, x: Any, phase: str = "train") -> np.ndarray:
-        self._of_batch = check_choice(self.name, "phase", phase, PHASES) == "train"
-        x = self.keep_x(x)
-        if self._of_batch:
-            self._mean, self._var = active().batch_statistics(self.rows(x))
-            self._count = x.size // self.input_shape[-1]
-            if self.total is not None:
-                self.join_shards(self.total)
-            self.follow(self._mean, self._var, self._count)
-        else:  # copies: a script may write into the running statistics before `gradient`
-            self._mean, self._var = self.moving_mean.copy(), self.moving_var.copy()
-        out = active().batch_norm_forward(self.rows(x), self._mean, self._var, self.alpha, self.beta, self.epsilon)
+        train, x = check_phase(self.name, phase) == "train", self.keep_x(x)
+        mean, var, count = self.batch_statistics(self.rows(x)) if train else (*self.running_statistics(), 0)
+        of_batch = train and count != 1
+        if of_batch:
+            self.follow(mean, var, count)
+        elif train:
+            self.warn_of_one()
+            mean, var = self.running_statistics()
+        self.keep("_of_batch", of_batch)
+        self.keep("_count", count)
+        self.keep("_mean", mean)
+        self.keep("_var", var)
+        out = active().batch_norm_forward(self.rows(x), mean, var, self.alpha, self.beta, self.epsilon)
         return out.reshape(x.shape)
 
-    def join_shards(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
+    def batch_statistics(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Mean and variance of a batch, and how many values of each channel it has; those of all shards, if any."""
+        mean, var = active().batch_statistics(rows)
+        return (mean, var, len(rows)) if self.total is None else self.join_shards(mean, var, len(rows), self.total)
+
+    def running_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies: a script may write into them before `gradient`. Mean 0 and variance 1 before the first batch."""
+        var = self.moving_var.copy() if self.has_seen_a_batch() else np.ones_like(self.moving_var)
+        return self.moving_mean.copy(), var
+
+    def has_seen_a_batch(self) -> bool:
+        return bool(self.moving_mean.any() or self.moving_var.any())
+
+    def warn_of_one(self) -> None:
+        """Say that a batch has no variance; `fit` goes on, also where it is the last batch of each epoch."""
+        warnings.warn(
+            f"{self.name}: a batch with one value for each channel has no variance: it was normalised by the running "
+            "statistics, which it leaves as they are. Give a batch two images or more, also the last one of an epoch",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+    def join_shards(
+        self, mean: np.ndarray, var: np.ndarray, count: int, total: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Make the statistics of a shard those of the whole batch, by one all-reduce.
 
         Mean and mean square are shifted by the running mean, which all shards know: the variance would lose its digits
         in the difference of two large numbers, and these are small.
         """
         shift = self.moving_mean.astype(np.float64)
-        mean = self._mean - shift
-        sums = total(np.concatenate([[1.0], mean, self._var + mean**2]) * self._count)
+        mean = mean - shift
+        sums = total(np.concatenate([[1.0], mean, var + mean**2]) * count)
         mean, square = np.split(sums[1:] / sums[0], 2)
-        self._count = round(sums[0])
-        self._mean = (mean + shift).astype(self.dtype)
-        self._var = np.maximum(square - mean**2, 0).astype(self.dtype)
+        var = np.maximum(square - mean**2, 0).astype(self.dtype)
+        return (mean + shift).astype(self.dtype), var, round(sums[0])
 
     def follow(self, mean: np.ndarray, var: np.ndarray, count: int) -> None:
         """Move the running statistics towards those of a batch of `count` values for each channel."""
         if not count:
             return
         var = var * self.dtype.type(count / max(1, count - 1))
-        if self.moving_mean.any() or self.moving_var.any():
+        if self.has_seen_a_batch():
             decay = self.dtype.type(self.moving_decay)
             mean = decay * self.moving_mean + (1 - decay) * mean
             var = decay * self.moving_var + (1 - decay) * var

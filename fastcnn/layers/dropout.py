@@ -11,8 +11,8 @@ from fastcnn.backends.active import active
 from fastcnn.components import Fixed, Setting
 from fastcnn.initializers import random_source
 from fastcnn.layers.base import Layer
-from fastcnn.layers.protocol import PHASES
-from fastcnn.shapes import check_choice, check_int, check_share
+from fastcnn.layers.protocol import check_phase
+from fastcnn.shapes import check_int, check_share
 from fastcnn.splitmix import mix
 
 
@@ -29,6 +29,8 @@ class Dropout(Layer):
 
     Which elements are kept follows from `seed`, from `calls` and from their place in the batch: nothing is stored for
     the gradient, the same on every backend and number of threads, and training goes on as before from these two.
+
+    `phase` is 'train' or 'test', or True or False for these.
 
     Parameters
     ----------
@@ -64,10 +66,10 @@ class Dropout(Layer):
         self._rng = None if source is np.random else source  # a module cannot be pickled
 
     def forward(self, x: Any, phase: str = "train") -> np.ndarray:
-        train = check_choice(self.name, "phase", phase, PHASES) == "train"
+        train = check_phase(self.name, phase) == "train"
         x = self.take_x(x)
-        self._batch, self._drawn = len(x), self.draw() if train else None
-        return self.drop(x)
+        self.keep("_batch", len(x))
+        return self.drop(x, self.keep("_drawn", self.draw() if train else None))
 
     def draw(self) -> tuple[int, int]:
         """The seed of this call, and the number of its first element."""
@@ -84,12 +86,12 @@ class Dropout(Layer):
             integers = source.integers if isinstance(source, np.random.Generator) else source.randint
             self.__dict__["seed"] = int(integers(2**63 - 1, dtype=np.int64))
 
-    def drop(self, values: np.ndarray) -> np.ndarray:
-        """What is kept of an input or its gradient; all of it after a `forward` of the phase 'test'."""
-        return values if self._drawn is None else active().dropout(values, self.prob, *self._drawn)
+    def drop(self, values: np.ndarray, drawn: tuple[int, int] | None) -> np.ndarray:
+        """What is kept of an input or its gradient; all of it in the phase 'test', where nothing is drawn."""
+        return values if drawn is None else active().dropout(values, self.prob, *drawn)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        return self.drop(eta)
+        return self.drop(eta, self._drawn)
 
     def last_batch(self) -> int | None:
         return self._batch

@@ -26,7 +26,7 @@ class Flatten(Layer):
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.take_x(x)
-        self._batch = len(x)
+        self.keep("_batch", len(x))
         return x.reshape(len(x), self.output_shape[1])
 
     def last_batch(self) -> int | None:

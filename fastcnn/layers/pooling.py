@@ -99,18 +99,19 @@ class MaxPooling(Pooling):
     _argmax: np.ndarray | None = None
 
     def forward(self, x: Any) -> np.ndarray:
-        self.rectified = False
+        self.keep("rectified", False)
         return self.pool(x)
 
     def forward_rectified(self, x: Any) -> np.ndarray:
         """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
-        self.rectified = True
-        return self.pool(x)
+        self.keep("rectified", True)
+        return self.pool(x, True)
 
-    def pool(self, x: Any) -> np.ndarray:
+    def pool(self, x: Any, rectify: bool = False) -> np.ndarray:
         x = self.take_image(x)
-        out, self._argmax = active().max_pool_forward(x, self.ksize, self.stride, self.rectified)
-        self._batch = len(x)
+        out, argmax = active().max_pool_forward(x, self.ksize, self.stride, rectify)
+        self.keep("_argmax", argmax)
+        self.keep("_batch", len(x))
         return out
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
@@ -140,7 +141,7 @@ class AvgPooling(Pooling):
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.take_image(x)
-        self._batch = len(x)
+        self.keep("_batch", len(x))
         return active().avg_pool_forward(x, self.ksize, self.stride)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
@@ -160,7 +161,7 @@ class GlobalAvgPooling(Layer):
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.take_x(x)
-        self._batch = len(x)
+        self.keep("_batch", len(x))
         return active().global_avg_pool_forward(x)
 
     def last_batch(self) -> int | None:

@@ -38,6 +38,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from fastcnn.components import Component
+from fastcnn.shapes import check_choice
 
 PHASES = ("train", "test")
 Answer = TypeVar("Answer")
@@ -59,6 +60,11 @@ def offers(layer: Any, method: str) -> bool:
 def is_layer(candidate: Any) -> bool:
     """Whether it has what a layer must have."""
     return offers(candidate, "forward") and offers(candidate, "gradient")
+
+
+def is_of_a_script(layer: Any) -> bool:
+    """Whether its class is a script's own, with attributes of its own."""
+    return not type(layer).__module__.startswith("fastcnn.") and hasattr(layer, "__dict__")
 
 
 def is_half_made(layer: Any) -> bool:
@@ -88,6 +94,13 @@ def dtype_of(layer: Any) -> np.dtype | None:
 
 
 # Calls
+
+
+def check_phase(owner: str, phase: Any) -> str:
+    """'train' or 'test'; True and False mean the same."""
+    if isinstance(phase, bool | np.bool_):
+        return PHASES[0] if phase else PHASES[1]
+    return check_choice(owner, "phase", phase, PHASES, ", True or False")
 
 
 def phase_of(forward: Callable) -> inspect.Parameter | None:

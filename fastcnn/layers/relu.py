@@ -167,8 +167,7 @@ class Sigmoid(OutputActivation):
     """``1 / (1 + exp(-x))``, for inputs of any rank and size: nothing overflows."""
 
     def forward(self, x: Any) -> np.ndarray:
-        self.y = result = active().sigmoid_forward(self.take_x(x))
-        return result
+        return self.keep("y", active().sigmoid_forward(self.take_x(x)))
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         return self.keep("eta", active().sigmoid_backward(self.y, eta))
@@ -178,8 +177,7 @@ class Tanh(OutputActivation):
     """The hyperbolic tangent, for inputs of any rank."""
 
     def forward(self, x: Any) -> np.ndarray:
-        self.y = result = active().tanh_forward(self.take_x(x))
-        return result
+        return self.keep("y", active().tanh_forward(self.take_x(x)))
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         return self.keep("eta", active().tanh_backward(self.y, eta))

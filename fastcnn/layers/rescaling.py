@@ -24,7 +24,7 @@ class Rescaling(Layer):
     def forward(self, x: Any) -> np.ndarray:
         x = real_array(self.name, "x", x)
         x = check_array(self.name, "x", x, self.input_shape, x.dtype)
-        self._batch = len(x)
+        self.keep("_batch", len(x))
         out = np.multiply(x, self.dtype.type(self.scale), dtype=self.dtype, casting="unsafe")
         if self.offset:
             out += self.dtype.type(self.offset)

@@ -12,7 +12,7 @@ from fastcnn.components import Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import forward_through, gradient_through
 from fastcnn.layers.layer_list import check_layers, check_once, listed
-from fastcnn.layers.protocol import config_of, input_shape_of, multiply_adds_of, output_shape_of, update
+from fastcnn.layers.protocol import check_phase, config_of, input_shape_of, multiply_adds_of, output_shape_of, update
 from fastcnn.shapes import must_be, received, shape_text
 
 
@@ -65,8 +65,8 @@ class Residual(Layer):
         return {f"{way}.{i}": layer for way, layers in ways.items() for i, layer in enumerate(layers)}
 
     def forward(self, x: Any, phase: str = "train") -> np.ndarray:
-        x = self.take_x(x)
-        self._batch = len(x)
+        x, phase = self.take_x(x), check_phase(self.name, phase)
+        self.keep("_batch", len(x))
         return active().add(forward_through(self.body, x, phase), forward_through(self.shortcut, x, phase))
 
     def gradient(self, eta: Any) -> np.ndarray:

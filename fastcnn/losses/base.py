@@ -43,6 +43,16 @@ class Loss(Component):
         """The probabilities of logits `prediction`, (batch, classes); a pending `gradient` is not affected."""
         raise NotImplementedError(f"{self.name} defines no predict")
 
+    def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
+        """The loss of logits and their probabilities, (batch, classes); a pending `gradient` is not affected."""
+        before = vars(self).copy()
+        try:
+            loss = self.cal_loss(prediction, label)
+            return loss, self.softmax
+        finally:
+            vars(self).clear()
+            vars(self).update(before)
+
     def forward(self, x: Any) -> np.ndarray:
         """The same as `predict`."""
         return self.predict(x)

@@ -1,12 +1,22 @@
 """Softmax with the cross-entropy loss."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcnn.backends.active import active
 from fastcnn.losses.base import Loss
 from fastcnn.shapes import check_array, check_labels, check_number, must_be
+
+
+class Computed(NamedTuple):
+    """Of a batch: logits and labels, checked; probabilities; how much the loss of each image counts; the loss."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    image_weights: np.ndarray | None
+    loss: float
 
 
 class Softmax(Loss):
@@ -42,6 +52,20 @@ class Softmax(Loss):
         the target is ``(1 - label_smoothing) * onehot + label_smoothing / classes`` (Szegedy et al., "Rethinking the
         Inception Architecture", 2016, section 7).
         """
+        found = self.compute(prediction, label, class_weights, label_smoothing)
+        self._shown = self._probabilities = found.probabilities
+        self._smoothing, self._image_weights = label_smoothing, found.image_weights
+        self.prediction, self.label, self.loss = found.logits, found.labels, found.loss
+        return found.loss
+
+    def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
+        if type(self) is not Softmax:  # a script's own may define another `cal_loss`
+            return super().measure(prediction, label)
+        found = self.compute(prediction, label)
+        return found.loss, found.probabilities
+
+    def compute(self, prediction: Any, label: Any, class_weights: Any = None, label_smoothing: float = 0.0) -> Computed:
+        """What `cal_loss` computes, of which nothing is kept."""
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
         labels = check_labels(self.name, "label", label, *logits.shape)
         smoothing = check_number(self.name, "label_smoothing", label_smoothing, 0)
@@ -59,12 +83,7 @@ class Softmax(Loss):
             losses = losses + smoothing * (logits[np.arange(len(labels)), labels] - logits.mean(axis=1))
         if weights is not None:
             losses = losses * weights
-        self._shown = self._probabilities = probabilities
-        self._smoothing, self._image_weights = smoothing, weights
-        self.keep("prediction", logits)
-        self.label = labels
-        self.loss = loss = float(losses.sum(dtype=np.float64))
-        return loss
+        return Computed(logits, labels, probabilities, weights, float(losses.sum(dtype=np.float64)))
 
     def predict(self, prediction: Any) -> np.ndarray:
         """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
@@ -82,4 +101,5 @@ class Softmax(Loss):
             eta -= self._smoothing / eta.shape[1]
         if self._image_weights is not None:
             eta *= self._image_weights[:, np.newaxis]
-        return self.keep("eta", eta)
+        self.eta = eta
+        return eta

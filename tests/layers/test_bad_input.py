@@ -93,13 +93,13 @@ SHAPE = (2, 6, 5, 3)
         (lambda: BatchNorm(SHAPE, moving_decay="a"), "`moving_decay` must be a number from 0 to 1. Received"),
         (
             lambda: BatchNorm(SHAPE).forward(np.ones(SHAPE), "eval"),
-            "`phase` must be one of 'train', 'test'. Received phase='eval'",
+            "`phase` must be one of 'train', 'test', True or False. Received phase='eval'",
         ),
         (lambda: Dropout(SHAPE, 0), "Dropout: `prob` must be a number above 0, at most 1. Received prob=0"),
         (lambda: Dropout(SHAPE, 1.5), "Dropout: `prob` must be a number above 0, at most 1. Received prob=1.5"),
         (
-            lambda: Dropout(SHAPE).forward(np.ones(SHAPE), True),
-            "`phase` must be one of 'train', 'test'. Received phase=True",
+            lambda: Dropout(SHAPE).forward(np.ones(SHAPE), 1),
+            "`phase` must be one of 'train', 'test', True or False. Received phase=1",
         ),
         (
             lambda: Softmax(SHAPE),

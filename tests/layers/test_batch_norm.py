@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import fastcnn
+from fastcnn import Sequential
 from fastcnn.backends import numba as fast
 from fastcnn.backends import numpy as reference
-from fastcnn.layers import BatchNorm, PReLU
+from fastcnn.layers import BatchNorm, Dropout, FullyConnect, PReLU, Softmax
 from tests.helpers.switches import BACKENDS, threads
 
 KERNELS = {"numba": fast, "numpy": reference}
@@ -131,14 +132,72 @@ def test_running_statistics(backend, rng):
 
 
 def test_one_value_for_each_channel(backend):
-    """Nothing is left of it but the bias, and the variance of a population cannot be told from it."""
-    layer = BatchNorm((1, 3))
+    """It has no variance, and the layer would return its bias and pull the running variance to 0: it is normalised by
+    what the layer knows, which stays as it is."""
+    layer = BatchNorm((1, 3), epsilon=1.0)
     layer.beta = [1, 2, 3]
-    np.testing.assert_array_equal(layer.forward([[7, 8, -9]]), [[1, 2, 3]])
-    np.testing.assert_array_equal(layer.moving_mean, [7, 8, -9])
-    np.testing.assert_array_equal(layer.moving_var, [0, 0, 0])
-    np.testing.assert_array_equal(layer.gradient(np.ones((1, 3))), np.zeros((1, 3)))
+    layer.moving_mean, layer.moving_var = [1, 2, 3], [3, 8, 15]
+    with pytest.warns(RuntimeWarning, match="BatchNorm: a batch with one value for each channel has no variance"):
+        np.testing.assert_allclose(layer.forward([[7, 8, -9]]), [[4, 4, 0]])
+    np.testing.assert_array_equal(layer.moving_mean, [1, 2, 3])
+    np.testing.assert_array_equal(layer.moving_var, [3, 8, 15])
+    np.testing.assert_allclose(layer.gradient(np.ones((1, 3))), [[1 / 2, 1 / 3, 1 / 4]], rtol=1e-6)
     np.testing.assert_array_equal(layer.b_gradient, [1, 1, 1])
+    np.testing.assert_allclose(layer.a_gradient, [3, 2, -3], rtol=1e-6)
+
+
+def test_before_the_first_batch(backend):
+    """Mean 0 and variance 1, in the phase 'test' and for a batch of one; the first real batch sets the statistics."""
+    layer, x = BatchNorm((1, 2), epsilon=3.0), [[2.0, -4.0]]
+    np.testing.assert_allclose(layer.forward(x, "test"), [[1, -2]])
+    np.testing.assert_allclose(layer.gradient([[2.0, 2.0]]), [[1, 1]])
+    with pytest.warns(RuntimeWarning, match="one value for each channel"):
+        np.testing.assert_allclose(layer.forward(x), [[1, -2]])
+    assert not layer.moving_mean.any() and not layer.moving_var.any()
+    layer.forward([[1.0, 2.0], [3.0, 6.0]])
+    np.testing.assert_allclose(layer.moving_mean, [2, 4])
+    np.testing.assert_allclose(layer.moving_var, [2, 8])
+
+
+def test_fit_goes_on_where_the_last_batch_is_one_image(backend, rng):
+    """Nine images in batches of four; a convolution's map has many values, one feature of one image has one."""
+    fc = FullyConnect((4, 6), 3, rng=0)
+    model = Sequential([BatchNorm((4, 6)), fc, Softmax((4, 3))])
+    x, y = rng.standard_normal((9, 6)) + 5, np.arange(9) % 3
+    with pytest.warns(RuntimeWarning, match="one value for each channel"):
+        history = model.fit(x, y, epochs=3, batch_size=4, verbose=0, shuffle=False)
+    assert len(history["loss"]) == 3 and np.isfinite(history["loss"]).all()
+    wanted, *others = [x[start : start + 4].var(axis=0, ddof=1) for start in (0, 4)] * 3
+    for var in others:
+        wanted = 0.997 * wanted + 0.003 * var
+    np.testing.assert_allclose(model.layers[0].moving_var, wanted, rtol=1e-5)
+
+
+INFINITE = [[np.inf, 1, 2], [np.inf, -np.inf, 1], [np.nan, 1, 2], [3e38, 3e38, 3e38], [1e30, -1e30, 0]]
+
+
+@pytest.mark.parametrize("column", INFINITE, ids=str)
+def test_infinite_values_mean_the_same_on_every_backend(backend, column):
+    layer = BatchNorm((3, 2))
+    with np.errstate(all="ignore"):
+        layer.forward(np.array([column, [1, 2, 3]], np.float32).T)
+    column = np.array(column, np.float32).astype(np.float64)
+    finite = np.isfinite(column).all()
+    assert layer.moving_mean[1] == 2 and layer.moving_var[1] == 1
+    np.testing.assert_array_equal(layer.moving_mean[0], np.float32(np.mean(column)) if finite else np.nan)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(layer.moving_var[0], np.float32(np.var(column, ddof=1)) if finite else np.nan)
+
+
+@pytest.mark.parametrize("phase", [True, np.True_, False])
+@pytest.mark.parametrize("make", [BatchNorm, lambda shape: Dropout(shape, rng=0)])
+def test_a_phase_may_be_a_bool(backend, make, phase, rng):
+    x, layers = rng.standard_normal((8, 3)), [make((8, 3)) for _ in range(2)]
+    text = layers[0].forward(x, "train" if phase else "test")
+    np.testing.assert_array_equal(layers[1].forward(x, phase), text)
+    for wrong in ("training", 1, None):
+        with pytest.raises(ValueError, match=r"`phase` must be one of 'train', 'test', True or False\. Received phase"):
+            layers[0].forward(x, wrong)
 
 
 def test_an_empty_batch(backend):

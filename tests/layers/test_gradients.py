@@ -1,8 +1,10 @@
 """Finite differences over every layer in float64, on both backends, over random shapes."""
 
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastcnn
@@ -124,6 +126,7 @@ MAKERS = {
 @given(data=st.data())
 def test_gradients_are_those_of_finite_differences(name, backend_name, data):
     shape = tuple(data.draw(st.integers(1, high)) for high in (2, 5, 5, 3))
+    assume(name != "BatchNorm" or math.prod(shape[:3]) > 1)  # one value has no variance
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     with fastcnn.use_backend(backend_name):
         np.random.seed(0)

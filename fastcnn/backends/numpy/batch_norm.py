@@ -65,9 +65,11 @@ def batch_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         holds NaN or infinity.
     """
     count = max(1, len(x))
-    mean = x.sum(axis=0, dtype=np.float64) / count
-    var = np.square(x - mean).sum(axis=0) / count
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = x.sum(axis=0, dtype=np.float64) / count
+        var = np.square(x - mean).sum(axis=0) / count
+        mean[np.isnan(var)] = np.nan
+        return mean.astype(x.dtype), var.astype(x.dtype)
 
 
 def inverse_deviation(var: np.ndarray, epsilon: float) -> np.ndarray:

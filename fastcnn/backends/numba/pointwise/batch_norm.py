@@ -19,6 +19,7 @@ from fastcnn.backends.numba.pointwise.channels import (
     sum_channels,
     wide_row,
 )
+from fastcnn.backends.numpy import batch_norm as define
 
 
 @single
@@ -44,7 +45,9 @@ def fill_table(mean, var, gain, first, second, epsilon, rows, table):
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     flat = x.reshape(-1)
-    return sum_channels(flat, flat, flat, x.shape[1], STATISTICS)
+    mean, var = sum_channels(flat, flat, flat, x.shape[1], STATISTICS)
+    # Sums of a few dozen values overflow, or values were NaN or infinite: the definition says what is right.
+    return (mean, var) if np.isfinite(var).all() else define.batch_statistics(x)
 
 
 def batch_norm_forward(x: Array, mean: Array, var: Array, gain: Array, bias: Array, epsilon: float) -> Array:
