@@ -5,12 +5,14 @@ set, whatever the batch, so that a run can be repeated and resumed to the last b
 as the batch is put together.
 """
 
+import functools
 import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcnn.backends.active import active
+from fastcnn.components import Checked
 from fastcnn.shapes import check_flag, check_int, must_be, shape_text
 
 DTYPES = ("uint8", "float32", "float64")  # that the kernel is compiled for
@@ -38,10 +40,12 @@ class Augmentation:
         as by :func:`center_crop`.
     """
 
+    shift = Checked(functools.partial(check_int, minimum=0))
+    flip = Checked(check_flag)
+    crop: Checked[tuple[int, int] | None] = Checked(lambda *given: None if given[2] is None else check_size(*given))
+
     def __init__(self, shift: int = 0, flip: bool = False, crop: int | tuple[int, int] | None = None):
-        self.shift = check_int("Augmentation", "shift", shift, 0)
-        self.flip = check_flag("Augmentation", "flip", flip)
-        self.crop = None if crop is None else check_size("Augmentation", "crop", crop)
+        self.shift, self.flip, self.crop = shift, flip, crop
 
     def __repr__(self) -> str:
         return f"Augmentation(shift={self.shift}, flip={self.flip}, crop={self.crop})"

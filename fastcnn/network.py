@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.components import mode, nothing_kept
+from fastcnn.data_range import KEY, DataRange, remembered, scaled_otherwise, warn_of_scale
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
 from fastcnn.layers.protocol import (
     LayerLike,
     check_phase,
+    dtype_of,
     input_shape_of,
     is_of_a_script,
     multiply_adds_of,
@@ -21,7 +23,7 @@ from fastcnn.layers.protocol import (
     walk,
 )
 from fastcnn.losses import Loss
-from fastcnn.shapes import check_finite, check_labels, real_array, shape_text
+from fastcnn.shapes import check_finite, check_labels, image_hint, real_array, shape_text
 
 
 class Network:
@@ -39,10 +41,19 @@ class Network:
 
     owner: ClassVar[str] = "Network"  # the class that messages name
     waits = False  # whether a forward pass waits for its gradient
+    warned = False  # of data that are scaled otherwise than those of the training
 
     def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
-        self.layers = check_layers(self.owner, "layers", layers, loss=True)
+        self.layers = layers
         self.metadata = dict(metadata or {})
+
+    @property
+    def layers(self) -> list[Any]:
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Iterable[LayerLike | Loss]) -> None:
+        self._layers: list[Any] = check_layers(self.owner, "layers", layers, loss=True)
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
@@ -138,26 +149,39 @@ class Network:
         return loss, int(np.count_nonzero(logits.argmax(axis=1) == self.loss_layer.label))
 
     def take_data(
-        self, owner: str, x: Any, y: Any, shard: Callable[[int], slice] | None = None
+        self, owner: str, x: Any, y: Any, shard: Callable[[int], slice] | None = None, used: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels, checked before the first of them is used; `owner` is the function that messages name.
 
-        ``shard(len(x))`` says which images are searched for NaN and infinities; all of them by default.
+        ``shard(len(x))`` says which images are searched for NaN and infinities; all of them by default. `used` is False
+        where the model is trained on them.
         """
-        x = self.take_images(owner, x, shard)
+        x = self.take_images(owner, x, shard, used)
         return x, check_labels(owner, "y", y, len(x), self.loss_layer.input_shape[1])
 
-    def take_images(self, owner: str, x: Any, shard: Callable[[int], slice] | None = None) -> np.ndarray:
-        """Images, checked as by `take_data`."""
+    def take_images(
+        self, owner: str, x: Any, shard: Callable[[int], slice] | None = None, used: bool = True
+    ) -> np.ndarray:
+        """Images, checked as by `take_data`; a warning where they are used and scaled otherwise than in training."""
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
         if not x.ndim or x.shape[1:] != wanted or not x.size:
             raise ValueError(
                 f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
-                f"Received the shape {x.shape}"
+                f"Received the shape {x.shape}{image_hint('x', x.shape, tuple(wanted)) if x.size else ''}"
             )
-        check_finite(owner, "x", x, slice(None) if shard is None else shard(len(x)))
+        dtype = dtype_of(self.layers[0])
+        low, high = check_finite(owner, "x", x, slice(None) if shard is None else shard(len(x)), dtype)
+        if used and KEY in self.metadata:
+            self.compare(owner, DataRange(low, high, x.dtype.name))
         return x
+
+    def compare(self, owner: str, used: DataRange) -> None:
+        """Warn, once for a model, of data that are scaled otherwise than those of the training."""
+        trained = remembered(self.metadata)
+        if trained and not self.warned and scaled_otherwise(trained, used):
+            self.warned = True
+            warn_of_scale(owner, trained, used)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table: layer, output shape, parameters, multiply-adds of one image's forward."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 PADDING_METHODS = ("VALID", "SAME")
+LARGEST = {np.dtype(name): float(np.finfo(name).max) for name in ("float32", "float64")}
 
 
 def shortened(text: str, most: int = 120) -> str:
@@ -106,8 +107,9 @@ AXES = {2: "(batch, classes)", 4: shape_text("batch", *IMAGE_AXES)}
 
 def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape") -> tuple[int, ...]:
     """`shape` (list, tuple or integer array) as a tuple of positive ints, of any rank where `rank` is None."""
-    try:
-        sizes = [check_int(owner, name, size) for size in shape]
+    try:  # a set has no order
+        ordered = isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes)
+        sizes = [check_int(owner, name, size) for size in shape] if ordered else []
     except (TypeError, ValueError):
         sizes = []
     if not sizes or (rank is not None and len(sizes) != rank):
@@ -122,8 +124,17 @@ def check_features(owner: str, shape: Any, name: str = "shape") -> None:
         raise ValueError(must_be(owner, name, "(batch, ..., channels), two axes at least", shape))
 
 
-def real_array(owner: str, name: str, value: Any) -> np.ndarray:
-    """`value` as an array of real numbers (booleans, integers of any width, floats)."""
+def real_array(owner: str, name: str, value: Any, names_hint: str = "") -> np.ndarray:
+    """`value` as an array of real numbers (booleans, integers of any width, floats).
+
+    `names_hint`, with {0} for `name`, is the line that makes numbers of text.
+    """
+    for array in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(array, np.ma.MaskedArray) and (masked := np.count_nonzero(np.ma.getmaskarray(array))):
+            raise TypeError(
+                f"{owner}: `{name}` must hold no masked values: nothing here computes with a mask. Fill them, as in "
+                f"{name}.filled(0). Received {masked} masked of {array.size} values"
+            )
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
@@ -131,7 +142,9 @@ def real_array(owner: str, name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "buif":
         is_object = array.dtype.kind == "O" and not isinstance(value, np.ndarray)  # None, for one
         shown = received(name, value) if is_object else f"Received an array of dtype {array.dtype}"
-        raise TypeError(f"{owner}: `{name}` must hold real numbers. {shown}")
+        is_text = array.dtype.kind in "US" or (array.dtype.kind == "O" and all(isinstance(v, str) for v in array.flat))
+        hint = names_hint.format(name) if is_text and array.size else ""
+        raise TypeError(f"{owner}: `{name}` must hold real numbers. {shown}{hint}")
     return array
 
 
@@ -139,6 +152,33 @@ def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:
     """Whether `value` is the array that kernels take, whatever the batch, as nearly every array is: asked first."""
     usual = type(value) is np.ndarray and value.dtype == dtype and value.ndim == len(shape)
     return usual and value.shape[1:] == shape[1:] and value.flags.carray
+
+
+def image_hint(name: str, received: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """The line that makes of what was received, by its shape, images of the shape `wanted`; '' where none is known."""
+    height, width, channels = wanted if len(wanted) == 3 else (0, 0, 0)
+    plane, axis = ("[..., 0]", "[..., np.newaxis]") if channels == 1 else ("", "")
+    resized = f"PIL.Image.fromarray(image{plane}).resize(({width}, {height}))"
+    lines = [
+        (received == wanted, f"{name}[np.newaxis] makes a batch of one"),
+        (received[1:] == (height, width) and channels == 1, f"{name}[..., np.newaxis] adds the axis of channels"),
+        (
+            received[1:] == (math.prod(wanted),),
+            f"{name}.reshape(-1, {height}, {width}, {channels}) makes images of rows",
+        ),
+        (received[1:] == (channels, height, width), f"{name}.transpose(0, 2, 3, 1) puts channels last"),
+        (received[1:] == (height, width, 1), f"{name}.repeat({channels}, axis=3) makes grey images coloured"),
+        (
+            received[1:] == (height, width, 3) and channels == 1,
+            f"({name} @ [0.299, 0.587, 0.114])[..., np.newaxis] makes coloured images grey",
+        ),
+        (
+            len(received) == 4 and received[3] == channels,
+            f"np.stack([{resized} for image in {name}]){axis} makes pictures of another size fit",
+        ),
+    ]
+    line = next((line for holds, line in lines if holds and (channels or received == wanted)), "")
+    return line and f" ({name} = {line})"
 
 
 def check_array(
@@ -156,8 +196,14 @@ def check_array(
     array = real_array(owner, name, value)
     if array.ndim != len(shape) or array.shape[first:] != tuple(shape[first:]):
         expected = shape_text(*["batch"] * first, *shape[first:])
-        raise ValueError(f"{owner}: `{name}` must have the shape {expected}. Received the shape {array.shape}")
-    return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+        hint = image_hint(name, array.shape, tuple(shape[1:])) if any_batch else ""
+        raise ValueError(f"{owner}: `{name}` must have the shape {expected}. Received the shape {array.shape}{hint}")
+    try:
+        with np.errstate(over="raise" if array.dtype.kind == "f" else None):
+            return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+    except FloatingPointError:
+        check_finite(owner, name, np.where(np.isfinite(array), array, 0), dtype=dtype)
+        raise
 
 
 def check_labels(owner: str, name: str, label: Any, count: int, classes: int) -> np.ndarray:
@@ -165,48 +211,61 @@ def check_labels(owner: str, name: str, label: Any, count: int, classes: int) ->
     usual = type(label) is np.ndarray and label.dtype == np.int64 and label.shape == (count,)
     if usual and count and label.view(np.uint64).max() < classes:  # a number below 0 is a huge one to this view
         return label.copy()
-    array = real_array(owner, name, label)
-    if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"{owner}: `{name}` must hold integers: a label is the number of a class. "
-            f"Received an array of dtype {array.dtype}"
-        )
+    array = real_array(owner, name, label, " ({0} = np.unique({0}, return_inverse=True)[1] numbers the classes)")
     if array.shape not in ((count,), (count, 1)):
-        hint = f" ({name}.argmax(axis=1) turns one-hot rows into labels)" if array.shape == (count, classes) else ""
+        rows = array.ndim == 2 and len(array) == count and array.shape[1] == classes
+        hint = f" ({name} = {name}.argmax(axis=1) turns one-hot rows into labels)" if rows else ""
         raise ValueError(
             f"{owner}: `{name}` must have the shape ({count},) or ({count}, 1), one label for each image. "
             f"Received the shape {array.shape}{hint}"
+        )
+    if array.dtype.kind not in "iu":
+        whole = array.dtype.kind == "b" or (np.isfinite(array) & (array == np.round(array))).all()
+        hint = f" ({name} = {name}.astype(int) makes them integers)" if whole else ""
+        raise TypeError(
+            f"{owner}: `{name}` must hold integers: a label is the number of a class. "
+            f"Received an array of dtype {array.dtype}{hint}"
         )
     array = array.reshape(count)
     wrong = np.flatnonzero((array < 0) | (array >= classes))
     if wrong.size:
         first = int(wrong[0])
+        from_one = array.min() == 1 and array.max() == classes
+        one = f". They seem to count from 1: {name} = {name} - 1 makes them count from 0" if from_one else ""
         raise ValueError(
             f"{owner}: `{name}` must lie in 0 to {classes - 1} for {classes} classes. "
-            f"Received {name}[{first}]={array[first]} ({wrong.size} of {count} are out of range)"
+            f"Received {name}[{first}]={array[first]} ({wrong.size} of {count} are out of range){one}"
         )
     return array.astype(np.int64)
 
 
-def check_finite(owner: str, name: str, array: np.ndarray, part: slice = slice(None)) -> None:
-    """Raise where data, or a part of it, holds NaN or an infinity; the message says where the first one is."""
-    if array.dtype.kind != "f":
-        return
+def check_finite(
+    owner: str, name: str, array: np.ndarray, part: slice = slice(None), dtype: np.dtype | None = None
+) -> tuple[float, float]:
+    """The smallest and the largest value of data, or of a part of it.
+
+    Raises ValueError where there is NaN, an infinity, or a number that would be infinite in `dtype`; the message says
+    where the first one is.
+    """
     offset, array = part.start or 0, array[part] if array.ndim else array
-    # A sum of finite numbers may overflow, but one with NaN or an infinity is never finite. einsum takes half as long
-    # as sum, which took 8 us of a LeNet step, and does not warn.
-    if math.isfinite(np.einsum("i->", array.ravel("K"))):
-        return
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
-        place = (where[0] + offset, *where[1:]) if where else ()
-        at = f"[{', '.join(map(str, place))}]" if where else ""
-        count = int(array.size - np.count_nonzero(finite))
-        raise ValueError(
-            f"{owner}: `{name}` must be finite. Received {name}{at}={array[where]} "
-            f"({count} of {array.size} values are NaN or infinite)"
-        )
+    if not array.size:
+        return 0.0, 0.0
+    low, high = float(array.min()), float(array.max())  # NaN where there is one
+    limit = math.inf if dtype is None else LARGEST[dtype]
+    if -limit <= low and high <= limit and math.isfinite(low) and math.isfinite(high):
+        return low, high
+    right = np.isfinite(array) & (np.abs(array) <= limit)
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmin(right)), array.shape))
+    place = (where[0] + offset, *where[1:]) if where else ()
+    at = f"[{', '.join(map(str, place))}]" if where else ""
+    count = int(array.size - np.count_nonzero(right))
+    wanted, what = "finite", "NaN or infinite"
+    if np.isfinite(array[where]):
+        wanted, what = f"at most {limit:.4g} in size, the largest {dtype}", "NaN or larger"
+    raise ValueError(
+        f"{owner}: `{name}` must be {wanted}. Received {name}{at}={array[where]} ({count} of {array.size} values are "
+        f"{what})"
+    )
 
 
 def conv_padding(ksize: int, method: str) -> tuple[int, int]:

@@ -160,7 +160,7 @@ def main(folder: Path) -> None:
     rng = np.random.default_rng(0)
     layers(rng.random((BATCH, 28, 28, 1)))
     model = train(folder)
-    use(model, rng.random((BATCH, 28, 28, 1)), np.zeros(BATCH, int), folder)
+    use(model, 255 * rng.random((BATCH, 28, 28, 1)), np.zeros(BATCH, int), folder)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule": "cosine",
     "warm_up": 0.0,
     "weight_decay": None,
+    "decay": "all",
     "clip_norm": None,
     "label_smoothing": 0.0,
     "class_weight": None,
@@ -64,6 +65,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--warm-up", warm_up, type=number(float, 0, maximum=0.99), metavar="SHARE")
     decay = "L2 penalty, as in PyTorch; sgd 0.001, adamw 0.01, others 0"
     add("--weight-decay", decay, type=number(float, 0), metavar="D")
+    add("--decay", "what decays: all parameters, or weights and no bias, gain or slope", choices=("all", "weights"))
     add("--clip-norm", "largest norm of the gradient", type=number(float, 0, above=True), metavar="NORM")
     add("--label-smoothing", "part of the target that all classes share", type=number(float, 0, maximum=0.99))
     add("--class-weight", "classes count the same, whatever their number of images", choices=("balanced",))
@@ -116,4 +118,4 @@ def make_optimizer(options: dict[str, Any], model: Sequential) -> Optimizer:
     if decay is None and plain:
         decay = SGD_DECAY
     more = {} if decay is None else {"weight_decay": decay}
-    return rule(model, schedule, clip_norm=options["clip_norm"], **more)
+    return rule(model, schedule, decay=options["decay"], clip_norm=options["clip_norm"], **more)

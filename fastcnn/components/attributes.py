@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from fastcnn.shapes import check_array, received
+from fastcnn.shapes import check_array, must_be, received
 
 Value = TypeVar("Value")
 
@@ -85,12 +85,8 @@ class Parameter(BatchArray):
             layer.__dict__[self.name] = value
 
 
-class Setting(Generic[Value]):
-    """A constructor's argument that a script may change later.
-
-    It is checked by ``check(owner, name, value)``, and by the layer's `check_settings` as a whole; the layer then
-    forgets its last `forward`, whose shapes no longer fit.
-    """
+class Checked(Generic[Value]):
+    """A constructor's argument that a script may change later, checked by ``check(owner, name, value)`` both times."""
 
     def __init__(self, check: Callable[[str, str, Any], Value]):
         self.check = check
@@ -102,7 +98,7 @@ class Setting(Generic[Value]):
     if TYPE_CHECKING:
 
         @overload
-        def __get__(self, layer: None, owner: type) -> Setting[Value]: ...
+        def __get__(self, layer: None, owner: type) -> Checked[Value]: ...
 
         @overload
         def __get__(self, layer: object, owner: type) -> Value: ...
@@ -110,8 +106,16 @@ class Setting(Generic[Value]):
         def __get__(self, layer: Any, owner: type) -> Any: ...
 
     def __set__(self, layer: Any, value: Any) -> None:
+        layer.__dict__[self.name] = self.check(type(layer).__name__, self.name, value)
+
+
+class Setting(Checked[Value]):
+    """One that others must fit to: the layer's `check_settings` is asked too, and the layer forgets its last `forward`,
+    whose shapes no longer fit."""
+
+    def __set__(self, layer: Any, value: Any) -> None:
         before = layer.__dict__.copy()
-        layer.__dict__[self.name] = self.check(layer.name, self.name, value)
+        super().__set__(layer, value)
         if self.name in before:
             try:
                 layer.check_settings()
@@ -119,6 +123,18 @@ class Setting(Generic[Value]):
                 layer.__dict__[self.name] = before[self.name]
                 raise
             layer.forget()
+
+
+class Constant(Checked[Value]):
+    """An attribute that a layer is made with; a script may assign the value that it has anyway."""
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        own, name = layer.__dict__.get(self.name), type(layer).__name__
+        if own is None:
+            super().__set__(layer, value)
+        elif value is not own and self.check(name, self.name, value) != own:
+            wanted = f"{own!r}, as in the constructor: make a new layer for another"
+            raise ValueError(must_be(name, self.name, wanted, value))
 
 
 class Fixed(Generic[Value]):

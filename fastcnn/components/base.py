@@ -6,8 +6,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from fastcnn.components.attributes import Checked, Constant
 from fastcnn.config import layer_dtype
-from fastcnn.shapes import check_shape, received, shape_text
+from fastcnn.shapes import check_int, check_shape, received, shape_text
 
 Kept = TypeVar("Kept")
 
@@ -51,8 +52,8 @@ class Component:
     random_names: ClassVar[tuple[str, ...]] = ()  # integers (or None) from which the next random numbers follow
     shard_names: ClassVar[tuple[str, ...]] = ()  # attributes that say which shard of a batch it sees
 
-    dtype: np.dtype
-    batchsize: int
+    dtype = Constant(lambda owner, name, value: layer_dtype(owner, value))
+    batchsize = Checked(check_int)
 
     def __init__(self, shape: Sequence[int], *, dtype: Any = None):
         self.dtype = layer_dtype(self.name, dtype)

@@ -1,6 +1,7 @@
 """What every reader returns."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,13 @@ class Dataset:
         if low < 0 or high >= limit:
             why = f"{limit} class names" if self.class_names else f"{limit} images, and no more classes than images"
             raise self.error(f"the labels lie in {low} to {high}; expected 0 to {limit - 1} at most: there are {why}")
+        if low > 0 and not self.class_names:
+            warnings.warn(
+                f"data set {self.name}: the labels lie in {low} to {high}, which makes {high + 1} classes, and no image "
+                f"is of the first {low}. Labels less {low} count from 0",
+                UserWarning,
+                stacklevel=4,
+            )
         unseen = np.setdiff1d(self.test_labels, self.train_labels)
         if unseen.size and not self.class_names:  # a part of a known set may lack some of its classes
             raise self.error(

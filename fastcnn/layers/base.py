@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.backends.active import active
-from fastcnn.components import Component, Parameter
+from fastcnn.components import Component, Constant, Parameter
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.protocol import parameter_count_of
-from fastcnn.shapes import check_array, check_number, is_ready
+from fastcnn.shapes import check_array, check_number, check_shape, is_ready
 
 
 class Layer(Component):
@@ -21,7 +21,12 @@ class Layer(Component):
     # A Relu before a layer that absorbs it is computed there: see `fastcnn.layers.chain`.
     absorbable: ClassVar[bool] = False  # whether it is that Relu
     absorbs_relu: ClassVar[bool] = False  # whether ``forward_rectified(x)``, which is ``forward(max(x, 0))``, exists
-    rectified = False  # whether the last forward was ``forward_rectified(x)``
+    _rectified = False
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the last forward was ``forward_rectified(x)``."""
+        return self._rectified
 
     def forward(self, x: Any) -> np.ndarray:
         """The layer's output for a batch `x` of any size."""
@@ -103,7 +108,7 @@ class WeightedLayer(LearningLayer):
     bias = Parameter("bias_shape")
     w_gradient = Parameter("weights_shape")
     b_gradient = Parameter("bias_shape")
-    weights_shape: tuple[int, ...]
+    weights_shape = Constant(lambda owner, name, value: check_shape(owner, value, None, name))
 
     def initialize(self, initializer: Any, rng: Any, msra_scale: float) -> None:
         self.weights, self.bias = initial_parameters(

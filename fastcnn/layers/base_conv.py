@@ -99,12 +99,12 @@ class Conv2D(WeightedLayer):
         return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.padding)
 
     def forward(self, x: Any) -> np.ndarray:
-        self.keep("rectified", False)
+        self.keep("_rectified", False)
         return self.convolve(x)
 
     def forward_rectified(self, x: Any) -> np.ndarray:
         """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
-        self.keep("rectified", True)
+        self.keep("_rectified", True)
         return self.convolve(x, True)
 
     def convolve(self, x: Any, rectify: bool = False) -> np.ndarray:
@@ -113,17 +113,17 @@ class Conv2D(WeightedLayer):
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         self.keep("eta", eta)
-        dw, db = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self.rectified)
+        dw, db = active().conv_weight_gradient(self.x, eta, self.ksize, self.stride, self.padding, self._rectified)
         self.add_gradients(weights=dw, bias=db)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         image_shape = (len(eta), *self.input_shape[1:])
-        gate = self.x if self.rectified else None
+        gate = self.x if self._rectified else None
         return active().conv_input_gradient(eta, self.weights, image_shape, self.stride, self.padding, gate)
 
     @property
     def col_image(self) -> np.ndarray:
-        x = active().relu_forward(self.x) if self.rectified else self.x
+        x = active().relu_forward(self.x) if self._rectified else self.x
         cols = active().im2col(x, self.ksize, self.stride, self.padding)
         return cols.reshape(len(x), -1, cols.shape[1])
 

@@ -8,10 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.backends.active import active
-from fastcnn.components import BatchArray, Fixed, Parameter, Setting
+from fastcnn.components import BatchArray, Checked, Fixed, Parameter, Setting
 from fastcnn.layers.base import LearningLayer
 from fastcnn.layers.protocol import check_phase
-from fastcnn.shapes import check_features, check_number, check_share
+from fastcnn.shapes import check_features, check_number, check_share, must_be
+
+
+def check_total(owner: str, name: str, value: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    if value is None or callable(value):
+        return value
+    raise TypeError(must_be(owner, name, "None, or a function that adds up an array over all shards", value))
 
 
 class BatchNorm(LearningLayer):
@@ -58,7 +64,7 @@ class BatchNorm(LearningLayer):
     epsilon = Setting(functools.partial(check_number, minimum=1e-12))
     moving_decay = Setting(check_share)
     output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
-    total: Callable[[np.ndarray], np.ndarray] | None = None
+    total: Checked[Callable[[np.ndarray], np.ndarray] | None] = Checked(check_total)
     _mean: np.ndarray  # what the last `forward` normalised by,
     _var: np.ndarray
     _of_batch: bool  # whether these are of its batch,
@@ -67,7 +73,7 @@ class BatchNorm(LearningLayer):
     def __init__(self, shape: Sequence[int], *, epsilon: float = 1e-5, moving_decay: float = 0.997, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
         check_features(self.name, self.input_shape)
-        self.epsilon, self.moving_decay = epsilon, moving_decay
+        self.epsilon, self.moving_decay, self.total = epsilon, moving_decay, None
         self.alpha, self.beta = np.ones(self.channels_shape), np.zeros(self.channels_shape)
         self.moving_mean, self.moving_var = np.zeros(self.channels_shape), np.zeros(self.channels_shape)
 

@@ -99,12 +99,12 @@ class MaxPooling(Pooling):
     _argmax: np.ndarray | None = None
 
     def forward(self, x: Any) -> np.ndarray:
-        self.keep("rectified", False)
+        self.keep("_rectified", False)
         return self.pool(x)
 
     def forward_rectified(self, x: Any) -> np.ndarray:
         """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
-        self.keep("rectified", True)
+        self.keep("_rectified", True)
         return self.pool(x, True)
 
     def pool(self, x: Any, rectify: bool = False) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.components import Setting
 from fastcnn.layers.base import Layer
 from fastcnn.shapes import check_array, check_number, real_array
 
@@ -15,15 +16,18 @@ class Rescaling(Layer):
     The arithmetic is NumPy on every backend: one pass over the input, which converts its dtype at the same time.
     """
 
+    scale = Setting(check_number)
+    offset = Setting(check_number)
+    _batch: int | None = None
+
     def __init__(self, shape: Sequence[int], scale: float = 1 / 255, offset: float = 0.0, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
-        self.scale = check_number(self.name, "scale", scale)
-        self.offset = check_number(self.name, "offset", offset)
-        self._batch: int | None = None
+        self.scale, self.offset = scale, offset
 
     def forward(self, x: Any) -> np.ndarray:
         x = real_array(self.name, "x", x)
-        x = check_array(self.name, "x", x, self.input_shape, x.dtype)
+        wide = x.dtype.kind == "f" and x.dtype.itemsize > self.dtype.itemsize
+        x = check_array(self.name, "x", x, self.input_shape, self.dtype if wide else x.dtype)
         self.keep("_batch", len(x))
         out = np.multiply(x, self.dtype.type(self.scale), dtype=self.dtype, casting="unsafe")
         if self.offset:
@@ -32,6 +36,9 @@ class Rescaling(Layer):
 
     def last_batch(self) -> int | None:
         return self._batch
+
+    def forget(self) -> None:
+        self._batch = None
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         return eta * self.dtype.type(self.scale)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.backends.active import active
-from fastcnn.components import Fixed
+from fastcnn.components import Constant, Fixed
 from fastcnn.layers.base import Layer
 from fastcnn.layers.chain import forward_through, gradient_through
 from fastcnn.layers.layer_list import check_layers, check_once, listed
@@ -34,6 +34,8 @@ class Residual(Layer):
         Layers that do not fit together, or ways that return different shapes.
     """
 
+    body = Constant(lambda owner, name, value: value)
+    shortcut = Constant(lambda owner, name, value: value)
     input_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[0].input_shape)
     batchsize: Fixed[int] = Fixed(lambda layer: layer.input_shape[0])
     output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.body[-1].output_shape)

@@ -29,6 +29,7 @@ class Softmax(Loss):
 
     _shown: np.ndarray | None = None  # by the last call, `predict` or `cal_loss`
     _probabilities: np.ndarray | None = None  # what `gradient` starts from
+    _label: np.ndarray | None = None
     _smoothing: float = 0.0
     _image_weights: np.ndarray | None = None  # how much the loss of each image of the batch counts
 
@@ -39,6 +40,14 @@ class Softmax(Loss):
     @softmax.setter
     def softmax(self, value: Any) -> None:
         self._shown = self._probabilities = check_array(self.name, "softmax", value, self.input_shape, self.dtype)
+
+    @property
+    def label(self) -> np.ndarray | None:
+        return self._label
+
+    @label.setter
+    def label(self, value: Any) -> None:
+        self._label = value if value is None else check_labels(self.name, "label", value, *self.prediction.shape)
 
     def cal_loss(
         self, prediction: Any, label: Any, *, class_weights: Any = None, label_smoothing: float = 0.0
@@ -55,7 +64,7 @@ class Softmax(Loss):
         found = self.compute(prediction, label, class_weights, label_smoothing)
         self._shown = self._probabilities = found.probabilities
         self._smoothing, self._image_weights = label_smoothing, found.image_weights
-        self.prediction, self.label, self.loss = found.logits, found.labels, found.loss
+        self.prediction, self._label, self.loss = found.logits, found.labels, found.loss
         return found.loss
 
     def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
@@ -93,10 +102,10 @@ class Softmax(Loss):
 
     def gradient(self) -> np.ndarray:
         """dLoss/dLogits of the last `cal_loss`, ``softmax - onehot(label)``, a sum over the batch; also in `eta`."""
-        if self._probabilities is None or self.label is None:
+        if self._probabilities is None or self._label is None:
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `cal_loss` first")
         eta = self._probabilities.copy()
-        eta[np.arange(len(eta)), self.label] -= 1 - self._smoothing
+        eta[np.arange(len(eta)), self._label] -= 1 - self._smoothing
         if self._smoothing:
             eta -= self._smoothing / eta.shape[1]
         if self._image_weights is not None:

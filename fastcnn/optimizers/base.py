@@ -8,14 +8,41 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.backends.active import active
+from fastcnn.components import Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.saving import model_file
-from fastcnn.shapes import check_array, check_int, check_number, must_be, received
+from fastcnn.shapes import check_array, check_choice, check_int, check_number, must_be, received
 
 # Elements of one dot product: BLAS divides longer ones among its threads, whose number would then change the result.
 CHUNK = 8192
+
+
+DECAYS = ("all", "weights")
+
+
+def number(above: bool = False, below: float = math.inf, optional: bool = False) -> Callable[[str, str, Any], Any]:
+    """The check of a number of at least 0, or above 0, and below `below`; None too where it is `optional`."""
+
+    def check(owner: str, name: str, value: Any) -> float | None:
+        if value is None and optional:
+            return None
+        number = check_number(owner, name, value, 0)
+        if (above and number == 0) or number >= below:
+            bound = f"{'above' if above else 'of at least'} 0{f' and below {below:g}' if below < math.inf else ''}"
+            raise ValueError(must_be(owner, name, f"a number {bound}", value))
+        return number
+
+    return check
+
+
+def check_rate(owner: str, name: str, value: Any) -> Any:
+    return value if callable(value) else check_number(owner, name, value, 0)
+
+
+def check_decay(owner: str, name: str, value: Any) -> Any:
+    return value if callable(value) else check_choice(owner, name, value, DECAYS, ", or a function of (place, name)")
 
 
 class Optimizer:
@@ -30,6 +57,10 @@ class Optimizer:
         :mod:`fastcnn.schedules`. The attribute may be assigned between two steps.
     weight_decay : float
         Added to the gradient as ``weight_decay * p`` (an L2 penalty), but for AdamW.
+    decay : 'all', 'weights' or callable, default 'all'
+        Which parameters decay: all of them, as the original's do; 'weights', those of two axes or more, and no bias, no
+        gain of a BatchNorm and no slope of a PReLU; or those for which ``decay(place, name)`` is true, such as
+        ``lambda place, name: name != "bias"``. A place is a layer's number, '0', or inside another '1.body.0'.
     clip_norm, clip_value : float, optional
         The largest Euclidean norm of all gradients together, of the mean loss; and the largest absolute value of each
         number in them. (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.)
@@ -44,23 +75,27 @@ class Optimizer:
     default_rate: ClassVar[float] = 0.1
     plain: ClassVar[bool] = False  # whether it is gradient descent, which a layer's own `backward` can do
 
+    learning_rate = Checked(check_rate)
+    weight_decay = Checked(number())
+    decay = Checked(check_decay)
+    clip_norm = Checked(number(above=True, optional=True))
+    clip_value = Checked(number(above=True, optional=True))
+
     def __init__(
         self,
         layers: Any,
         learning_rate: float | Callable[[float], float] | None = None,
         *,
         weight_decay: float = 0.0,
+        decay: str | Callable[[str, str], bool] = "all",
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
         given = getattr(layers, "layers", layers)
         self.layers = list(given) if isinstance(given, Iterable) else []
         self.learning_rate = self.default_rate if learning_rate is None else learning_rate
-        if not callable(self.learning_rate):
-            self.learning_rate = self.check("learning_rate", self.learning_rate)
-        self.weight_decay = self.check("weight_decay", weight_decay)
-        self.clip_norm = clip_norm if clip_norm is None else self.check("clip_norm", clip_norm, above=True)
-        self.clip_value = clip_value if clip_value is None else self.check("clip_value", clip_value, above=True)
+        self.weight_decay, self.decay = weight_decay, decay
+        self.clip_norm, self.clip_value = clip_norm, clip_value
         self.steps = 0
         self.kept: dict[str, dict[str, np.ndarray]] = {}
         self.trained = list(self.find_trained())
@@ -72,14 +107,6 @@ class Optimizer:
     @property
     def name(self) -> str:
         return type(self).__name__
-
-    def check(self, name: str, value: Any, above: bool = False, below: float = math.inf) -> float:
-        """A number of at least 0, or above 0, and below `below`."""
-        number = check_number(self.name, name, value, 0)
-        if (above and number == 0) or number >= below:
-            bound = f"{'above' if above else 'of at least'} 0{f' and below {below:g}' if below < math.inf else ''}"
-            raise ValueError(must_be(self.name, name, f"a number {bound}", value))
-        return number
 
     def find_trained(self) -> Iterator[tuple[str, Any]]:
         """Each layer that is trained, with its place."""
@@ -98,7 +125,13 @@ class Optimizer:
     @property
     def takes_backward(self) -> bool:
         """Whether a layer's own `backward` can make the step: gradient descent without clipping."""
-        return self.plain and self.clip_norm is self.clip_value is None
+        return self.plain and self.clip_norm is self.clip_value is None and self.decay == "all"
+
+    def factors(self, place: str, name: str, parameter: np.ndarray, scale: float) -> tuple[float, float]:
+        """`scale`, and the decay of one parameter."""
+        whole = self.decay == "all" or np.ndim(parameter) > 1
+        decays = self.decay(place, name) if callable(self.decay) else whole
+        return scale, self.weight_decay if decays else 0.0
 
     def step(self, batch_size: int = 1, done: float = 0.0) -> None:
         """Update all parameters by the gradients since the last step, and clear these.
@@ -125,7 +158,8 @@ class Optimizer:
                 if name in gradients:
                     kept = [self.slot(place, name, slot, parameter) for slot in self.slots]
                     ready = all(is_plain(array, parameter) for array in (parameter, gradients[name]))
-                    self.update(active() if ready else load("numpy"), parameter, gradients[name], kept, rate, scale)
+                    factors = self.factors(place, name, parameter, scale)
+                    self.update(active() if ready else load("numpy"), parameter, gradients[name], kept, rate, factors)
             clear_gradients(layer)
 
     def clear_gradients(self) -> None:
@@ -158,18 +192,20 @@ class Optimizer:
         gradient: np.ndarray,
         kept: list[np.ndarray],
         rate: float,
-        scale: float,
+        factors: tuple[float, float],
     ) -> None:
-        """Change `parameter` and the arrays `kept` for it in place; ``scale * gradient`` is that of the mean loss.
+        """Change `parameter` and the arrays `kept` for it in place.
 
-        `kernels` is the backend whose update kernels to call; `rate` is the learning rate of this step.
+        `factors` are (scale, decay): ``scale * gradient`` is that of the mean loss. `kernels` is the backend whose
+        update kernels to call; `rate` is the learning rate of this step.
         """
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments but `layers`, as JSON can hold them; a schedule is its text."""
         names = ("weight_decay", "clip_norm", "clip_value")
-        return {"learning_rate": rate_text(self.learning_rate)} | {name: getattr(self, name) for name in names}
+        texts = {"learning_rate": rate_text(self.learning_rate), "decay": rate_text(self.decay)}
+        return texts | {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """`steps`, and `kept`: copies of the arrays kept for each parameter, by ``place.parameter`` and slot."""

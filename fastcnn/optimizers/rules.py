@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.optimizers.base import Optimizer
+from fastcnn.components import Checked
+from fastcnn.optimizers.base import Optimizer, number
 
 
 class SGD(Optimizer):
@@ -23,9 +24,10 @@ class SGD(Optimizer):
         gradient: np.ndarray,
         kept: list[np.ndarray],
         rate: float,
-        scale: float,
+        factors: tuple[float, float],
     ) -> None:
-        kernels.sgd_update(parameter, gradient, rate * scale, 1 - rate * self.weight_decay)
+        scale, decay = factors
+        kernels.sgd_update(parameter, gradient, rate * scale, 1 - rate * decay)
 
 
 class Momentum(Optimizer):
@@ -35,9 +37,11 @@ class Momentum(Optimizer):
     default_rate = 0.01
     nesterov = False
 
+    momentum = Checked(number(below=1))
+
     def __init__(self, layers: Any, learning_rate: Any = None, momentum: float = 0.9, **options: Any):
         super().__init__(layers, learning_rate, **options)
-        self.momentum = self.check("momentum", momentum, below=1)
+        self.momentum = momentum
 
     def update(
         self,
@@ -46,9 +50,8 @@ class Momentum(Optimizer):
         gradient: np.ndarray,
         kept: list[np.ndarray],
         rate: float,
-        scale: float,
+        factors: tuple[float, float],
     ) -> None:
-        factors = scale, self.weight_decay
         kernels.momentum_update(parameter, gradient, *kept, rate, factors, self.momentum, self.nesterov)
 
     def config(self) -> dict[str, Any]:
@@ -67,11 +70,14 @@ class RMSProp(Optimizer):
     slots = ("square",)
     default_rate = 1e-3
 
+    rho = Checked(number(below=1))
+    epsilon = Checked(number(above=True))
+
     def __init__(
         self, layers: Any, learning_rate: Any = None, rho: float = 0.99, epsilon: float = 1e-8, **options: Any
     ):
         super().__init__(layers, learning_rate, **options)
-        self.rho, self.epsilon = self.check("rho", rho, below=1), self.check("epsilon", epsilon, above=True)
+        self.rho, self.epsilon = rho, epsilon
 
     def update(
         self,
@@ -80,9 +86,8 @@ class RMSProp(Optimizer):
         gradient: np.ndarray,
         kept: list[np.ndarray],
         rate: float,
-        scale: float,
+        factors: tuple[float, float],
     ) -> None:
-        factors = scale, self.weight_decay
         kernels.rmsprop_update(parameter, gradient, *kept, rate, factors, self.rho, self.epsilon)
 
     def config(self) -> dict[str, Any]:
@@ -96,6 +101,10 @@ class Adam(Optimizer):
     default_rate = 1e-3
     decoupled = False
 
+    beta1 = Checked(number(below=1))
+    beta2 = Checked(number(below=1))
+    epsilon = Checked(number(above=True))
+
     def __init__(
         self,
         layers: Any,
@@ -106,8 +115,7 @@ class Adam(Optimizer):
         **options: Any,
     ):
         super().__init__(layers, learning_rate, **options)
-        self.beta1, self.beta2 = self.check("beta1", beta1, below=1), self.check("beta2", beta2, below=1)
-        self.epsilon = self.check("epsilon", epsilon, above=True)
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
     def update(
         self,
@@ -116,9 +124,10 @@ class Adam(Optimizer):
         gradient: np.ndarray,
         kept: list[np.ndarray],
         rate: float,
-        scale: float,
+        factors: tuple[float, float],
     ) -> None:
-        decay, keep = (0.0, 1 - rate * self.weight_decay) if self.decoupled else (self.weight_decay, 1.0)
+        scale, decay = factors
+        decay, keep = (0.0, 1 - rate * decay) if self.decoupled else (decay, 1.0)
         moments = self.steps, self.beta1, self.beta2, self.epsilon
         kernels.adam_update(parameter, gradient, *kept, rate, (scale, decay), moments, keep)
 

@@ -148,8 +148,7 @@ def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
             if key not in file.arrays:
                 raise FileFormatError(f"{file.where}: {what}, is missing")
             try:
-                with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, refused as such
-                    setattr(layer, name, file.arrays.pop(key))
+                setattr(layer, name, file.arrays.pop(key))
                 if finite:
                     check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
             except (TypeError, ValueError) as error:

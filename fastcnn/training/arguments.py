@@ -6,6 +6,7 @@ import numpy as np
 
 from fastcnn.augmentation import Augmentation, center_crop
 from fastcnn.distributed.group import Group
+from fastcnn.layers.protocol import dtype_of
 from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer, make
 from fastcnn.shapes import (
@@ -61,13 +62,13 @@ def take_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels, checked whole; larger images than the model takes where they are cropped."""
     if augmentation is None or augmentation.crop is None:
-        return model.take_data(owner, x, y, group.shard)
+        return model.take_data(owner, x, y, group.shard, used=False)
     x = real_array(owner, "x", x)
     _, height, width, channels = cast(tuple[int, ...], model.input_shape)  # `check_augmentation` has seen it
     if x.ndim != 4 or x.shape[1] < height or x.shape[2] < width or x.shape[3] != channels or not len(x):
         wanted = shape_text("images", f"{height} or more", f"{width} or more", channels)
         raise ValueError(f"{owner}: `x` must have the shape {wanted}. Received the shape {x.shape}")
-    check_finite(owner, "x", x, group.shard(len(x)))
+    check_finite(owner, "x", x, group.shard(len(x)), dtype_of(model.layers[0]))
     return x, check_labels(owner, "y", y, len(x), model.loss_layer.input_shape[1])
 
 

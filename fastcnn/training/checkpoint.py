@@ -18,7 +18,7 @@ from fastcnn.shapes import check_int, must_be, shortened
 from fastcnn.training.run import Resumable, TrainingRun
 
 # Arguments of `fit` that checkpoints of earlier versions do not name, and what these versions computed with.
-EARLIER = {"validation_batch_size": "256"}
+EARLIER = {"validation_batch_size": "256", "optimizer's decay": "'all'"}
 
 
 def course(run: TrainingRun) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.backends.active import compilation_announced
+from fastcnn.data_range import remember
 from fastcnn.distributed.group import Group
 from fastcnn.metrics import check_metrics
 from fastcnn.network import Network
@@ -112,6 +113,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
     def checked() -> Loop:
         arguments.check_augmentation("fit", model, augmentation)
         images, labels = arguments.take_images(model, "fit", x, y, augmentation, group)
+        remember(model.metadata, images)
         validation = None
         if validation_data is not None:
             validation = arguments.take_validation(model, validation_data, augmentation, group)

@@ -241,7 +241,7 @@ def test_info_prints_the_rule():
     *lines, last = done.stdout.splitlines()
     rows = json.loads(last)["rule"]
     transforms = ["F(4,3)", "F(4,3)", "F(2,3)", "F(2,3)", "F(4,3)/2", "F(2,5)"]
-    assert [row["transform"] for row in rows] == [*transforms, None, None]
+    assert [row["transform"] for row in rows] == [*transforms, *[None] * 4]
     assert lines[0] == "winograd F(4,3)  3x3, stride 1; forward, input gradient"
     assert all(any(row["reason"] in line for line in lines) for row in rows)
 

@@ -77,7 +77,7 @@ def test_defaults(train, fit_options):
     assert recorded() == DEFAULTS | {"data": "own.npz", "epochs": 2, "dtype": "float32"}
     optimizer = fit_options["optimizer"]
     assert repr(optimizer) == (
-        "SGD(learning_rate='cosine(0.1, last=0.0)', weight_decay=0.001, clip_norm=None, clip_value=None)"
+        "SGD(learning_rate='cosine(0.1, last=0.0)', decay='all', weight_decay=0.001, clip_norm=None, clip_value=None)"
     )
     assert (
         fit_options["augmentation"] is None and fit_options["callbacks"] == [] and fit_options["label_smoothing"] == 0

@@ -1,0 +1,68 @@
+"""The range of a model's training data, which it remembers, and what it says of data that are scaled otherwise.
+
+A network that was trained on pixels from 0 to 255 answers as if by chance where it is given the same pixels from 0 to
+1, and the other way round. No error follows from it: the shapes fit.
+"""
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+KEY = "training_data"  # in a model's metadata, and so in its file
+FAR = 4  # ranges of the training data outside it: a few outliers lie nearer, and 0 to 255 is further from 0 to 1
+SMALL = 50  # times smaller: 0 to 1 is, of 0 to 255, and a dark picture hardly
+
+
+class DataRange(NamedTuple):
+    """The smallest and the largest value of images, and their dtype by name."""
+
+    low: float
+    high: float
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.low:.4g} to {self.high:.4g} ({self.dtype})"
+
+
+def remember(metadata: dict[str, Any], x: np.ndarray) -> None:
+    """Keep the range of training images in a model's metadata."""
+    metadata[KEY] = DataRange(float(x.min()), float(x.max()), x.dtype.name)._asdict()
+
+
+def remembered(metadata: dict[str, Any]) -> DataRange | None:
+    """What `remember` kept; None where there is nothing, or nothing of that form."""
+    kept = metadata.get(KEY)
+    try:
+        found = DataRange(float(kept["low"]), float(kept["high"]), str(kept["dtype"])) if kept else None
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if found and -math.inf < found.low < found.high < math.inf else None
+
+
+def scaled_otherwise(trained: DataRange, used: DataRange) -> bool:
+    """Whether data that are used cannot be scaled as those of the training."""
+    span, largest = trained.high - trained.low, max(abs(trained.low), abs(trained.high))
+    far = used.low < trained.low - FAR * span or used.high > trained.high + FAR * span
+    small = used.dtype.startswith("float") and 0 < max(abs(used.low), abs(used.high)) <= largest / SMALL
+    return far or small
+
+
+def warn_of_scale(owner: str, trained: DataRange, used: DataRange) -> None:
+    """Warn of data that are used and scaled otherwise than those of the training."""
+    warnings.warn(
+        f"{owner}: `x` ranges from {used}, and the model was trained on {trained}. It takes data that are scaled as "
+        f"these were{hint(trained, used)}",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def hint(trained: DataRange, used: DataRange) -> str:
+    """The line that brings pixels from 0 to 255 to 0 to 1, or back, where that is what is missing."""
+    if min(trained.low, used.low) < 0:
+        return ""
+    if 1 < used.high <= 255 and trained.high <= 1:
+        return ": x = x / 255"
+    return ": x = x * 255" if used.high <= 1 and 1 < trained.high <= 255 else ""
