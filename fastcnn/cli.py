@@ -9,11 +9,11 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastcnn import __version__, interrupt
-from fastcnn.commands import COMMANDS, UsageError
+from fastcnn import __version__, interrupt, streams
+from fastcnn.commands import COMMANDS, LASTING, UsageError
 from fastcnn.distributed import failures
 
 
@@ -42,33 +42,6 @@ class Parser(argparse.ArgumentParser):
 
                 self.exit(failures.Ending(world()).fail(text, 2))
         self.exit(2, f"{text}\n")
-
-
-class BrokenPipeGuard:
-    """Standard output that survives a closed pipe (`fastcnn train | head`): a training goes on and saves its model."""
-
-    def __init__(self, stream: Any):
-        self.stream, self.last = stream, "\n"  # the last character written
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        with self.guarded():
-            self.stream.write(text)
-        self.last = text[-1:] or self.last
-        return len(text)
-
-    def flush(self) -> None:
-        with self.guarded():
-            self.stream.flush()
-
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:  # what is buffered and all that follows goes to the null device
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,12 +131,19 @@ def join_ranks(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    arguments: Any = build_parser().parse_args(argv)
+    with streams.guarded() as (output, _):
+        try:
+            arguments: Any = build_parser().parse_args(argv)
+        except SystemExit as ending:  # --help and --version, whose text is what they do, or a usage error
+            sys.exit(output_status(output, "fastcnn", lasting=False) or ending.code)
+        status = perform(arguments)
+        return status or output_status(output, arguments.prog, arguments.command in LASTING)
+
+
+def perform(arguments: argparse.Namespace) -> int:
+    """Run the command, and print the line of its error; the exit status."""
     try:
-        with contextlib.redirect_stdout(BrokenPipeGuard(sys.stdout)):
-            status = run(arguments)
-            sys.stdout.flush()
-        return status
+        return run(arguments)
     except KeyboardInterrupt as error:
         return end(arguments, error, f"{arguments.prog}: {str(error) or 'interrupted'}", 130)
     except Exception as error:
@@ -179,6 +159,14 @@ def end(arguments: argparse.Namespace, error: BaseException, message: str, statu
         return arguments.ending.fail(message, status, getattr(error, "remote", False))
     print(message, file=sys.stderr)
     return status
+
+
+def output_status(output: streams.Guard, prog: str, lasting: bool) -> int:
+    """The exit status as far as standard output decides it: what a command has done may be `lasting` without it."""
+    text = output.failure()
+    if text is not None:
+        print(f"{prog}: {'warning' if lasting else 'error'}: {text}", file=sys.stderr)
+    return 0 if lasting or text is None else 1
 
 
 if __name__ == "__main__":

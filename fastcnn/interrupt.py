@@ -8,10 +8,12 @@ import os
 import signal
 from typing import NoReturn
 
+from fastcnn import streams
+
 
 def leave(*_: object) -> NoReturn:
     """A signal handler."""
-    os.write(2, b"fastcnn: interrupted\n")
+    streams.tell(b"fastcnn: interrupted\n")
     os._exit(130)
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcnn import streams
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
 from fastcnn.layers.protocol import (
@@ -145,5 +146,6 @@ class Network:
         w0, w1, w2, w3 = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [f"{a:<{w0}}  {b:<{w1}}  {c:>{w2}}  {d:>{w3}}" for a, b, c, d in rows]
         rule = "-" * len(lines[0])
+        write = streams.print_line if print_fn is print else print_fn
         for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
-            print_fn(line)
+            write(line)

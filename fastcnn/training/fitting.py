@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastcnn import streams
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.backends.active import compilation_announced
 from fastcnn.distributed.group import Group
@@ -138,7 +139,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
             group=group,
         )
 
-    with Group.of("fit", distributed) as group, contextlib.ExitStack() as stack:
+    with streams.guarded(), Group.of("fit", distributed) as group, contextlib.ExitStack() as stack:
         if verbose and group.lead:
             stack.enter_context(compilation_announced())
         run = group.together(checked)

@@ -1,10 +1,11 @@
 """Ctrl-C while a model trains: after the present step."""
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+
+from fastcnn import streams
 
 
 @contextlib.contextmanager
@@ -21,8 +22,8 @@ def deferred(stop: Callable[[], None], announce: bool = True) -> Iterator[None]:
 
     def once(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if announce:  # not by `print`, which the signal may have interrupted
-            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+        if announce:
+            streams.tell(b"\nstopping after this step; Ctrl-C again stops at once\n")
         stop()
 
     signal.signal(signal.SIGINT, once)

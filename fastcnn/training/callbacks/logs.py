@@ -28,7 +28,7 @@ class CSVLogger(Callback):
         rows = [[i, *row] for i, row in enumerate(values, start=1)]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-        write_whole(self.path, lambda file: file.write(text.getvalue().encode()))
+        write_whole(self.path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))
 
 
 class TensorBoard(Callback):
