@@ -1,12 +1,13 @@
 """The command line: parsing, and the one place where an error becomes a line on stderr and an exit status.
 
-Exit status: 0 success, 2 a usage error, 1 a failure, 130 interrupted. Each command is a module of
-:mod:`fastcnn.commands`; nothing heavy is imported before the arguments are known to be good.
+Exit status: 0 success, 2 a usage error, 1 a failure; 130, 143 or 129 where Ctrl-C, SIGTERM or SIGHUP ended it. Each
+command is a module of :mod:`fastcnn.commands`; nothing heavy is imported before the arguments are known to be good.
 """
 
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -101,8 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     another_rank_prints = arguments.comm is not None and arguments.comm.Get_rank() > 0
     with contextlib.nullcontext() if another_rank_prints else compilation_announced():
-        interrupt.raise_again()
-        return arguments.run(arguments) or 0
+        if arguments.command == "run":  # signals are the script's
+            interrupt.raise_again()
+            return arguments.run(arguments)
+        with interrupt.raised_once():
+            return arguments.run(arguments) or 0
 
 
 def join_ranks(arguments: argparse.Namespace) -> int:
@@ -145,7 +149,8 @@ def perform(arguments: argparse.Namespace) -> int:
     try:
         return run(arguments)
     except KeyboardInterrupt as error:
-        return end(arguments, error, f"{arguments.prog}: {str(error) or 'interrupted'}", 130)
+        status = interrupt.status_of(getattr(error, "signum", signal.SIGINT))
+        return end(arguments, error, f"{arguments.prog}: {str(error) or 'interrupted'}", status)
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()

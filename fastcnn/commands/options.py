@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fastcnn import interrupt
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
     from fastcnn.model import Sequential
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a command that has cleaned up; the message says what is left: exit status 130.
+class Interrupted(interrupt.Interruption):
+    """A signal ended a command that has cleaned up; the message says what is left.
 
     `remote` is True on a rank whose message another rank prints.
     """
 
-    def __init__(self, message: str, remote: bool = False):
-        super().__init__(message)
+    def __init__(self, signum: int, message: str, remote: bool = False):
+        super().__init__(signum, message)
         self.remote = remote
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     group.on_lead(lambda: save(model, out))
     if history.stopped == "interrupted":
         raise Interrupted(
+            history.signal or signal.SIGINT,
             f"the training was interrupted after {len(history.get('loss', ()))} of {options['epochs']} epochs; model "
             f"saved to {out}{resume_hint(arguments)}",
             remote=not group.lead,

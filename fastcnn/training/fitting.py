@@ -94,7 +94,8 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         bits with it.
 
     Ctrl-C ends the training after the present step: checkpoints are written, and the history so far is returned. A
-    second one raises KeyboardInterrupt at once.
+    second one raises KeyboardInterrupt at once. SIGTERM and SIGHUP end it in the same way, and then the process, by
+    SystemExit with the status 143 or 129. Signals that are ignored or that a script handles itself are left alone.
 
     Returns
     -------
