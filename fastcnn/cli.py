@@ -6,7 +6,6 @@ command is a module of :mod:`fastcnn.commands`; nothing heavy is imported before
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import traceback
@@ -16,6 +15,10 @@ from typing import Any, NoReturn
 from fastcnn import __version__, interrupt, streams
 from fastcnn.commands import COMMANDS, LASTING, UsageError
 from fastcnn.distributed import failures
+from fastcnn.files import reason
+
+# Errors whose text says enough by itself.
+KNOWN = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError)
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
 def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {os.fspath(error.filename)!r}"
-    known = isinstance(error, ValueError | TypeError | OSError | ImportError | RuntimeError | FloatingPointError)
+        return reason(error)
+    known = isinstance(error, KNOWN)
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastcnn import interrupt
+from fastcnn.shapes import shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +37,8 @@ class UsageError(ValueError):
 def number(kind: type, minimum: float, above: bool = False, maximum: float | None = None) -> Callable[[str], Any]:
     """An argparse type: a finite int or float of at least (or above) `minimum`, and at most `maximum`."""
     bounds = f"{'above' if above else 'of at least'} {minimum:g}"
-    if maximum is not None:
-        bounds = f"from {minimum:g} to {maximum:g}"
     largest = maximum or (sys.maxsize if kind is int else sys.float_info.max)
-    wanted = f"{'an integer' if kind is int else 'a number'} {bounds}"
+    up_to = f"from {minimum:g} to {largest if kind is int else format(largest, 'g')}"
 
     def parse(text: str) -> Any:
         try:
@@ -47,7 +46,9 @@ def number(kind: type, minimum: float, above: bool = False, maximum: float | Non
         except ValueError:
             value = math.nan
         if not (minimum < value <= largest or (value == minimum and not above)):  # NaN is neither
-            raise argparse.ArgumentTypeError(f"expected {wanted}, received {text!r}")
+            shown = up_to if maximum is not None or largest < value < math.inf else bounds
+            what = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {what} {shown}, received {shortened(text)!r}")
         return value
 
     return parse
