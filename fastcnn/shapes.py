@@ -8,12 +8,16 @@ import functools
 import math
 import numbers
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 PADDING_METHODS = ("VALID", "SAME")
+
+LARGEST = sys.maxsize  # number of bytes, of images or of steps that the machine's own integers hold
+LARGEST_SIDE = 2**31 - 1  # of a window, a stride, or a number of channels: kernels multiply these with sizes of images
 
 
 def shortened(text: str, most: int = 120) -> str:
@@ -40,13 +44,25 @@ def shape_text(*axes: object) -> str:
     return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
 
 
-def check_int(owner: str, name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
-    """`value` as an int from `minimum` to `maximum`; NumPy integers count, booleans and floats do not."""
+def check_int(
+    owner: str, name: str, value: Any, minimum: int = 1, maximum: int | None = None, largest: float = LARGEST
+) -> int:
+    """`value` as an int from `minimum` to `maximum`; NumPy integers count, booleans and floats do not.
+
+    Where there is no maximum, `largest` is what can be computed with; a message names it where it is exceeded.
+    """
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
-    if is_int and value >= minimum and (maximum is None or value <= maximum):
+    most = largest if maximum is None else maximum
+    if is_int and minimum <= value <= most:
         return int(value)
-    bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    unbounded = maximum is None and not (is_int and value > most)
+    bounds = f"of at least {minimum}" if unbounded else f"from {minimum} to {most}"
     raise ValueError(must_be(owner, name, f"an integer {bounds}", value))
+
+
+def check_side(owner: str, name: str, value: Any) -> int:
+    """`value` as the side of a window, a stride or a number of channels."""
+    return check_int(owner, name, value, largest=LARGEST_SIDE)
 
 
 def check_flag(owner: str, name: str, value: Any) -> bool:
@@ -100,6 +116,7 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[str], othe
     raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, choices))}{others}", value))
 
 
+FLOAT64 = 8  # bytes
 IMAGE_AXES = ("height", "width", "channels")
 AXES = {2: "(batch, classes)", 4: shape_text("batch", *IMAGE_AXES)}
 
@@ -107,13 +124,38 @@ AXES = {2: "(batch, classes)", 4: shape_text("batch", *IMAGE_AXES)}
 def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape") -> tuple[int, ...]:
     """`shape` (list, tuple or integer array) as a tuple of positive ints, of any rank where `rank` is None."""
     try:
-        sizes = [check_int(owner, name, size) for size in shape]
+        sizes = [check_int(owner, name, size, largest=math.inf) for size in shape]
     except (TypeError, ValueError):
         sizes = []
     if not sizes or (rank is not None and len(sizes) != rank):
         wanted = "positive integers, the batch size first" if rank is None else f"{AXES[rank]}, all at least 1"
         raise ValueError(must_be(owner, name, wanted, shape))
+    if math.prod(sizes) * FLOAT64 > LARGEST:
+        raise ValueError(must_be(owner, name, f"smaller: such an array takes {bytes_text(sizes)}", shape))
     return tuple(sizes)
+
+
+def bytes_text(shape: Sequence[int], itemsize: int = FLOAT64) -> str:
+    """How much memory an array takes."""
+    size = math.prod(shape) * itemsize
+    return f"{size:,} bytes" if size < 10**30 else "more than 10**30 bytes"
+
+
+def allocate(owner: str, name: str, shape: Sequence[int], dtype: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `make` returns, an array of `shape`; MemoryError that names it where it does not fit into memory."""
+    size = bytes_text(shape, np.dtype(dtype).itemsize)
+    text = f"{owner}: `{name}` of the shape {shape_text(*shape)} takes {size}, more memory than there is"
+    if math.prod(shape) * FLOAT64 > LARGEST:
+        raise MemoryError(text)
+    try:
+        return make()
+    except MemoryError as error:
+        raise MemoryError(text) from error
+
+
+def zeros(owner: str, name: str, shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Zeros, by `allocate`."""
+    return allocate(owner, name, shape, dtype, lambda: np.zeros(shape, dtype))
 
 
 def check_features(owner: str, shape: Any, name: str = "shape") -> None:

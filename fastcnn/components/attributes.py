@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from fastcnn.shapes import check_array, received
+from fastcnn.shapes import check_array, received, zeros
 
 Value = TypeVar("Value")
 
@@ -39,7 +39,7 @@ class BatchArray:
         if layer is None:
             return self
         value = layer.__dict__.get(self.name)
-        return np.zeros(getattr(layer, self.shape_of), layer.dtype) if value is None else value
+        return zeros(layer.name, self.name, getattr(layer, self.shape_of), layer.dtype) if value is None else value
 
     def __set__(self, layer: Any, value: Any) -> None:
         shape = getattr(layer, self.shape_of)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcnn.backends.active import active
 from fastcnn.losses.base import Loss
-from fastcnn.shapes import check_array, check_labels, check_number, must_be
+from fastcnn.shapes import check_array, check_labels, check_number, must_be, zeros
 
 
 class Softmax(Loss):
@@ -24,7 +24,7 @@ class Softmax(Loss):
 
     @property
     def softmax(self) -> np.ndarray:
-        return np.zeros(self.input_shape, self.dtype) if self._shown is None else self._shown
+        return zeros(self.name, "softmax", self.input_shape, self.dtype) if self._shown is None else self._shown
 
     @softmax.setter
     def softmax(self, value: Any) -> None:

@@ -1,6 +1,7 @@
 """`fit`: its arguments, and how a training starts. The loop itself is in :mod:`fastcnn.training.loop`."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -128,7 +129,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
             batch_size=check_int("fit", "batch_size", batch_size),
             validation_data=validation,
             shuffle=check_flag("fit", "shuffle", shuffle),
-            seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0),
+            seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0, largest=math.inf),
             augmentation=augmentation,
             loss_options=arguments.check_loss_options(model, labels, class_weight, label_smoothing),
             metrics=check_metrics("fit", metrics),
