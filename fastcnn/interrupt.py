@@ -20,6 +20,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 TOGETHER = 1.0  # seconds in which several SIGTERM and SIGHUP are one: `timeout`, systemd and a closing shell send two
 
 _deferred = -TOGETHER  # when a signal last came that a training has deferred
+_process = 0  # in which `raised_once` is on
 
 
 class Interruption(KeyboardInterrupt):
@@ -73,10 +74,20 @@ def nothing(*_: object) -> None:
 
 def raise_once(signum: int, _: object) -> None:
     """A signal handler that raises Interruption; signals that come while files are cleaned up are ignored."""
-    if repeats(signum):
+    if forked(signum, _process) or repeats(signum):
         return
     disarm(raise_once)
     raise Interruption(signum)
+
+
+def forked(signum: int, process: int) -> bool:
+    """Whether this is not the `process` that has installed a handler but one that inherited it, such as a worker of a
+    pool: it ends as without one."""
+    if os.getpid() == process:
+        return False
+    signal.signal(signum, python_handler(signum))
+    signal.raise_signal(signum)
+    return True
 
 
 def disarm(handler: Any) -> None:
@@ -103,6 +114,8 @@ def raised_once() -> Iterator[None]:
 
     A no-op for signals that are ignored or have a handler of somebody else, and outside the main thread.
     """
+    global _process  # noqa: PLW0603 - signals are the process's
+    _process = os.getpid()
     ours = threading.current_thread() is threading.main_thread()
     before = {signum: signal.getsignal(signum) for signum in SIGNALS if ours}
     before = {signum: handler for signum, handler in before.items() if handler in (python_handler(signum), leave)}

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP while a model trains: it ends after the present step."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ def deferred(stop: Callable[[], None], announce: bool = True) -> Iterator[list[i
     are ignored (as SIGHUP is by `nohup`) or have a handler of somebody else.
     """
     received: list[int] = []
+    process = os.getpid()
     ours = threading.current_thread() is threading.main_thread()
     before = {signum: signal.getsignal(signum) for signum in interrupt.SIGNALS if ours}
     before = {
@@ -26,6 +28,8 @@ def deferred(stop: Callable[[], None], announce: bool = True) -> Iterator[list[i
     }
 
     def handle(signum: int, _: object) -> None:
+        if interrupt.forked(signum, process):
+            return
         if not received:
             received.append(signum)
             interrupt.defer()
