@@ -6,8 +6,9 @@ import sys
 def main() -> int:
     """Run one command; the exit status. The imports take a tenth of a second, and Ctrl-C may come during them."""
     try:
-        from fastcnn import interrupt
+        from fastcnn import interrupt, streams
 
+        streams.open_missing()
         interrupt.leave_at_once()
         from fastcnn import cli
 

@@ -1,20 +1,24 @@
 """The command line: parsing, and the one place where an error becomes a line on stderr and an exit status.
 
-Exit status: 0 success, 2 a usage error, 1 a failure, 130 interrupted. Each command is a module of
-:mod:`fastcnn.commands`; nothing heavy is imported before the arguments are known to be good.
+Exit status: 0 success, 2 a usage error, 1 a failure; 130, 143 or 129 where Ctrl-C, SIGTERM or SIGHUP ended it. Each
+command is a module of :mod:`fastcnn.commands`; nothing heavy is imported before the arguments are known to be good.
 """
 
 import argparse
 import contextlib
-import os
+import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastcnn import __version__, interrupt
-from fastcnn.commands import COMMANDS, UsageError
+from fastcnn import __version__, interrupt, streams
+from fastcnn.commands import COMMANDS, LASTING, UsageError
 from fastcnn.distributed import failures
+from fastcnn.files import reason
+
+# Errors whose text says enough by itself.
+KNOWN = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError)
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,33 +48,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{text}\n")
 
 
-class BrokenPipeGuard:
-    """Standard output that survives a closed pipe (`fastcnn train | head`): a training goes on and saves its model."""
-
-    def __init__(self, stream: Any):
-        self.stream, self.last = stream, "\n"  # the last character written
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        with self.guarded():
-            self.stream.write(text)
-        self.last = text[-1:] or self.last
-        return len(text)
-
-    def flush(self) -> None:
-        with self.guarded():
-            self.stream.flush()
-
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:  # what is buffered and all that follows goes to the null device
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-
-
 def build_parser() -> argparse.ArgumentParser:
     Parser.distributed = False
     parser = Parser(prog="fastcnn", description="Train, evaluate and use convolutional networks on the CPU.")
@@ -89,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
 def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.strerror}: {os.fspath(error.filename)!r}"
-    known = isinstance(error, ValueError | TypeError | OSError | ImportError | RuntimeError | FloatingPointError)
+        return reason(error)
+    known = isinstance(error, KNOWN)
     return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
@@ -128,8 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     another_rank_prints = arguments.comm is not None and arguments.comm.Get_rank() > 0
     with contextlib.nullcontext() if another_rank_prints else compilation_announced():
-        interrupt.raise_again()
-        return arguments.run(arguments) or 0
+        if arguments.command == "run":  # signals are the script's
+            interrupt.raise_again()
+            return arguments.run(arguments)
+        with interrupt.raised_once():
+            return arguments.run(arguments) or 0
 
 
 def join_ranks(arguments: argparse.Namespace) -> int:
@@ -158,14 +138,22 @@ def join_ranks(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    arguments: Any = build_parser().parse_args(argv)
+    with streams.guarded() as (output, _):
+        try:
+            arguments: Any = build_parser().parse_args(argv)
+        except SystemExit as ending:  # --help and --version, whose text is what they do, or a usage error
+            sys.exit(output_status(output, "fastcnn", lasting=False) or ending.code)
+        status = perform(arguments)
+        return status or output_status(output, arguments.prog, arguments.command in LASTING)
+
+
+def perform(arguments: argparse.Namespace) -> int:
+    """Run the command, and print the line of its error; the exit status."""
     try:
-        with contextlib.redirect_stdout(BrokenPipeGuard(sys.stdout)):
-            status = run(arguments)
-            sys.stdout.flush()
-        return status
+        return run(arguments)
     except KeyboardInterrupt as error:
-        return end(arguments, error, f"{arguments.prog}: {str(error) or 'interrupted'}", 130)
+        status = interrupt.status_of(getattr(error, "signum", signal.SIGINT))
+        return end(arguments, error, f"{arguments.prog}: {str(error) or 'interrupted'}", status)
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()
@@ -179,6 +167,14 @@ def end(arguments: argparse.Namespace, error: BaseException, message: str, statu
         return arguments.ending.fail(message, status, getattr(error, "remote", False))
     print(message, file=sys.stderr)
     return status
+
+
+def output_status(output: streams.Guard, prog: str, lasting: bool) -> int:
+    """The exit status as far as standard output decides it: what a command has done may be `lasting` without it."""
+    text = output.failure()
+    if text is not None:
+        print(f"{prog}: {'warning' if lasting else 'error'}: {text}", file=sys.stderr)
+    return 0 if lasting or text is None else 1
 
 
 if __name__ == "__main__":

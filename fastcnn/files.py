@@ -5,8 +5,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,21 +49,42 @@ def remove_leftovers(path: str | os.PathLike) -> None:
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
-    """Write `path` atomically: call `write` with a temporary file beside it, sync that to the disk, and rename it."""
+    """Write `path` atomically: call `write` with a temporary file beside it, sync that to the disk, and rename it.
+
+    An OSError, such as that of a full disk, names `path`.
+    """
     real = destination(path)
     temporary = temporary_beside(real)
+    with errors_named(path):
+        try:
+            with open(temporary, "xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            if real.exists():
+                shutil.copymode(real, temporary)
+            os.replace(temporary, real)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextmanager
+def errors_named(path: str | os.PathLike) -> Iterator[None]:
+    """The system's OSError in a ``with`` block names `path`: that of a full disk names nothing."""
     try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if real.exists():
-            shutil.copymode(real, temporary)
-        os.replace(temporary, real)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def reason(error: OSError) -> str:
+    """Why a file cannot be used, in one line that names it where the system's error does."""
+    text = error.strerror or " ".join(str(error).split())
+    return text if error.filename is None else f"{text}: {os.fspath(error.filename)!r}"
 
 
 def write_elsewhere(path: str | os.PathLike, write: Callable[[str], Any]) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.shapes import check_array, check_choice, check_number, received
+from fastcnn.arrays import check_array
+from fastcnn.shapes import allocate, check_choice, check_number, received
 
 NAMES = ("msra", "he", "xavier", "zeros")
 
@@ -46,21 +47,37 @@ def initial_parameters(
     """Weights of `shape`, inputs before outputs, and a bias of ``shape[-1]``, in `dtype`.
 
     `msra_scale` is the layer's own divisor of standard normal numbers for 'msra'. Numbers are drawn in float64 and
-    then rounded, weights before bias, so that a seed gives the same numbers for every dtype.
+    then rounded, weights before bias, so that a seed gives the same numbers for every dtype. MemoryError where the
+    weights do not fit into memory.
     """
     rng = random_source(owner, rng)
-    fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
-    bias = np.zeros(shape[-1], dtype)
+    weights = allocate(
+        owner, "weights", shape, dtype, lambda: initial_weights(owner, shape, initializer, rng, msra_scale, dtype)
+    )
+    if isinstance(initializer, str) and initializer == "msra":
+        return weights, (rng.standard_normal(shape[-1]) / msra_scale).astype(dtype)
+    return weights, np.zeros(shape[-1], dtype)
+
+
+def initial_weights(
+    owner: str,
+    shape: tuple[int, ...],
+    initializer: str | float | Callable,
+    rng: Any,
+    msra_scale: float,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """The weights alone."""
     if callable(initializer):
         weights = check_array(owner, "initializer(...)", initializer(shape, rng), shape, dtype, any_batch=False)
-        return weights.copy(), bias
+        return weights.copy()
     if isinstance(initializer, numbers.Real):
-        return np.full(shape, check_number(owner, "initializer", initializer), dtype), bias
+        return np.full(shape, check_number(owner, "initializer", initializer), dtype)
     name = check_choice(owner, "initializer", initializer, NAMES, ", a number, or a callable (shape, rng)")
     if name == "zeros":
-        return np.zeros(shape, dtype), bias
+        return np.zeros(shape, dtype)
     if name == "msra":
-        weights = rng.standard_normal(shape) / msra_scale
-        return weights.astype(dtype), (rng.standard_normal(shape[-1]) / msra_scale).astype(dtype)
+        return (rng.standard_normal(shape) / msra_scale).astype(dtype)
+    fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
     variance = 2 / fan_in if name == "he" else 2 / (fan_in + fan_out)
-    return (rng.standard_normal(shape) * math.sqrt(variance)).astype(dtype), bias
+    return (rng.standard_normal(shape) * math.sqrt(variance)).astype(dtype)

@@ -10,16 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.shapes import check_choice, check_int, check_labels, must_be
+from fastcnn.arrays import check_labels
+from fastcnn.shapes import allocate, check_choice, check_int, check_side, must_be
 
 
 def confusion_matrix(labels: Any, predicted: Any, classes: int) -> np.ndarray:
     """(classes, classes) counts: row i, column j says how many images of class i were taken for class j."""
-    classes = check_int("confusion_matrix", "classes", classes)
+    classes = check_side("confusion_matrix", "classes", classes)
     count = len(labels) if np.ndim(labels) else 1
     labels = check_labels("confusion_matrix", "labels", labels, count, classes)
     predicted = check_labels("confusion_matrix", "predicted", predicted, count, classes)
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    pairs, shape = labels * classes + predicted, (classes, classes)
+    counts = allocate(
+        "confusion_matrix", "classes", shape, np.int64, lambda: np.bincount(pairs, minlength=classes * classes)
+    )
+    return counts.reshape(shape)
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcnn import streams
+from fastcnn.arrays import check_finite, check_labels, image_hint, real_array
 from fastcnn.components import mode, nothing_kept
 from fastcnn.data_range import KEY, DataRange, remembered, scaled_otherwise, warn_of_scale
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
@@ -23,7 +25,7 @@ from fastcnn.layers.protocol import (
     walk,
 )
 from fastcnn.losses import Loss
-from fastcnn.shapes import check_finite, check_labels, image_hint, real_array, shape_text
+from fastcnn.shapes import shape_text
 
 
 class Network:
@@ -197,5 +199,6 @@ class Network:
         w0, w1, w2, w3 = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [f"{a:<{w0}}  {b:<{w1}}  {c:>{w2}}  {d:>{w3}}" for a, b, c, d in rows]
         rule = "-" * len(lines[0])
+        write = streams.print_line if print_fn is print else print_fn
         for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
-            print_fn(line)
+            write(line)

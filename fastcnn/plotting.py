@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,4 +56,6 @@ def learning_curves(history: dict[str, list[float]], path: str | os.PathLike) ->
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    write_whole(path, lambda file: figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150))
+    picture = io.BytesIO()  # Pillow writes to a real file by its descriptor, and does not say when the disk is full
+    figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
+    write_whole(path, lambda file: file.write(picture.getvalue()))

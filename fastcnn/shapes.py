@@ -8,13 +8,16 @@ import functools
 import math
 import numbers
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 PADDING_METHODS = ("VALID", "SAME")
-LARGEST = {np.dtype(name): float(np.finfo(name).max) for name in ("float32", "float64")}
+
+LARGEST = sys.maxsize  # number of bytes, of images or of steps that the machine's own integers hold
+LARGEST_SIDE = 2**31 - 1  # of a window, a stride, or a number of channels: kernels multiply these with sizes of images
 
 
 def shortened(text: str, most: int = 120) -> str:
@@ -41,13 +44,25 @@ def shape_text(*axes: object) -> str:
     return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
 
 
-def check_int(owner: str, name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
-    """`value` as an int from `minimum` to `maximum`; NumPy integers count, booleans and floats do not."""
+def check_int(
+    owner: str, name: str, value: Any, minimum: int = 1, maximum: int | None = None, largest: float = LARGEST
+) -> int:
+    """`value` as an int from `minimum` to `maximum`; NumPy integers count, booleans and floats do not.
+
+    Where there is no maximum, `largest` is what can be computed with; a message names it where it is exceeded.
+    """
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
-    if is_int and value >= minimum and (maximum is None or value <= maximum):
+    most = largest if maximum is None else maximum
+    if is_int and minimum <= value <= most:
         return int(value)
-    bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    unbounded = maximum is None and not (is_int and value > most)
+    bounds = f"of at least {minimum}" if unbounded else f"from {minimum} to {most}"
     raise ValueError(must_be(owner, name, f"an integer {bounds}", value))
+
+
+def check_side(owner: str, name: str, value: Any) -> int:
+    """`value` as the side of a window, a stride or a number of channels."""
+    return check_int(owner, name, value, largest=LARGEST_SIDE)
 
 
 def check_flag(owner: str, name: str, value: Any) -> bool:
@@ -101,6 +116,7 @@ def check_choice(owner: str, name: str, value: Any, choices: Iterable[str], othe
     raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, choices))}{others}", value))
 
 
+FLOAT64 = 8  # bytes
 IMAGE_AXES = ("height", "width", "channels")
 AXES = {2: "(batch, classes)", 4: shape_text("batch", *IMAGE_AXES)}
 
@@ -109,163 +125,44 @@ def check_shape(owner: str, shape: Any, rank: int | None = 4, name: str = "shape
     """`shape` (list, tuple or integer array) as a tuple of positive ints, of any rank where `rank` is None."""
     try:  # a set has no order
         ordered = isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str | bytes)
-        sizes = [check_int(owner, name, size) for size in shape] if ordered else []
+        sizes = [check_int(owner, name, size, largest=math.inf) for size in shape] if ordered else []
     except (TypeError, ValueError):
         sizes = []
     if not sizes or (rank is not None and len(sizes) != rank):
         wanted = "positive integers, the batch size first" if rank is None else f"{AXES[rank]}, all at least 1"
         raise ValueError(must_be(owner, name, wanted, shape))
+    if math.prod(sizes) * FLOAT64 > LARGEST:
+        raise ValueError(must_be(owner, name, f"smaller: such an array takes {bytes_text(sizes)}", shape))
     return tuple(sizes)
+
+
+def bytes_text(shape: Sequence[int], itemsize: int = FLOAT64) -> str:
+    """How much memory an array takes."""
+    size = math.prod(shape) * itemsize
+    return f"{size:,} bytes" if size < 10**30 else "more than 10**30 bytes"
+
+
+def allocate(owner: str, name: str, shape: Sequence[int], dtype: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `make` returns, an array of `shape`; MemoryError that names it where it does not fit into memory."""
+    size = bytes_text(shape, np.dtype(dtype).itemsize)
+    text = f"{owner}: `{name}` of the shape {shape_text(*shape)} takes {size}, more memory than there is"
+    if math.prod(shape) * FLOAT64 > LARGEST:
+        raise MemoryError(text)
+    try:
+        return make()
+    except MemoryError as error:
+        raise MemoryError(text) from error
+
+
+def zeros(owner: str, name: str, shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Zeros, by `allocate`."""
+    return allocate(owner, name, shape, dtype, lambda: np.zeros(shape, dtype))
 
 
 def check_features(owner: str, shape: Any, name: str = "shape") -> None:
     """Raise where a checked `shape` has no axis besides the batch."""
     if len(shape) < 2:
         raise ValueError(must_be(owner, name, "(batch, ..., channels), two axes at least", shape))
-
-
-def real_array(owner: str, name: str, value: Any, names_hint: str = "") -> np.ndarray:
-    """`value` as an array of real numbers (booleans, integers of any width, floats).
-
-    `names_hint`, with {0} for `name`, is the line that makes numbers of text.
-    """
-    for array in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(array, np.ma.MaskedArray) and (masked := np.count_nonzero(np.ma.getmaskarray(array))):
-            raise TypeError(
-                f"{owner}: `{name}` must hold no masked values: nothing here computes with a mask. Fill them, as in "
-                f"{name}.filled(0). Received {masked} masked of {array.size} values"
-            )
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{owner}: `{name}` must be an array of numbers: {error}") from None
-    if array.dtype.kind not in "buif":
-        is_object = array.dtype.kind == "O" and not isinstance(value, np.ndarray)  # None, for one
-        shown = received(name, value) if is_object else f"Received an array of dtype {array.dtype}"
-        is_text = array.dtype.kind in "US" or (array.dtype.kind == "O" and all(isinstance(v, str) for v in array.flat))
-        hint = names_hint.format(name) if is_text and array.size else ""
-        raise TypeError(f"{owner}: `{name}` must hold real numbers. {shown}{hint}")
-    return array
-
-
-def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:
-    """Whether `value` is the array that kernels take, whatever the batch, as nearly every array is: asked first."""
-    usual = type(value) is np.ndarray and value.dtype == dtype and value.ndim == len(shape)
-    return usual and value.shape[1:] == shape[1:] and value.flags.carray
-
-
-def image_hint(name: str, received: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """The line that makes of what was received, by its shape, images of the shape `wanted`; '' where none is known."""
-    height, width, channels = wanted if len(wanted) == 3 else (0, 0, 0)
-    plane, axis = ("[..., 0]", "[..., np.newaxis]") if channels == 1 else ("", "")
-    resized = f"PIL.Image.fromarray(image{plane}).resize(({width}, {height}))"
-    lines = [
-        (received == wanted, f"{name}[np.newaxis] makes a batch of one"),
-        (received[1:] == (height, width) and channels == 1, f"{name}[..., np.newaxis] adds the axis of channels"),
-        (
-            received[1:] == (math.prod(wanted),),
-            f"{name}.reshape(-1, {height}, {width}, {channels}) makes images of rows",
-        ),
-        (received[1:] == (channels, height, width), f"{name}.transpose(0, 2, 3, 1) puts channels last"),
-        (received[1:] == (height, width, 1), f"{name}.repeat({channels}, axis=3) makes grey images coloured"),
-        (
-            received[1:] == (height, width, 3) and channels == 1,
-            f"({name} @ [0.299, 0.587, 0.114])[..., np.newaxis] makes coloured images grey",
-        ),
-        (
-            len(received) == 4 and received[3] == channels,
-            f"np.stack([{resized} for image in {name}]){axis} makes pictures of another size fit",
-        ),
-    ]
-    line = next((line for holds, line in lines if holds and (channels or received == wanted)), "")
-    return line and f" ({name} = {line})"
-
-
-def check_array(
-    owner: str, name: str, value: Any, shape: Sequence[int], dtype: np.dtype, *, any_batch: bool = True
-) -> np.ndarray:
-    """`value` as the array that kernels take: real, of `dtype` and `shape`, C-contiguous, aligned, writeable.
-
-    With `any_batch` the first axis, the batch, may have any size. Nothing is copied when nothing must change.
-    Read-only and unaligned arrays are other types to numba, so they are copied rather than letting every kernel
-    compile once more for them.
-    """
-    first = int(any_batch)
-    if is_ready(value, shape, dtype) and (any_batch or len(value) == shape[0]):
-        return value
-    array = real_array(owner, name, value)
-    if array.ndim != len(shape) or array.shape[first:] != tuple(shape[first:]):
-        expected = shape_text(*["batch"] * first, *shape[first:])
-        hint = image_hint(name, array.shape, tuple(shape[1:])) if any_batch else ""
-        raise ValueError(f"{owner}: `{name}` must have the shape {expected}. Received the shape {array.shape}{hint}")
-    try:
-        with np.errstate(over="raise" if array.dtype.kind == "f" else None):
-            return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
-    except FloatingPointError:
-        check_finite(owner, name, np.where(np.isfinite(array), array, 0), dtype=dtype)
-        raise
-
-
-def check_labels(owner: str, name: str, label: Any, count: int, classes: int) -> np.ndarray:
-    """Class labels of any integer dtype and of shape (count,) or (count, 1), as an int64 array of (count,)."""
-    usual = type(label) is np.ndarray and label.dtype == np.int64 and label.shape == (count,)
-    if usual and count and label.view(np.uint64).max() < classes:  # a number below 0 is a huge one to this view
-        return label.copy()
-    array = real_array(owner, name, label, " ({0} = np.unique({0}, return_inverse=True)[1] numbers the classes)")
-    if array.shape not in ((count,), (count, 1)):
-        rows = array.ndim == 2 and len(array) == count and array.shape[1] == classes
-        hint = f" ({name} = {name}.argmax(axis=1) turns one-hot rows into labels)" if rows else ""
-        raise ValueError(
-            f"{owner}: `{name}` must have the shape ({count},) or ({count}, 1), one label for each image. "
-            f"Received the shape {array.shape}{hint}"
-        )
-    if array.dtype.kind not in "iu":
-        whole = array.dtype.kind == "b" or (np.isfinite(array) & (array == np.round(array))).all()
-        hint = f" ({name} = {name}.astype(int) makes them integers)" if whole else ""
-        raise TypeError(
-            f"{owner}: `{name}` must hold integers: a label is the number of a class. "
-            f"Received an array of dtype {array.dtype}{hint}"
-        )
-    array = array.reshape(count)
-    wrong = np.flatnonzero((array < 0) | (array >= classes))
-    if wrong.size:
-        first = int(wrong[0])
-        from_one = array.min() == 1 and array.max() == classes
-        one = f". They seem to count from 1: {name} = {name} - 1 makes them count from 0" if from_one else ""
-        raise ValueError(
-            f"{owner}: `{name}` must lie in 0 to {classes - 1} for {classes} classes. "
-            f"Received {name}[{first}]={array[first]} ({wrong.size} of {count} are out of range){one}"
-        )
-    return array.astype(np.int64)
-
-
-def check_finite(
-    owner: str, name: str, array: np.ndarray, part: slice = slice(None), dtype: np.dtype | None = None
-) -> tuple[float, float]:
-    """The smallest and the largest value of data, or of a part of it.
-
-    Raises ValueError where there is NaN, an infinity, or a number that would be infinite in `dtype`; the message says
-    where the first one is.
-    """
-    offset, array = part.start or 0, array[part] if array.ndim else array
-    if not array.size:
-        return 0.0, 0.0
-    low, high = float(array.min()), float(array.max())  # NaN where there is one
-    limit = math.inf if dtype is None else LARGEST[dtype]
-    if -limit <= low and high <= limit and math.isfinite(low) and math.isfinite(high):
-        return low, high
-    right = np.isfinite(array) & (np.abs(array) <= limit)
-    where = tuple(int(i) for i in np.unravel_index(int(np.argmin(right)), array.shape))
-    place = (where[0] + offset, *where[1:]) if where else ()
-    at = f"[{', '.join(map(str, place))}]" if where else ""
-    count = int(array.size - np.count_nonzero(right))
-    wanted, what = "finite", "NaN or infinite"
-    if np.isfinite(array[where]):
-        wanted, what = f"at most {limit:.4g} in size, the largest {dtype}", "NaN or larger"
-    raise ValueError(
-        f"{owner}: `{name}` must be {wanted}. Received {name}{at}={array[where]} ({count} of {array.size} values are "
-        f"{what})"
-    )
 
 
 def conv_padding(ksize: int, method: str) -> tuple[int, int]:

@@ -109,6 +109,7 @@ def train(folder: Path) -> Sequential:
     )
     assert_type(history["val_loss"], list[float])
     assert_type(history.stopped, str | None)
+    assert_type(history.signal, int)
     model.fit(x, y, optimizer="momentum", verbose=False)
     assert_type(fastcnn.plotting.learning_curves(history, folder / "curves.png"), None)
     return model

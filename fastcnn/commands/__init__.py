@@ -12,5 +12,6 @@ COMMANDS = {
     "warmup": warmup,
     "info": info,
 }
+LASTING = ("train", "run", "warmup")  # what they have done lasts where what they print is lost
 
-__all__ = ["COMMANDS", "UsageError"]
+__all__ = ["COMMANDS", "LASTING", "UsageError"]

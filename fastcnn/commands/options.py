@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fastcnn import interrupt
+from fastcnn.shapes import shortened
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,14 +19,14 @@ if TYPE_CHECKING:
     from fastcnn.model import Sequential
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a command that has cleaned up; the message says what is left: exit status 130.
+class Interrupted(interrupt.Interruption):
+    """A signal ended a command that has cleaned up; the message says what is left.
 
     `remote` is True on a rank whose message another rank prints.
     """
 
-    def __init__(self, message: str, remote: bool = False):
-        super().__init__(message)
+    def __init__(self, signum: int, message: str, remote: bool = False):
+        super().__init__(signum, message)
         self.remote = remote
 
 
@@ -34,10 +37,8 @@ class UsageError(ValueError):
 def number(kind: type, minimum: float, above: bool = False, maximum: float | None = None) -> Callable[[str], Any]:
     """An argparse type: a finite int or float of at least (or above) `minimum`, and at most `maximum`."""
     bounds = f"{'above' if above else 'of at least'} {minimum:g}"
-    if maximum is not None:
-        bounds = f"from {minimum:g} to {maximum:g}"
     largest = maximum or (sys.maxsize if kind is int else sys.float_info.max)
-    wanted = f"{'an integer' if kind is int else 'a number'} {bounds}"
+    up_to = f"from {minimum:g} to {largest if kind is int else format(largest, 'g')}"
 
     def parse(text: str) -> Any:
         try:
@@ -45,7 +46,9 @@ def number(kind: type, minimum: float, above: bool = False, maximum: float | Non
         except ValueError:
             value = math.nan
         if not (minimum < value <= largest or (value == minimum and not above)):  # NaN is neither
-            raise argparse.ArgumentTypeError(f"expected {wanted}, received {text!r}")
+            shown = up_to if maximum is not None or largest < value < math.inf else bounds
+            what = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {what} {shown}, received {shortened(text)!r}")
         return value
 
     return parse

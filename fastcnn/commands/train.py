@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from fastcnn.commands.options import (
 )
 from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
 from fastcnn.commands.training_result import print_header, print_result, resume_hint, save
+from fastcnn.files import reason
 
 if TYPE_CHECKING:
     from fastcnn.datasets import Dataset
@@ -81,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     group.on_lead(lambda: save(model, out))
     if history.stopped == "interrupted":
         raise Interrupted(
+            history.signal or signal.SIGINT,
             f"the training was interrupted after {len(history.get('loss', ()))} of {options['epochs']} epochs; model "
             f"saved to {out}{resume_hint(arguments)}",
             remote=not group.lead,
@@ -128,8 +131,9 @@ def fit(
         group.on_lead(lambda: save(model, out))
         if not group.lead:
             raise
-        what = error.strerror or error
-        raise OSError(f"the training ended early ({what}); the model so far was saved to {str(out)!r}") from error
+        raise OSError(
+            f"the training ended early ({reason(error)}); the model so far was saved to {str(out)!r}"
+        ) from error
 
 
 def check_files(arguments: argparse.Namespace, out: Path) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from fastcnn.shapes import check_array, must_be, received
+from fastcnn.arrays import check_array
+from fastcnn.shapes import must_be, received, zeros
 
 Value = TypeVar("Value")
 
@@ -39,7 +40,7 @@ class BatchArray:
         if layer is None:
             return self
         value = layer.__dict__.get(self.name)
-        return np.zeros(getattr(layer, self.shape_of), layer.dtype) if value is None else value
+        return zeros(layer.name, self.name, getattr(layer, self.shape_of), layer.dtype) if value is None else value
 
     def __set__(self, layer: Any, value: Any) -> None:
         shape = getattr(layer, self.shape_of)
@@ -132,7 +133,7 @@ class Constant(Checked[Value]):
         own, name = layer.__dict__.get(self.name), type(layer).__name__
         if own is None:
             super().__set__(layer, value)
-        elif value is not own and self.check(name, self.name, value) != own:
+        elif not (value is own or np.array_equal(self.check(name, self.name, value), own)):
             wanted = f"{own!r}, as in the constructor: make a new layer for another"
             raise ValueError(must_be(name, self.name, wanted, value))
 

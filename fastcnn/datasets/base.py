@@ -50,8 +50,8 @@ class Dataset:
             raise self.error(f"the labels lie in {low} to {high}; expected 0 to {limit - 1} at most: there are {why}")
         if low > 0 and not self.class_names:
             warnings.warn(
-                f"data set {self.name}: the labels lie in {low} to {high}, which makes {high + 1} classes, and no image "
-                f"is of the first {low}. Labels less {low} count from 0",
+                f"data set {self.name}: the labels lie in {low} to {high}, which makes {high + 1} classes, and no "
+                f"image is of the first {low}. Labels less {low} count from 0",
                 UserWarning,
                 stacklevel=4,
             )

@@ -11,19 +11,23 @@ import contextlib
 import math
 import os
 import pickle
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from fastcnn import interrupt
 from fastcnn.config import at_most_threads
 from fastcnn.distributed.cores import threads_per_rank
 from fastcnn.distributed.failures import abort_all, all_fail, error_facts, remote_error
 from fastcnn.saving.checksum import as_bytes, crc32
 from fastcnn.shapes import must_be, shortened
+
+Failure = TypeVar("Failure", bound=BaseException)
 
 # Seconds for which a wait polls before it sleeps; most operations complete within. On two cores a LeNet step of two
 # ranks took 4.0 to 5.7 ms with a tenth of it, as a sleeping core is slow to wake up, and 3.1 to 4.9 so.
@@ -103,8 +107,8 @@ class Group:
             self.failing.Free()
         elif not all_fail(self.failing):
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            if isinstance(error, KeyboardInterrupt):
-                self.abort(text, 130)
+            if isinstance(error, KeyboardInterrupt | interrupt.Termination):
+                self.abort(text, interrupt.status_of(getattr(error, "signum", signal.SIGINT)))
             self.abort(text, 1, "".join(traceback.format_exception(error)))
 
     @property
@@ -227,7 +231,7 @@ class Group:
         if first is not None:
             raise self.common(error or remote_error(first, *found[first]))
 
-    def common(self, error: Exception) -> Exception:
+    def common(self, error: Failure) -> Failure:
         """`error`, which all ranks are about to raise together: `__exit__` need not abort the others."""
         self.common_error = error
         return error

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcnn.arrays import check_array, is_ready
 from fastcnn.backends.active import active
 from fastcnn.components import Component, Constant, Parameter
 from fastcnn.initializers import initial_parameters
 from fastcnn.layers.protocol import parameter_count_of
-from fastcnn.shapes import check_array, check_number, check_shape, is_ready
+from fastcnn.shapes import check_number
 
 
 class Layer(Component):
@@ -108,7 +109,7 @@ class WeightedLayer(LearningLayer):
     bias = Parameter("bias_shape")
     w_gradient = Parameter("weights_shape")
     b_gradient = Parameter("bias_shape")
-    weights_shape = Constant(lambda owner, name, value: check_shape(owner, value, None, name))
+    weights_shape: Constant[tuple[int, ...]] = Constant(lambda owner, name, value: value)
 
     def initialize(self, initializer: Any, rng: Any, msra_scale: float) -> None:
         self.weights, self.bias = initial_parameters(

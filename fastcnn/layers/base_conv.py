@@ -6,21 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.arrays import check_array, real_array
 from fastcnn.backends.active import active
 from fastcnn.components import BatchArray, Fixed, Setting
 from fastcnn.config import layer_dtype
 from fastcnn.layers.base import WeightedLayer
 from fastcnn.shapes import (
     PADDING_METHODS,
-    check_array,
     check_choice,
-    check_int,
     check_shape,
+    check_side,
     check_window,
     conv_output_shape,
     conv_output_size,
     conv_padding,
-    real_array,
 )
 
 
@@ -59,7 +58,7 @@ class Conv2D(WeightedLayer):
     absorbs_relu = True
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    stride = Setting(check_int)
+    stride = Setting(check_side)
     method = Setting(lambda owner, name, value: check_choice(owner, name, value, PADDING_METHODS))
     ksize: Fixed[int] = Fixed(lambda layer: layer.weights_shape[0])
     input_channels: Fixed[int] = Fixed(lambda layer: layer.weights_shape[2])
@@ -79,8 +78,8 @@ class Conv2D(WeightedLayer):
         dtype: Any = None,
     ):
         super().__init__(shape, dtype=dtype)
-        outputs = check_int(self.name, "output_channels", output_channels)
-        ksize = check_int(self.name, "ksize", ksize)
+        outputs = check_side(self.name, "output_channels", output_channels)
+        ksize = check_side(self.name, "ksize", ksize)
         self.stride, self.method = stride, method
         self.weights_shape = (ksize, ksize, self.input_shape[3], outputs)
         self.check_settings()
@@ -138,7 +137,7 @@ class Conv2D(WeightedLayer):
 
 def _check_windows(owner: str, name: str, shape: Any, ksize: int, stride: int) -> tuple[tuple[int, ...], int, int]:
     shape = check_shape(owner, shape, name=name)
-    ksize, stride = check_int(owner, "ksize", ksize), check_int(owner, "stride", stride)
+    ksize, stride = check_side(owner, "ksize", ksize), check_side(owner, "stride", stride)
     check_window(owner, ksize, shape)
     return shape, ksize, stride
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastcnn.backends.active import active
 from fastcnn.components import BatchArray, Fixed
 from fastcnn.layers.base import WeightedLayer
-from fastcnn.shapes import check_int, received
+from fastcnn.shapes import check_side, received
 
 
 class FullyConnect(WeightedLayer):
@@ -47,7 +47,7 @@ class FullyConnect(WeightedLayer):
         super().__init__(shape, dtype=dtype)
         if len(self.input_shape) < 2:
             raise ValueError(f"{self.name}: `shape` must be (batch, features, ...). {received('shape', shape)}")
-        self.weights_shape = (math.prod(self.input_shape[1:]), check_int(self.name, "output_num", output_num))
+        self.weights_shape = (math.prod(self.input_shape[1:]), check_side(self.name, "output_num", output_num))
         self.initialize(initializer, rng, 100.0)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from fastcnn.backends.active import active
 from fastcnn.components import Fixed, Setting
 from fastcnn.layers.base import Layer
-from fastcnn.shapes import check_int, check_window, must_be, received
+from fastcnn.shapes import check_int, check_window, must_be, received, zeros
 
 
 class Pooling(Layer):
@@ -125,7 +125,7 @@ class MaxPooling(Pooling):
         In a `Sequential`, where this layer also computes a `Relu` before it, 0 too where the Relu stops the gradient.
         """
         if self._argmax is None or self._batch is None:
-            return np.zeros(self.input_shape, self.dtype)
+            return zeros(self.name, "index", self.input_shape, self.dtype)
         return np.minimum(self.input_gradient(np.ones(self._argmax.shape, self.dtype)), 1)
 
     @index.setter

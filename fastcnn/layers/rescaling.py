@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.arrays import check_array, real_array
 from fastcnn.components import Setting
 from fastcnn.layers.base import Layer
-from fastcnn.shapes import check_array, check_number, real_array
+from fastcnn.shapes import check_number
 
 
 class Rescaling(Layer):

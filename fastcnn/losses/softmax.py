@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastcnn.arrays import check_array, check_labels
 from fastcnn.backends.active import active
 from fastcnn.losses.base import Loss
-from fastcnn.shapes import check_array, check_labels, check_number, must_be
+from fastcnn.shapes import check_number, must_be, zeros
 
 
 class Computed(NamedTuple):
@@ -35,7 +36,7 @@ class Softmax(Loss):
 
     @property
     def softmax(self) -> np.ndarray:
-        return np.zeros(self.input_shape, self.dtype) if self._shown is None else self._shown
+        return zeros(self.name, "softmax", self.input_shape, self.dtype) if self._shown is None else self._shown
 
     @softmax.setter
     def softmax(self, value: Any) -> None:

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcnn.arrays import check_array
 from fastcnn.backends.active import active
 from fastcnn.components import Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.saving import model_file
-from fastcnn.shapes import check_array, check_choice, check_int, check_number, must_be, received
+from fastcnn.shapes import check_choice, check_int, check_number, must_be, received
 
 # Elements of one dot product: BLAS divides longer ones among its threads, whose number would then change the result.
 CHUNK = 8192

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 import fastcnn.layers
+from fastcnn.arrays import check_finite
 from fastcnn.errors import FileFormatError
 from fastcnn.layers.protocol import builds_itself, can_be_saved, config_of, needs_in_config, tensors_of, walk
 from fastcnn.saving import containers, random_state
-from fastcnn.shapes import check_finite, check_path
+from fastcnn.shapes import check_path
 
 FORMAT = "fastcnn-model"
 VERSION = 2  # 1 had no layers inside others and nothing but layers; it is read too

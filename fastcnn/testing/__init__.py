@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.arrays import check_finite, real_array
 from fastcnn.layers.protocol import is_layer, offers
-from fastcnn.shapes import check_finite, check_int, check_number, must_be, real_array, shape_text
+from fastcnn.shapes import check_int, check_number, must_be, shape_text
 from fastcnn.testing.checks import all_checks
 from fastcnn.testing.probe import Probe, kept_randomness, one_line
 from fastcnn.testing.report import Check, LayerReport

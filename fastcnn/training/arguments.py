@@ -4,22 +4,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from fastcnn.arrays import check_array, check_finite, check_labels, real_array
 from fastcnn.augmentation import Augmentation, center_crop
 from fastcnn.distributed.group import Group
 from fastcnn.layers.protocol import dtype_of
 from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer, make
-from fastcnn.shapes import (
-    check_array,
-    check_finite,
-    check_int,
-    check_labels,
-    check_number,
-    check_path,
-    must_be,
-    real_array,
-    shape_text,
-)
+from fastcnn.shapes import check_int, check_number, check_path, must_be, shape_text
 from fastcnn.training.callbacks import Callback
 
 

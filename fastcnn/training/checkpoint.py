@@ -5,6 +5,7 @@ the epoch and the batch. That is what is kept, with the history and the state of
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -127,7 +128,10 @@ def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None
         states = {
             label: dict(state) | file.part(f"training.{label}.") for label, state in training["callbacks"].items()
         }
-        progress = {name: check_int("resume", name, training[name], 0) for name in ("seed", "epoch", "batch", "hits")}
+        progress = {
+            name: check_int("resume", name, training[name], 0, largest=math.inf)
+            for name in ("seed", "epoch", "batch", "hits")
+        }
         loss, seconds = float(training["loss"]), float(training["seconds"])
         numbers = {
             name: value

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn import streams
 from fastcnn.errors import FileFormatError
 from fastcnn.files import write_elsewhere
 from fastcnn.layers.protocol import call, state_of, tensors_of, walk
@@ -211,13 +212,16 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m fastcnn.diagnosis", description=(replay.__doc__ or "").split("\n")[0])
     parser.add_argument("file", metavar="FILE", help="what a training left when its loss became NaN or infinite")
     path = parser.parse_args(arguments).file
-    try:
-        found = replay(path)
-    except (OSError, ValueError, ImportError) as error:
-        print(f"fastcnn.diagnosis: error: {error}", file=sys.stderr)
-        return 1
-    print(f"the first to go bad is {found}" if found else "all arrays are finite")
-    return 0 if found else 1
+    with streams.guarded() as (output, _):
+        try:
+            found = replay(path)
+        except (OSError, ValueError, ImportError) as error:
+            print(f"fastcnn.diagnosis: error: {error}", file=sys.stderr)
+            return 1
+        print(f"the first to go bad is {found}" if found else "all arrays are finite")
+        if text := output.failure():
+            print(f"fastcnn.diagnosis: error: {text}", file=sys.stderr)
+        return 0 if found and not text else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """`fit`: its arguments, and how a training starts. The loop itself is in :mod:`fastcnn.training.loop`."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastcnn import streams
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.backends.active import compilation_announced
 from fastcnn.data_range import remember
@@ -94,7 +96,8 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         bits with it.
 
     Ctrl-C ends the training after the present step: checkpoints are written, and the history so far is returned. A
-    second one raises KeyboardInterrupt at once.
+    second one raises KeyboardInterrupt at once. SIGTERM and SIGHUP end it in the same way, and then the process, by
+    SystemExit with the status 143 or 129. Signals that are ignored or that a script handles itself are left alone.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
             batch_size=check_int("fit", "batch_size", batch_size),
             validation_data=validation,
             shuffle=check_flag("fit", "shuffle", shuffle),
-            seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0),
+            seed=arguments.draw_seed() if seed is None else check_int("fit", "seed", seed, 0, largest=math.inf),
             augmentation=augmentation,
             loss_options=arguments.check_loss_options(model, labels, class_weight, label_smoothing),
             metrics=check_metrics("fit", metrics),
@@ -140,7 +143,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
             group=group,
         )
 
-    with Group.of("fit", distributed) as group, contextlib.ExitStack() as stack:
+    with streams.guarded(), Group.of("fit", distributed) as group, contextlib.ExitStack() as stack:
         if verbose and group.lead:
             stack.enter_context(compilation_announced())
         run = group.together(checked)

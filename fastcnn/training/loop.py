@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from fastcnn import inference
 from fastcnn.augmentation import Moves
+from fastcnn.interrupt import Termination
 from fastcnn.metrics import measure
 from fastcnn.training import diagnosis, interrupt
 from fastcnn.training.callbacks import Callback
@@ -45,7 +46,7 @@ class Loop(TrainingRun):
 
     def train(self) -> None:
         """Run to the end, or until something stops it."""
-        with interrupt.deferred(lambda: self.stop("interrupted"), announce=self.group.lead):
+        with interrupt.deferred(lambda: self.stop("interrupted"), announce=self.group.lead) as received:
             self.call("on_fit_begin")
             while self.epoch <= self.epochs and self.history.stopped is None:
                 self.call("on_epoch_begin")
@@ -54,6 +55,9 @@ class Loop(TrainingRun):
                     break
                 self.finish_epoch()
             self.call("on_fit_end")
+            self.history.signal = max(self.group.all_gather(max(received, default=0)))
+        if interrupt.ends_process(self.history.signal):
+            raise self.group.common(Termination(self.history.signal))
 
     def train_epoch(self) -> None:
         """The rest of the present epoch."""

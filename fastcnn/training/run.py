@@ -15,11 +15,12 @@ from fastcnn.optimizers import Optimizer
 class History(dict[str, list[float]]):
     """What `fit` returns: for each quantity a list with a number for each epoch.
 
-    `stopped` says why the training ended before its last epoch: 'interrupted' (Ctrl-C), the reason that a callback
-    gave, or None.
+    `stopped` says why the training ended before its last epoch: 'interrupted' (Ctrl-C, SIGTERM, SIGHUP), the reason
+    that a callback gave, or None. `signal` is the number of the signal that came, or 0.
     """
 
     stopped: str | None = None
+    signal: int = 0
 
 
 class Resumable(Protocol):

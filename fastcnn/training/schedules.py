@@ -36,6 +36,14 @@ def check_part(owner: str, name: str, value: float) -> float:
     return share
 
 
+def power(base: float, exponent: int) -> float:
+    """Infinite where Python raises OverflowError: the optimizer says what is wrong with such a rate."""
+    try:
+        return base**exponent
+    except OverflowError:
+        return math.inf
+
+
 def constant(learning_rate: float) -> Schedule:
     """The same rate at every step."""
     rate = check_number("constant", "learning_rate", learning_rate, 0)
@@ -53,7 +61,7 @@ def step(learning_rate: float, factor: float = 0.1, at: Sequence[float] = (0.5, 
     shares = [check_part("step", f"at[{i}]", share) for i, share in enumerate(at)]
     return Schedule(
         f"step({rate!r}, factor={factor!r}, at={shares!r})",
-        lambda done: rate * factor ** sum(done >= share for share in shares),
+        lambda done: rate * power(factor, sum(done >= share for share in shares)),
     )
 
 
@@ -70,7 +78,7 @@ def cosine(learning_rate: float, last: float = 0.0) -> Schedule:
     """From `learning_rate` to `last` along half a cosine (Loshchilov and Hutter, "SGDR", 2017, eq. 5, one cycle)."""
     rate, last = check_number("cosine", "learning_rate", learning_rate, 0), check_number("cosine", "last", last, 0)
     return Schedule(
-        f"cosine({rate!r}, last={last!r})", lambda done: last + (rate - last) * (1 + math.cos(math.pi * done)) / 2
+        f"cosine({rate!r}, last={last!r})", lambda done: last + (rate - last) * ((1 + math.cos(math.pi * done)) / 2)
     )
 
 

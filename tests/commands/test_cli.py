@@ -364,7 +364,10 @@ def test_training_that_diverges_says_so(backend, tmp_path):
         ("train --lr 0", "received '0'"),
         ("train --weight-decay inf", "argument --weight-decay: expected a number of at least 0, received 'inf'"),
         ("train --seed -1", "received '-1'"),
-        ("train --epochs " + "9" * 400, "argument --epochs"),
+        ("train --epochs " + "9" * 400, "argument --epochs: expected an integer from 1 to 9223372036854775807, receiv"),
+        ("train --seed 18446744073709551616", "argument --seed: expected an integer from 0 to 9223372036854775807, "),
+        ("train --lr 1e400", "argument --lr: expected a number above 0, received '1e400'"),
+        ("train --batch-size 1e30", "argument --batch-size: expected an integer of at least 1, received '1e30'"),
         ("train --threads 0", "argument --threads: expected an integer from 1 to 1024, received '0'"),
         ("info --threads 100000", "argument --threads: expected an integer from 1 to 1024, received '100000'"),
         ("train --backend cuda", "argument --backend: invalid choice: 'cuda'"),
@@ -496,12 +499,12 @@ def test_a_disk_that_fills_up_between_two_epochs(main, few, tmp_path, monkeypatc
     from fastcnn.callbacks import logs
 
     def fail(path, content):
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device", path)
 
     monkeypatch.setattr(logs, "write_whole", fail)
     out, log = str(tmp_path / "m.npz"), str(tmp_path / "log.csv")
     options = ["train", "--data", few, "--epochs", "2", "--batch-size", "64", "--quiet", "--backend", "numpy"]
     assert main([*options, "--out", out, "--csv", log]) == 1
-    error = "fastcnn train: error: the training ended early (No space left on device); the model so far was saved to "
-    assert capsys.readouterr().err == f"{error}{out!r}\n"
+    error = f"fastcnn train: error: the training ended early (No space left on device: {log!r}); the model so far was "
+    assert capsys.readouterr().err == f"{error}saved to {out!r}\n"
     assert os.listdir(tmp_path) == ["m.npz"] and Sequential.load(out).metadata["data"] == "few"

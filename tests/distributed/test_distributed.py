@@ -21,7 +21,7 @@ from fastcnn.distributed import launcher
 from fastcnn.distributed.failures import error_facts, remote_error
 from fastcnn.distributed.group import Group, data_facts
 from fastcnn.errors import FileFormatError
-from fastcnn.saving import checksum
+from fastcnn.saving import checksum, model_file
 from fastcnn.threads import available_cores
 from fastcnn.training import History, checkpoint
 from fastcnn.training.data_parallel.loop import DistributedLoop
@@ -301,6 +301,15 @@ def test_all_stop_after_the_step_in_which_one_wants_to(what, reason, tmp_path):
     if what == "interrupt":
         whole = trained(2, f"{tmp_path}/whole")[0]
         assert_equal(trained(2, f"{tmp_path}/b", options)[0], whole)
+
+
+@pytest.mark.slow
+def test_sigterm_of_one_rank_ends_all(tmp_path):
+    """After the same step, by the same status; the checkpoint is that of this step."""
+    options = {"checkpoint": f"{tmp_path}/run.npz", "every": 100, "fault": [1, "terminate"]}
+    status, error = run(2, f"{tmp_path}/a", options)
+    assert status == 143 and "Traceback" not in error and os.listdir(tmp_path) == ["run.npz"]
+    assert model_file.read(f"{tmp_path}/run.npz").header["training"]["batch"] == 3
 
 
 def test_a_callback_that_fails_on_one_rank_raises_on_all(tmp_path):

@@ -57,6 +57,9 @@ class Fault(Callback):
     def interrupt(self, run):
         os.kill(os.getpid(), signal.SIGINT)
 
+    def terminate(self, run):
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def hang(self, run):
         time.sleep(1000)
 

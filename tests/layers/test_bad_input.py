@@ -22,6 +22,7 @@ from fastcnn.layers import (
     Softmax,
     Tanh,
 )
+from fastcnn.metrics import confusion_matrix
 
 SHAPE = (2, 6, 5, 3)
 
@@ -116,6 +117,65 @@ SHAPE = (2, 6, 5, 3)
 )
 def test_constructors(make, message):
     with pytest.raises(ValueError, match=message):
+        make()
+
+
+HUGE = [2**62, 2**64, 10**30, 10**400]
+BOUND = "must be an integer from 1 to 2147483647. Received"
+
+
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda value: FullyConnect((2, 3), value), f"FullyConnect: `output_num` {BOUND} output_num="),
+        (lambda value: Conv2D(SHAPE, value), f"Conv2D: `output_channels` {BOUND} output_channels="),
+        (lambda value: Conv2D(SHAPE, 4, value, method="SAME"), f"Conv2D: `ksize` {BOUND} ksize="),
+        (lambda value: Conv2D(SHAPE, 4, 3, value), f"Conv2D: `stride` {BOUND} stride="),
+        (lambda value: layers.im2col(np.zeros(SHAPE), 2, value), f"im2col: `stride` {BOUND} stride="),
+        (lambda value: confusion_matrix([0], [0], value), f"confusion_matrix: `classes` {BOUND} classes="),
+        (lambda value: MaxPooling(SHAPE, 2, value), "MaxPooling: `stride` must "),
+        (
+            lambda value: Conv2D((1, value, value, 1), 2),
+            "Conv2D: `shape` must be smaller: such an array takes more than",
+        ),
+        (lambda value: FullyConnect((2, value), 2), "FullyConnect: `shape` must be smaller: such an array takes "),
+        (lambda value: BatchNorm((2, value)), "BatchNorm: `shape` must be smaller: such an array takes "),
+        (lambda value: PReLU((value, 2)), r"PReLU: `shape` must be smaller: .*Received shape=\([14]"),
+        (lambda value: Relu((value, value)), "Relu: `shape` must be smaller: such an array takes more than 10"),
+    ],
+)
+def test_huge_numbers(make, message, value):
+    with pytest.raises(ValueError, match=message):
+        make(value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: FullyConnect((2, 2**20, 2**20), 2**20),
+            r"FullyConnect: `weights` of the shape \(1099511627776, 1048576\) takes 4,611,686,018,427,387,904 bytes, ",
+        ),
+        (
+            lambda: Conv2D((1, 9, 9, 2**40), 2, initializer="zeros", dtype="float64"),
+            r"Conv2D: `weights` of the shape \(3, 3, 1099511627776, 2\) takes 158,329,674,399,744 bytes, more memory",
+        ),
+        (
+            lambda: Conv2D((1, 199, 199, 1), 2**31 - 1, 199, initializer=1.0),
+            r"`weights` of the shape \(199, 199, 1, 2147483647\) takes 340,169,999,619,388 bytes",
+        ),
+        (
+            lambda: Relu((2**30, 2**29)).x,
+            r"Relu: `x` of the shape \(1073741824, 536870912\) takes 2,305,843,009,213,69",
+        ),
+        (lambda: MaxPooling((2**20, 2**20, 2, 2**18)).index, r"MaxPooling: `index` of the shape .* takes 2,305,843,00"),
+        (lambda: Softmax((2**30, 2**29)).softmax, r"Softmax: `softmax` of the shape \(1073741824, 536870912\) takes"),
+        (lambda: confusion_matrix([0], [0], 2**30), r"confusion_matrix: `classes` of the shape \(1073741824, 10737418"),
+    ],
+)
+def test_arrays_that_fit_into_no_memory(make, message):
+    with pytest.raises(MemoryError, match=message):
         make()
 
 

@@ -456,6 +456,39 @@ def test_tensorboard(data, tmp_path):
     np.testing.assert_allclose(rates, [0.1 * (1 - (i + 0.6) / 3) for i in range(3)], rtol=1e-6)  # the last step's
 
 
+@pytest.mark.skipif(os.name != "posix", reason="POSIX")
+@pytest.mark.parametrize(
+    ("extra", "make", "name"),
+    [
+        (None, Checkpoint, "c.npz"),
+        ("safetensors", Checkpoint, "c.safetensors"),
+        (None, lambda path: Checkpoint(None, best=path, monitor="loss"), "best.npz"),
+        (None, CSVLogger, "log.csv"),
+        ("matplotlib", LearningCurves, "curves.png"),
+        ("PIL", LearningCurves, "curves.jpg"),
+        ("tensorboardX", TensorBoard, "logs"),
+    ],
+)
+def test_a_full_disk_is_named_with_the_file(data, tmp_path, extra, make, name):
+    """And what was there before stays. The limit of a file's size stands for that of the disk."""
+    import resource
+
+    if extra is not None:
+        pytest.importorskip(extra)
+    path = tmp_path / name
+    if make is not TensorBoard:
+        path.write_bytes(b"before")
+    callback, limits = make(path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            small().fit(*data, 2, 100, callbacks=[callback], verbose=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.filename.startswith(str(path)) and os.listdir(tmp_path) == [name]
+    assert make is TensorBoard or path.read_bytes() == b"before"
+
+
 @pytest.mark.parametrize(
     ("module", "make", "message"),
     [

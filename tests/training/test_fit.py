@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastcnn import Sequential, training
-from fastcnn.callbacks import Checkpoint
+from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.training import TrainingRun
 from tests.helpers.models import small
 
@@ -106,3 +106,26 @@ def test_checkpoints_know_the_batch_of_the_validation(data, tmp_path):
     for checkpoint in (path, old):
         with pytest.raises(ValueError, match=r"its validation_batch_size is 256 in .*\.npz. Received 7"):
             small().fit(*data, 2, 40, data, resume=checkpoint, validation_batch_size=7, **options)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "validation_batch_size"])
+def test_huge_numbers(data, name):
+    """What a machine's integer holds is right, however little sense it makes; what it does not hold is named."""
+
+    class Stop(Callback):
+        def on_batch_end(self, run):
+            run.stop("enough")
+
+    arguments = {"validation_data": data, "callbacks": [Stop()], "verbose": False}
+    assert small().fit(*data, **arguments | {name: 2**62}).stopped == "enough"
+    for value in (2**63, 10**400):
+        with pytest.raises(ValueError, match=f"fit: `{name}` must be an integer from 1 to 9223372036854775807. Rec"):
+            small().fit(*data, **arguments | {name: value})
+
+
+def test_a_seed_of_any_length(data, tmp_path):
+    """NumPy recommends 128 bits."""
+    seed, path = 2**127 + 1, tmp_path / "c.npz"
+    whole = small().fit(*data, 2, seed=seed, callbacks=[Checkpoint(path)], verbose=False)
+    again = small().fit(*data, 2, seed=seed, resume=path, verbose=False)
+    assert whole == again and whole["loss"] != small().fit(*data, 2, seed=1, verbose=False)["loss"]

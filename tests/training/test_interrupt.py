@@ -1,4 +1,4 @@
-"""Ctrl-C while a model trains: it ends after the present step, and nothing is lost."""
+"""Ctrl-C, SIGTERM and SIGHUP while a model trains: it ends after the present step, and nothing is lost."""
 
 import os
 import signal
@@ -9,34 +9,43 @@ import threading
 import numpy as np
 import pytest
 
-from fastcnn import Sequential
+from fastcnn import Sequential, interrupt
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
 from tests.helpers.models import small
-from tests.helpers.processes import ROOT
+from tests.helpers.processes import ROOT, run_python
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 MESSAGE = "\nstopping after this step; Ctrl-C again stops at once\n"
+OTHERS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+ENDED = "\n{}: stopping after this step; Ctrl-C stops at once\n"
 
 
 @pytest.fixture(autouse=True)
-def handler():
-    """Ctrl-C as in a fresh process: a test run in the background inherits that it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def handlers():
+    """Signals as in a fresh process: a test run in the background inherits that Ctrl-C is ignored."""
+    before = {signum: signal.signal(signum, interrupt.python_handler(signum)) for signum in interrupt.SIGNALS}
     yield
-    signal.signal(signal.SIGINT, before)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """Two signals are two, however soon the second comes."""
+    monkeypatch.setattr(interrupt, "TOGETHER", 0)
 
 
 class Press(Callback):
-    """Ctrl-C after a step, or at an epoch's end; each of `steps` once."""
+    """Ctrl-C, or another signal, after a step, or at an epoch's end; each of `steps` once."""
 
-    def __init__(self, *steps, hook="on_batch_end"):
-        self.steps, self.count = steps, 0
+    def __init__(self, *steps, hook="on_batch_end", signum=signal.SIGINT):
+        self.steps, self.count, self.signum = steps, 0, signum
         setattr(self, hook, self.press)
 
     def press(self, run):
         self.count += 1
         if self.count in self.steps:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.signum)
 
 
 def test_ctrl_c_ends_the_training_after_the_step(data, tmp_path, capfd):
@@ -44,7 +53,7 @@ def test_ctrl_c_ends_the_training_after_the_step(data, tmp_path, capfd):
     history = model.fit(*data, 5, 40, seed=0, callbacks=[press, Checkpoint(path, every_seconds=None)], verbose=False)
     assert history.stopped == "interrupted" and press.count == 7
     assert {len(values) for values in history.values()} == {1}  # the second epoch is not whole
-    assert capfd.readouterr() == ("", MESSAGE)
+    assert history.signal == signal.SIGINT and capfd.readouterr() == ("", MESSAGE)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     saved = Sequential.load(path)
     for a, b in zip(model.layers, saved.layers, strict=True):
@@ -82,6 +91,111 @@ def test_the_second_one_raises_at_once(data, tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     Sequential.load(path)
     assert os.listdir(tmp_path) == ["c.npz"]
+
+
+@pytest.mark.parametrize("signum", OTHERS)
+def test_other_signals_end_the_process_after_the_step(data, tmp_path, capfd, signum):
+    """By SystemExit, as `finally` blocks of the script are to run, and what it has printed is to be written."""
+    path, press, ended = tmp_path / "c.npz", Press(7, signum=signum), Notes()
+    with pytest.raises(SystemExit) as error:
+        small().fit(*data, 5, 40, callbacks=[press, ended, Checkpoint(path, every_seconds=None)], verbose=False)
+    assert error.value.code == 128 + signum and press.count == 7 and ended.reasons == ["interrupted"]
+    assert capfd.readouterr() == ("", ENDED.format(signal.Signals(signum).name))
+    assert signal.getsignal(signum) is signal.SIG_DFL
+    resumed = small().fit(*data, 5, 40, callbacks=[Notes()], resume=path, verbose=False)
+    assert len(resumed["loss"]) == 5 and resumed.signal == 0
+
+
+class Notes(Callback):
+    """Why each training ended."""
+
+    def __init__(self):
+        self.reasons = []
+
+    def on_fit_end(self, run):
+        self.reasons.append(run.history.stopped)
+
+
+def test_signals_that_come_together_are_one(data):
+    """`timeout`, systemd and a closing shell send two."""
+    press, notes = Press(2, signum=signal.SIGTERM), Notes()
+    others = [Press(2, signum=signum) for signum in OTHERS] + [Press(1, hook="on_fit_end", signum=signal.SIGTERM)]
+    with pytest.raises(SystemExit) as error:
+        small().fit(*data, 5, 40, callbacks=[press, *others, notes], verbose=False)
+    assert error.value.code == 143 and notes.reasons == ["interrupted"]
+
+
+@pytest.mark.parametrize(("signum", "kind"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_another_signal_ends_it_at_once(data, apart, signum, kind):
+    notes = Notes()
+    with pytest.raises(kind) as error:
+        small().fit(*data, callbacks=[Press(2, signum=signal.SIGTERM), Press(2, signum=signum), notes], verbose=False)
+    assert notes.reasons == [] and getattr(error.value, "code", 143) == 143
+    assert [signal.getsignal(s) for s in interrupt.SIGNALS] == [*map(interrupt.python_handler, interrupt.SIGNALS)]
+
+
+def test_while_the_second_one_cleans_up_the_third_is_ignored(data, apart):
+    """It would leave half of the files behind."""
+    cleaned = []
+
+    class Third(Callback):
+        def on_batch_end(self, run):
+            os.kill(os.getpid(), signal.SIGINT)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            finally:
+                for signum in interrupt.SIGNALS:
+                    os.kill(os.getpid(), signum)
+                cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        small().fit(*data, callbacks=[Third()], verbose=False)
+    assert cleaned == [True]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("disposition", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "somebody's"])
+@pytest.mark.parametrize("signum", OTHERS)
+def test_other_signals_that_are_somebody_elses_are_left_alone(data, signum, disposition):
+    """`nohup` ignores SIGHUP."""
+    signal.signal(signum, disposition)
+    history = small().fit(*data, 1, 40, callbacks=[Press(2, signum=signum)], verbose=False)
+    assert history.stopped is None and history.signal == 0 and len(history["loss"]) == 1
+    assert signal.getsignal(signum) is disposition
+
+
+def test_in_a_script(tmp_path):
+    """Nobody reads the line about it any more. A process that was forked has no training to stop."""
+    code = """
+import os, signal, sys
+import numpy as np
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 2)
+import fastcnn
+from fastcnn.callbacks import Callback, Checkpoint
+from fastcnn.layers import FullyConnect, Softmax
+
+class Hang(Callback):
+    def on_batch_end(self, run):
+        child = os.fork()
+        if not child:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os.kill(os.getpid(), signal.SIGHUP)
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+model = fastcnn.Sequential([FullyConnect((4, 3), 2), Softmax((4, 2))])
+try:
+    model.fit(np.ones((8, 3)), np.arange(8) % 2, 2, 4, callbacks=[Hang(), Checkpoint("c.npz")])
+finally:
+    print("finally")
+"""
+    done = run_python("-W", "ignore", "-c", code, cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    assert (done.returncode, done.stdout) == (129, "-15\nfinally\n")
+    Sequential.load(tmp_path / "c.npz")
 
 
 def test_an_error_in_the_training_restores_ctrl_c(data):
@@ -145,28 +259,30 @@ import os, signal
 from fastcnn.training.loop import Loop
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 train_batch, steps = Loop.train_batch, []
 
 def press(self, index, moves):
     made = train_batch(self, index, moves)
     steps.append(len(index))
-    for _ in range({}.count(len(steps))):
-        os.kill(os.getpid(), signal.SIGINT)
+    for signum in {}.get(len(steps), []):
+        os.kill(os.getpid(), signum)
     return made
 
 Loop.train_batch = press
+{}
 from fastcnn.cli import main
 raise SystemExit(main())
 """
 
 
-def train(tmp_path, presses, *arguments):
-    """``fastcnn train`` on 40 images, of which Ctrl-C ends some steps."""
+def train(tmp_path, presses, *arguments, more=""):
+    """``fastcnn train`` on 40 images; `presses` are the signals that come after some steps."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (40, 12, 12)).astype(np.uint8), np.arange(40) % 4
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
     return subprocess.run(
-        [sys.executable, "-c", PRESS.format(presses), "train", "--data", "own.npz", "--epochs", "3", *arguments],
+        [sys.executable, "-c", PRESS.format(presses, more), "train", "--data", "own.npz", "--epochs", "3", *arguments],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "FASTCNN_BACKEND": "numpy"},
         capture_output=True,
@@ -179,7 +295,7 @@ def train(tmp_path, presses, *arguments):
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_command_line(tmp_path, checkpoint):
     options = ["--checkpoint", "c.npz"] if checkpoint else []
-    done = train(tmp_path, [4], "--quiet", *options)
+    done = train(tmp_path, {4: [2]}, "--quiet", *options)
     assert done.returncode == 130 and done.stdout == ""
     more = "; `fastcnn train --resume c.npz` goes on" if checkpoint else ""
     end = f"the training was interrupted after 1 of 3 epochs; model saved to lenet-own.npz{more}\n"
@@ -191,8 +307,71 @@ def test_command_line(tmp_path, checkpoint):
 
 def test_command_line_ctrl_c_twice(tmp_path):
     """At once, without a model; the checkpoint of the first epoch is whole."""
-    done = train(tmp_path, [4, 4], "--quiet", "--checkpoint", "c.npz")
+    done = train(tmp_path, {4: [2, 2]}, "--quiet", "--checkpoint", "c.npz")
     assert done.returncode == 130 and done.stdout == ""
+    assert done.stderr == f"{MESSAGE}fastcnn train: interrupted\n"
+    assert sorted(os.listdir(tmp_path)) == ["c.npz", "own.npz"]
+    Sequential.load(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("signum", OTHERS)
+def test_command_line_other_signals(tmp_path, signum):
+    """The model is saved too; a second one, which follows at once, is the same request."""
+    done = train(tmp_path, {4: [int(signum)] * 2}, "--quiet", "--checkpoint", "c.npz")
+    assert done.returncode == 128 + signum and done.stdout == ""
+    end = (
+        "the training was interrupted after 1 of 3 epochs; model saved to lenet-own.npz; `fastcnn train --resume c.npz`"
+    )
+    assert done.stderr == f"{ENDED.format(signum.name)}fastcnn train: {end} goes on\n"
+    for name in ("c.npz", "lenet-own.npz"):
+        Sequential.load(tmp_path / name)
+
+
+def test_command_line_while_nothing_is_deferred(main, monkeypatch, capsys):
+    """A signal ends any command with its status; those that follow are ignored."""
+    from fastcnn.commands import info
+
+    def end(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(info, "run", end)
+    assert main(["info", "--backend", "numpy"]) == 143
+    assert capsys.readouterr() == ("", "fastcnn info: ended by SIGTERM\n")
+    assert [signal.getsignal(s) for s in interrupt.SIGNALS] == [*map(interrupt.python_handler, interrupt.SIGNALS)]
+
+
+def test_command_line_ctrl_c_three_times(tmp_path):
+    """The second comes while the checkpoint is written, and others while that is cleaned up and the command ends."""
+    code = """
+import sys
+from pathlib import Path
+import fastcnn.cli
+
+replace, unlink, end = os.replace, Path.unlink, fastcnn.cli.end
+
+def replace_slowly(*paths):
+    if len(steps) == 4:
+        os.kill(os.getpid(), signal.SIGINT)
+    replace(*paths)
+
+def unlink_slowly(self, *arguments):
+    if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    unlink(self, *arguments)
+
+def end_slowly(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    return end(*arguments)
+
+os.replace, Path.unlink, fastcnn.cli.end = replace_slowly, unlink_slowly, end_slowly
+signal.signal(signal.SIGINT, fastcnn.cli.interrupt.leave)  # as `python -m fastcnn` does
+from fastcnn.cli import main
+"""
+    done = train(tmp_path, {4: [2]}, "--quiet", "--checkpoint", "c.npz", more=code)
+    assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == f"{MESSAGE}fastcnn train: interrupted\n"
     assert sorted(os.listdir(tmp_path)) == ["c.npz", "own.npz"]
     Sequential.load(tmp_path / "c.npz")

@@ -166,3 +166,12 @@ def test_names():
     )
     assert training.cosine is cosine and training.constant is constant
     assert run_python("-c", "import fastcnn.schedules, sys; sys.exit('numba' in sys.modules)").returncode == 0
+
+
+def test_rates_beyond_all_numbers():
+    """Infinite, which the optimizer refuses by name, or as they are."""
+    assert schedules.step(0.1, 1e308)(0.9) == np.inf
+    assert schedules.cosine(1e308)(0) == 1e308
+    for make in (schedules.constant, schedules.cosine, schedules.step):
+        with pytest.raises(ValueError, match="`learning_rate` must be a finite number"):
+            make(10**400)

@@ -1,13 +1,17 @@
 """Callbacks that log the history: CSV, TensorBoard, learning curves."""
 
+import contextlib
 import csv
 import io
 import itertools
 import math
 import os
+import secrets
+import socket
+import time
 from typing import Any
 
-from fastcnn.files import check_writable, write_whole
+from fastcnn.files import check_writable, errors_named, write_whole
 from fastcnn.shapes import check_path
 from fastcnn.training.callbacks.base import Callback
 from fastcnn.training.run import TrainingRun
@@ -28,38 +32,67 @@ class CSVLogger(Callback):
         rows = [[i, *row] for i, row in enumerate(values, start=1)]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-        write_whole(self.path, lambda file: file.write(text.getvalue().encode()))
+        write_whole(self.path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))
 
 
 class TensorBoard(Callback):
-    """Writes the history as scalars that TensorBoard shows. Requires tensorboardX: the extra `tensorboard`."""
+    """Writes the history as scalars that TensorBoard shows. Requires tensorboardX: the extra `tensorboard`.
+
+    Not by its SummaryWriter, whose thread hides from the training that the disk is full.
+    """
 
     rank_0_only = True
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = check_path("TensorBoard", "folder", folder)
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX.record_writer import RecordWriter
         except ModuleNotFoundError as error:
             raise ImportError("TensorBoard logs need tensorboardX: `pip install fastcnn[tensorboard]`") from error
-        self.make_writer = SummaryWriter
+        self.make_writer = RecordWriter
         self.writer: Any = None  # made when a training begins
 
     def on_fit_begin(self, run: TrainingRun) -> None:
-        # An interrupted run may have logged epochs that are done again: they are shown once.
-        self.writer = self.make_writer(self.folder, purge_step=run.epoch if run.epoch > 1 else None)
+        from tensorboardX.proto.event_pb2 import SessionLog
+
+        os.makedirs(self.folder, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{secrets.token_hex(4)}"
+        self.writer = self.make_writer(os.path.join(self.folder, name))
+        self.write(0, file_version="brain.Event:2")
+        if run.epoch > 1:  # an interrupted run may have logged epochs that are done again: they are shown once
+            self.write(run.epoch, session_log=SessionLog(status=SessionLog.START))
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        for name, values in run.history.items():
-            group = "validation" if name.startswith("val_") else "training"
-            self.writer.add_scalar(f"{group}/{name.removeprefix('val_')}", values[-1], run.epoch - 1)
+        from tensorboardX.summary import scalar
+
         batches = math.ceil(len(run.x) / run.batch_size)
         rate = run.optimizer.rate(run.share(run.epoch - 1, batches - 1))  # of the last step: schedules end below 1
-        self.writer.add_scalar("training/learning_rate", rate, run.epoch - 1)
-        self.writer.flush()
+        found = {"training/learning_rate": rate}
+        for name, values in run.history.items():
+            group = "validation" if name.startswith("val_") else "training"
+            found[f"{group}/{name.removeprefix('val_')}"] = values[-1]
+        for tag, value in found.items():
+            self.write(run.epoch - 1, summary=scalar(tag, value))
+        self.flush()
 
     def on_fit_end(self, run: TrainingRun) -> None:
+        self.flush()
         self.writer.close()
+
+    def write(self, step: int, **content: Any) -> None:
+        """Add an event, which stays in memory until `flush`."""
+        from tensorboardX.proto.event_pb2 import Event
+
+        self.writer.write(Event(step=step, wall_time=time.time(), **content).SerializeToString())
+
+    def flush(self) -> None:
+        try:
+            with errors_named(self.writer.path):
+                self.writer.flush()
+        except OSError:
+            with contextlib.suppress(OSError):  # what does not fit once does not fit again
+                self.writer.close()
+            raise
 
 
 class LearningCurves(Callback):

@@ -1,0 +1,155 @@
+"""Standard output and error that may fail, or have no such character: that costs what is printed, and no work.
+
+A full disk, a closed pipe or terminal, and a stream that was closed before Python started (``>&-``) are the same here.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+_lock = threading.Lock()
+
+
+def open_missing() -> None:
+    """Open the null device as each of the descriptors 0 to 2 that is closed: the next file, which may be that of a
+    model, would be standard output or error to whatever writes to them by number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+
+
+def tell(text: bytes) -> None:
+    """Write to standard error from a signal handler: not by `print`, which the signal may have interrupted."""
+    if sys.__stderr__ is not None:  # else it was closed at the start, and 2 may be any file
+        with contextlib.suppress(OSError):
+            os.write(2, text)
+
+
+def printable(text: str, stream: Any) -> str:
+    """`text`, with backslash escapes where `stream` has no such character."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def print_line(text: str) -> None:
+    """`print`, on any terminal."""
+    print(printable(text, sys.stdout))
+
+
+class Guard:
+    """A text stream whose errors are kept in `lost`, the first of them, instead of raised.
+
+    What could not be written is dropped, as the interpreter would try once more at its end, and exit with status 120.
+    """
+
+    def __init__(self, stream: Any):
+        self.missing = stream is None
+        self.stream = open(os.devnull, "w", encoding="utf-8") if self.missing else stream  # noqa: SIM115 - in `leave`
+        self.lost: Exception | None = None
+        self.last = "\n"  # the last character written
+        self.users = 0  # ``with guarded()`` blocks, in any thread
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        if self.missing and text:
+            self.lose(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        with self.errors_kept():
+            try:
+                self.stream.write(text)
+            except UnicodeEncodeError:
+                self.stream.write(printable(text, self.stream))
+        self.last = text[-1:] or self.last
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        with self.errors_kept():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def errors_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: a script has closed it
+            self.lose(error)
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # no file, but a notebook's or a test's
+                drop_buffered(self.stream)
+
+    def lose(self, error: Exception) -> None:
+        self.lost = self.lost or error
+
+    def failure(self) -> str | None:
+        """What a message says of output that was lost, or None: a reader that left (``| head``) has what it wants."""
+        self.flush()
+        if self.lost is None or isinstance(self.lost, BrokenPipeError):
+            return None
+        return f"cannot write to standard output: {getattr(self.lost, 'strerror', None) or self.lost}"
+
+
+def drop_buffered(stream: Any) -> None:
+    """Write what `stream` holds to the null device; it is the same file as before afterwards."""
+    descriptor = stream.fileno()
+    try:
+        kept = os.dup(descriptor)
+    except OSError:  # closed: the null device stays
+        kept = None
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, descriptor)
+        stream.flush()
+    finally:
+        if kept is not None:
+            os.dup2(kept, descriptor)
+            os.close(kept)
+        if null != descriptor:
+            os.close(null)
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[tuple[Guard, Guard]]:
+    """`sys.stdout` and `sys.stderr` are `Guard` objects in a ``with`` block, one for all threads that are in one."""
+    open_missing()
+    with _lock:
+        guards = enter("stdout"), enter("stderr")
+    try:
+        yield guards
+    finally:
+        with _lock:
+            for name, guard in zip(("stdout", "stderr"), guards, strict=True):
+                leave(name, guard)
+
+
+def enter(name: str) -> Guard:
+    """The guard of that stream, which is put in its place unless it is there already."""
+    stream = getattr(sys, name)
+    guard = stream if isinstance(stream, Guard) else Guard(stream)
+    guard.users += 1
+    setattr(sys, name, guard)
+    return guard
+
+
+def leave(name: str, guard: Guard) -> None:
+    """Put the stream back when the last block ends, unless somebody has put another one there."""
+    guard.flush()
+    guard.users -= 1
+    if guard.users:
+        return
+    if getattr(sys, name) is guard:
+        setattr(sys, name, None if guard.missing else guard.stream)
+    if guard.missing:
+        guard.stream.close()

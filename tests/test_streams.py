@@ -1,0 +1,158 @@
+"""Standard output and error that fail: what is written is lost, and nothing else; what cannot be encoded is escaped."""
+
+import io
+import os
+import sys
+import threading
+
+import pytest
+
+from fastcnn import Sequential, streams
+from fastcnn.layers import FullyConnect, Relu
+from tests.helpers.processes import run_python
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX")
+
+
+@pytest.fixture
+def full():
+    """A file on a full disk."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("/dev/full")
+    with open("/dev/full", "w", encoding="utf-8") as stream:
+        yield stream
+
+
+def test_what_a_full_disk_does_not_take_is_dropped(full, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", full)
+    with streams.guarded() as (output, error):
+        print("line", flush=True)
+        assert sys.stdout is output and output.lost.strerror == "No space left on device" and error.lost is None
+        sys.stdout.writelines(["a\n", "b"])
+        assert output.last == "b" and output.fileno() == full.fileno()
+        assert output.failure() == "cannot write to standard output: No space left on device"
+    assert sys.stdout is full
+    full.flush()  # nothing is left for the end of the process to fail on
+
+
+def test_the_stream_is_the_same_file_afterwards(monkeypatch, tmp_path):
+    """A disk may have room again: the lines that come then are written."""
+    with open(tmp_path / "log", "w", encoding="utf-8") as stream:
+        kept = os.dup(stream.fileno())
+        monkeypatch.setattr(sys, "stdout", stream)
+        with streams.guarded():
+            blocked = os.open("/dev/full", os.O_WRONLY)
+            os.dup2(blocked, stream.fileno())
+            print("lost", flush=True)
+            os.dup2(kept, stream.fileno())
+            print("kept", flush=True)
+        os.close(kept)
+        os.close(blocked)
+    assert (tmp_path / "log").read_text() == "kept\n"
+
+
+def test_a_reader_that_left_is_no_failure(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with streams.guarded() as (output, _):
+            print("line", flush=True)
+            assert isinstance(output.lost, BrokenPipeError) and output.failure() is None
+
+
+def test_streams_that_are_closed(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    monkeypatch.setattr(sys, "stderr", None)
+    with streams.guarded() as (output, error):
+        print("line", flush=True)
+        print(end="", file=sys.stderr)
+        assert error.lost is None
+        print("line", file=sys.stderr)
+        assert not sys.stderr.isatty() and error.lost.strerror == "Bad file descriptor"
+        assert output.failure() == "cannot write to standard output: I/O operation on closed file"
+    assert sys.stdout is closed and sys.stderr is None
+
+
+def test_blocks_in_several_threads_share_a_guard(full, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", full)
+    begun, go = threading.Event(), threading.Event()
+
+    def block():
+        with streams.guarded():
+            begun.set()
+            assert go.wait(60)
+
+    worker = threading.Thread(target=block)
+    with streams.guarded() as (outer, _):
+        worker.start()
+        assert begun.wait(60)
+        with streams.guarded() as (inner, _):
+            assert inner is outer
+    assert sys.stdout is outer  # the other thread still needs it
+    go.set()
+    worker.join()
+    assert sys.stdout is full
+
+
+def test_a_stream_that_somebody_else_put_there_stays(full, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", full)
+    with streams.guarded():
+        other = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", other)
+    assert sys.stdout is other
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "expected"),
+    [
+        ("ascii", "strict", rb"\u732b \udcff"),
+        ("ascii", "replace", b"? ?"),
+        ("ascii", "surrogateescape", rb"\u732b \udcff"),
+        ("gbk", "strict", "猫".encode("gbk") + rb" \udcff"),
+        ("utf-8", "strict", "猫".encode() + rb" \udcff"),
+        ("utf-8", "surrogateescape", "猫".encode() + b" \xff"),
+    ],
+)
+def test_what_cannot_be_encoded_is_escaped(monkeypatch, encoding, errors, expected):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding, errors, newline="\n")
+    monkeypatch.setattr(sys, "stdout", stream)
+    text = "猫 \udcff"
+    with streams.guarded() as (output, _):
+        print(text)
+        assert output.lost is None
+    streams.print_line(text)
+    stream.flush()
+    assert raw.getvalue() == (expected + b"\n") * 2
+
+
+def test_the_table_of_a_model_on_an_ascii_terminal(monkeypatch):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, "ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    model = Sequential([type("激活", (Relu,), {})((1, 4)), FullyConnect((1, 4), 2)])
+    lines = []
+    model.summary(lines.append)
+    assert lines[2].startswith("激活 ")
+    model.summary()
+    stream.flush()
+    assert rb"\u6fc0\u6d3b " in raw.getvalue()
+
+
+SCRIPT = """
+import os
+os.close(2)  # as `2>&-` does
+from fastcnn import streams
+streams.open_missing()
+opened = os.open("model", os.O_WRONLY | os.O_CREAT)
+assert opened > 2
+os.write(2, b"what would be in the model")
+"""
+
+
+def test_no_file_becomes_standard_error(tmp_path):
+    done = run_python("-c", SCRIPT, cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "model").read_bytes() == b""
