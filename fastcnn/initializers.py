@@ -22,6 +22,7 @@ import numpy as np
 from fastcnn.shapes import check_array, check_choice, check_number, received
 
 NAMES = ("msra", "he", "xavier", "zeros")
+LATER = object()  # what a file's reader passes: the weights are assigned to the layer that is made
 
 
 def random_source(owner: str, rng: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastcnn.backends.active import active
 from fastcnn.components import Component, Parameter
-from fastcnn.initializers import initial_parameters
+from fastcnn.initializers import LATER, initial_parameters
 from fastcnn.layers.protocol import parameter_count_of
 from fastcnn.shapes import check_array, check_number, is_ready
 
@@ -106,6 +106,9 @@ class WeightedLayer(LearningLayer):
     weights_shape: tuple[int, ...]
 
     def initialize(self, initializer: Any, rng: Any, msra_scale: float) -> None:
+        """Draw weights and bias; `LATER` leaves them to who makes the layer, and takes no memory."""
+        if initializer is LATER:
+            return
         self.weights, self.bias = initial_parameters(
             self.name, self.weights_shape, initializer, rng, msra_scale, self.dtype
         )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class NpyHeader:
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(file: BinaryIO, size: int) -> NpyHeader:
+def read_header(file: IO[bytes], size: int) -> NpyHeader:
     """The header at the beginning of `file`, which holds `size` bytes; an error of any class where it is damaged, where
     the array has another size than the header says, or where it holds pickled objects."""
     version = FORMAT.read_magic(file)
