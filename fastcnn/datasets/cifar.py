@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from fastcnn.datasets import cifar_pickle
-from fastcnn.datasets.base import Dataset, first_file, require_files
+from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
 from fastcnn.files import open_to_read
 from fastcnn.shapes import shortened
@@ -74,7 +74,5 @@ def read_cifar10(folder: str | os.PathLike) -> Dataset:
         split = part.split()[0]
         images[split].append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels[split].append(classes.astype(np.uint8))
-    train, train_labels, test, test_labels = (
-        np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels)
-    )
-    return Dataset("cifar10", train, train_labels, test, test_labels, CLASS_NAMES)
+    arrays = (np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels))
+    return dataset_in(folder, "cifar10", arrays, CLASS_NAMES)

@@ -6,6 +6,7 @@ array of bytes that are in the file: nothing is called, and no memory taken, tha
 
 import pickle
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal
@@ -83,6 +84,7 @@ class BatchUnpickler(pickle._Unpickler):
     """Python's unpickler in Python, whose memo is a dict: that in C makes room for as many entries as a pickle says."""
 
     stack: list[Any]
+    read: Callable[[int], bytes]
     dispatch: ClassVar[dict[int, Callable[..., Any]]] = {
         getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in OPCODES
     }
@@ -98,7 +100,16 @@ class BatchUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError("it changes an object that is no array")
         self.stack[-1].state = state
 
+    def load_bytearray8(self) -> None:
+        """Pickle's own makes room for as many bytes as it is told."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        content = self.read(size)
+        if len(content) != size:
+            raise pickle.UnpicklingError(f"{size} bytes are described, and {len(content)} are there")
+        self.stack.append(bytearray(content))
+
     dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
 def load(file: BinaryIO) -> dict[Any, Any]:

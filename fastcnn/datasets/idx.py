@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from fastcnn.datasets.base import Dataset, first_file, require_files
+from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
 from fastcnn.files import open_to_read
 from fastcnn.saving.limits import check_expansion
@@ -128,16 +128,11 @@ def read_idx_folder(
     folder: str | os.PathLike, name: str, class_names: tuple[str, ...] = (), mapped: bool = False
 ) -> Dataset:
     """The four files of MNIST or a set in its format: train and t10k, images and labels. `mapped` as in `read_idx`."""
-    parts = {part: read_idx(path, mapped) for part, path in require_files(folder, FILES).items()}
-    for part, array in parts.items():
+    parts = {}
+    for part, path in require_files(folder, FILES).items():
+        parts[part] = array = read_idx(path, mapped)
         axes = 3 if part.endswith("images") else 1
         if array.ndim != axes or not array.size:
-            raise FileFormatError(f"{os.fspath(folder)}: the {part} have the shape {array.shape}; expected {axes} axes")
-    return Dataset(
-        name,
-        parts["train images"][..., np.newaxis],
-        parts["train labels"],
-        parts["test images"][..., np.newaxis],
-        parts["test labels"],
-        class_names,
-    )
+            raise FileFormatError(f"{path}: the {part} have the shape {array.shape}; expected {axes} axes")
+    arrays = [array[..., np.newaxis] if part.endswith("images") else array for part, array in parts.items()]
+    return dataset_in(folder, name, arrays, class_names)

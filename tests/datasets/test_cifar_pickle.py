@@ -48,6 +48,7 @@ def call(module, name, arguments):
 BOMBS = {
     "a memo of gigabytes": b"\x80\2Nr" + struct.pack("<I", 2**31 - 1) + b".",
     "text of gigabytes": b"\x80\4\x8e" + struct.pack("<Q", 2**33) + b"abc.",
+    "bytes of gigabytes": b"\x80\5\x96" + struct.pack("<Q", 2**31) + b"abc.",
     "a frame of gigabytes": b"\x80\4\x95" + struct.pack("<Q", 2**40) + b"N.",
     "an array of gigabytes": call("numpy", "ndarray", b"I3000000000\n\x85") + b".",
     "text that doubles": call("_codecs", "encode", text(b"ab") + text(b"hex") + b"\x86") + b".",

@@ -144,6 +144,10 @@ def damage(change):
             damage(lambda b: b[:3] + b"\1" + struct.pack(">I", 1288) + b[8:]),
             r"the train images have the shape \(1288,\)",
         ),
+        (
+            damage(lambda b: b"\0\0\x08\0\1"),
+            r"train-images-idx3-ubyte: the train images have the shape \(\); expected 3",
+        ),
         (lambda f: (f / "t10k-labels-idx1-ubyte").unlink(), "there is no file t10k-labels-idx1-ubyte"),
         (lambda f: write_idx(f / "train-labels-idx1-ubyte", np.zeros(3, np.uint8)), r"their labels \(3,\)"),
         (lambda f: write_idx(f / "train-labels-idx1-ubyte", np.zeros(20, "f4")), "labels float32"),
