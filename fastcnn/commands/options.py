@@ -101,8 +101,9 @@ def load_model(path: str) -> Sequential:
 
 def cropped_size(model: Sequential, size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of what `cropped` makes of images of that `size`."""
-    wanted, crop = model.input_shape, (model.metadata.get("options") or {}).get("crop")
-    if not crop or wanted is None or len(wanted) != 4:
+    wanted, options = model.input_shape, model.metadata.get("options")
+    crops = isinstance(options, dict) and options.get("crop")  # a script may keep anything under that name
+    if not crops or wanted is None or len(wanted) != 4:
         return size
     height, width = wanted[1:3]
     return (height, width) if size[0] >= height and size[1] >= width else size

@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.file)
     if model.input_shape is None or len(model.input_shape) != 4:
         raise ValueError(f"{arguments.file}: the model takes no images: its input has the shape {model.input_shape}")
-    names = model.metadata.get("class_names") or []
+    names = model.metadata.get("class_names")
+    names = names if isinstance(names, list) else []  # a script may keep anything under that name
     results = []
     batches = [(path, read_image(path, model, model.input_shape[1:])) for path in arguments.images]
     for path, images in batches:

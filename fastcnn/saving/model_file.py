@@ -150,32 +150,41 @@ def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = 
 def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
     """Move the arrays of a file into layers; FileFormatError where they are not what these need."""
     for place, layer in walk(layers):
-        check_shapes(file, place, layer)
-        for name in tensors_of(layer):
-            what = describe(file, place, layer, name)
-            if f"{place}.{name}" not in file.arrays:
-                raise FileFormatError(f"{what}, is missing")
-            try:
-                with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, refused as such
-                    setattr(layer, name, file.arrays.pop(f"{place}.{name}"))
-                if finite:
-                    check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
-            except (TypeError, ValueError) as error:
-                raise FileFormatError(f"{what}, is wrong: {error}") from error
+        declared = check_shapes(file, place, layer)
+        for name in declared:
+            fill_tensor(file, place, layer, name, finite)
+        for name in sorted(set(tensors_of(layer)) - set(declared)):  # asked after these: it makes what is not there yet
+            fill_tensor(file, place, layer, name, finite)
+
+
+def fill_tensor(file: ModelFile, place: str, layer: Any, name: str, finite: bool) -> None:
+    """Move one array."""
+    what = describe(file, place, layer, name)
+    if f"{place}.{name}" not in file.arrays:
+        raise FileFormatError(f"{what}, is missing")
+    try:
+        with np.errstate(over="ignore"):  # float64 numbers that float32 cannot hold: infinite, refused as such
+            setattr(layer, name, file.arrays.pop(f"{place}.{name}"))
+        if finite:
+            check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{what}, is wrong: {error}") from error
 
 
 def describe(file: ModelFile, place: str, layer: Any, name: str) -> str:
     return f"{file.where}: parameter `{name}` of layer {place}, a {type(layer).__name__}"
 
 
-def check_shapes(file: ModelFile, place: str, layer: Any) -> None:
-    """FileFormatError where a layer needs arrays that the file does not hold: before they are made."""
-    for name, shape in tensor_shapes_of(layer).items():
+def check_shapes(file: ModelFile, place: str, layer: Any) -> list[str]:
+    """The names of the arrays that a layer declares; FileFormatError where the file does not hold what it needs."""
+    shapes = tensor_shapes_of(layer)
+    for name, shape in shapes.items():
         what, array = describe(file, place, layer, name), file.arrays.get(f"{place}.{name}")
         if array is None:
             raise FileFormatError(f"{what}, is missing")
         if array.shape != shape:
             raise FileFormatError(f"{what}, is wrong: its shape is {array.shape}, and the layer needs {shape}")
+    return list(shapes)
 
 
 def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:

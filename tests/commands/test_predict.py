@@ -5,11 +5,21 @@ import pytest
 
 from fastcnn import Sequential
 from fastcnn.commands.predict import read_image
-from fastcnn.layers import Flatten
+from fastcnn.layers import Flatten, Softmax
 
 
 def model(channels=1, crop=None):
     return Sequential([Flatten((1, 4, 6, channels))], {"options": {"crop": crop}})
+
+
+@pytest.mark.parametrize("names", [None, 5, "abc", {"a": 1}, ["one"]])
+def test_class_names_and_options_of_a_script(tmp_path, main, capsys, names):
+    """The metadata belong to whoever saved the model."""
+    layer = Flatten((1, 2, 1, 1))
+    Sequential([layer, Softmax(layer.output_shape)], {"class_names": names, "options": names}).save(tmp_path / "m.npz")
+    np.save(tmp_path / "a.npy", np.zeros((2, 1), np.uint8))
+    assert main(["predict", str(tmp_path / "m.npz"), str(tmp_path / "a.npy"), "--backend", "numpy"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'a.npy'}: {'one' if names == ['one'] else 0} (50.00%)\n"
 
 
 def read(path, **of_model):

@@ -146,7 +146,7 @@ def damage(change):
         ),
         (
             damage(lambda b: b"\0\0\x08\0\1"),
-            r"train-images-idx3-ubyte: the train images have the shape \(\); expected 3",
+            r"idx3-ubyte: the train images have the shape \(\); expected 3",
         ),
         (lambda f: (f / "t10k-labels-idx1-ubyte").unlink(), "there is no file t10k-labels-idx1-ubyte"),
         (lambda f: write_idx(f / "train-labels-idx1-ubyte", np.zeros(3, np.uint8)), r"their labels \(3,\)"),

@@ -7,13 +7,12 @@ input is kept in `fuzz-failures`, and becomes a test.
 
 import argparse
 import re
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-MOST = 512 << 10  # KiB that a target may add to the memory with which it began
+MOST = 512 << 20  # bytes that a target may add to the memory with which it began
 LONGEST = 4096  # bytes of an input, unless a seed is longer
 FAILURES = Path("fuzz-failures")
 READERS = ["fastcnn", "numpy.lib", "zipfile", "gzip", "pickle", "json", "PIL"]  # what they cover guides
@@ -25,7 +24,7 @@ def fuzz(name: str, seconds: int) -> None:
 
     with atheris.instrument_imports(include=READERS):  # before anything else imports them
         import fastcnn
-        from tests.robustness.targets import TARGETS, attempt
+        from tests.robustness.targets import TARGETS, attempt, memory
     target = TARGETS[name]
     fastcnn.set_backend("numpy")
     folder, corpus = (Path(tempfile.mkdtemp()) for _ in range(2))
@@ -33,13 +32,12 @@ def fuzz(name: str, seconds: int) -> None:
     for number, seed in enumerate(seeds):
         attempt(target, seed, folder)
         (corpus / str(number)).write_bytes(seed)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory()
 
     def one_input(content: bytes) -> None:
         attempt(target, content, folder)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        if grown > MOST:
-            raise MemoryError(f"{grown:,} KiB more than at first")
+        if memory() > before + MOST:
+            raise MemoryError(f"{memory() - before:,} bytes more than at first")
 
     FAILURES.mkdir(exist_ok=True)
     options = [f"-max_total_time={seconds}", f"-max_len={max(LONGEST, *map(len, seeds))}", "-timeout=20"]
