@@ -1,12 +1,13 @@
 """Atomic writes: a file is written whole or not at all. And errors that say why one cannot be written or read."""
 
+import errno
 import glob
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,6 +93,15 @@ def check_writable(path: str | os.PathLike) -> None:
     except OSError as error:
         name = os.fspath(path)
         raise type(error)(f"cannot write {name!r}: {error.strerror} in {str(real.parent)!r}") from error
+
+
+@contextmanager
+def memory_for(path: str | os.PathLike) -> Iterator[None]:
+    """OSError that names the file where there is no memory for what it holds."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, "there is no memory for what it holds", os.fspath(path)) from error
 
 
 def open_to_read(path: str | os.PathLike, what: str) -> BinaryIO:

@@ -11,7 +11,7 @@ import numpy as np
 from fastcnn.datasets import cifar_pickle
 from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
-from fastcnn.files import open_to_read
+from fastcnn.files import memory_for, open_to_read
 from fastcnn.shapes import shortened
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -20,20 +20,22 @@ PIXELS = 3 * 32 * 32
 
 def read_python_batch(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 3072) and labels (N,) of one pickled batch."""
-    with open_to_read(path, "a CIFAR-10 batch") as file:
+    with open_to_read(path, "a CIFAR-10 batch") as file, memory_for(path):
         content = io.BytesIO(file.read())
-    try:
-        batch = cifar_pickle.load(content)
-        data, labels = (batch[key] if key in batch else batch[key.decode()] for key in (b"data", b"labels"))
-        return cifar_pickle.as_array(data), cifar_pickle.as_array(labels)
-    except Exception as error:  # a corrupt pickle raises whatever its opcodes happen to hit
-        reason = shortened(f"{type(error).__name__}: {error}", 300)
-        raise FileFormatError(f"{path}: not a CIFAR-10 batch ({reason})") from error
+        try:
+            batch = cifar_pickle.load(content)
+            data, labels = (batch[key] if key in batch else batch[key.decode()] for key in (b"data", b"labels"))
+            return cifar_pickle.as_array(data), cifar_pickle.as_array(labels)
+        except MemoryError:
+            raise
+        except Exception as error:  # a corrupt pickle raises whatever its opcodes happen to hit
+            reason = shortened(f"{type(error).__name__}: {error}", 300)
+            raise FileFormatError(f"{path}: not a CIFAR-10 batch ({reason})") from error
 
 
 def read_binary_batch(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 3072) and labels (N,) of one binary batch: records of a label byte and 3072 pixels."""
-    with open_to_read(path, "a CIFAR-10 batch") as file:
+    with open_to_read(path, "a CIFAR-10 batch") as file, memory_for(path):
         content = np.fromfile(file, np.uint8)
     if not content.size or content.size % (1 + PIXELS):
         raise FileFormatError(

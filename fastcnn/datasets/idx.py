@@ -18,7 +18,7 @@ import numpy as np
 
 from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
-from fastcnn.files import open_to_read
+from fastcnn.files import memory_for, open_to_read
 from fastcnn.saving.limits import check_expansion
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -104,7 +104,7 @@ def read_idx(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:
     this process, and the file must not be shortened meanwhile.
     """
     name = os.fspath(path)
-    with open_to_read(path, "an IDX file") as file:
+    with open_to_read(path, "an IDX file") as file, memory_for(path):
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if compressed:

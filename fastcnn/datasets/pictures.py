@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fastcnn.errors import FileFormatError
-from fastcnn.files import open_to_read
+from fastcnn.files import memory_for, open_to_read
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +46,7 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
         raise ImportError(
             f"{name}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
         ) from error
-    with open_to_read(path, "an image") as file:
+    with open_to_read(path, "an image") as file, memory_for(path):
         try:
             size = verified_size(file)
         except UnidentifiedImageError as error:  # its text shows Python's object and not the reason
@@ -59,6 +59,8 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
                 return np.asarray(as_seen(picture).convert("RGB" if colour else "L"))
         except UnreadablePictureError as error:
             raise FileFormatError(f"{name}: {error}") from error
+        except MemoryError:
+            raise
         except Exception as error:
             raise damaged(name, str(error)) from error
 

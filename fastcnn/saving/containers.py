@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.errors import FileFormatError
-from fastcnn.files import check_writable, open_to_read, write_whole
+from fastcnn.files import check_writable, memory_for, open_to_read, write_whole
 from fastcnn.saving.npz import read_arrays
 from fastcnn.shapes import must_be, shortened
 
@@ -76,12 +76,15 @@ def read(path: str | os.PathLike, what: str) -> tuple[Any, dict[str, np.ndarray]
 def read_safetensors(path: str | os.PathLike, what: str) -> tuple[str | None, dict[str, np.ndarray]]:
     library = safetensors()
     open_to_read(path, what).close()  # its own errors name neither the path nor the reason
-    try:
-        with library.safe_open(os.fspath(path), framework="numpy") as file:
-            header = (file.metadata() or {}).get(HEADER)
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except Exception as error:
-        raise damaged(path, what, error) from error
+    with memory_for(path):
+        try:
+            with library.safe_open(os.fspath(path), framework="numpy") as file:
+                header = (file.metadata() or {}).get(HEADER)
+                return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise damaged(path, what, error) from error
 
 
 def damaged(path: str | os.PathLike, what: str, error: Exception) -> FileFormatError:
@@ -91,8 +94,10 @@ def damaged(path: str | os.PathLike, what: str, error: Exception) -> FileFormatE
 
 def read_npz(path: str | os.PathLike, what: str) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file, read whole; FileFormatError where it is not one, or is damaged."""
-    with open_to_read(path, what) as file:
+    with open_to_read(path, what) as file, memory_for(path):
         try:
             return read_arrays(file)
+        except MemoryError:
+            raise
         except Exception as error:  # damaged bytes raise a dozen classes, of zipfile, zlib, tokenize and NumPy
             raise damaged(path, what, error) from error

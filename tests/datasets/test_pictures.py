@@ -114,7 +114,7 @@ def test_modes_that_few_files_have():
 
 @pytest.mark.parametrize("key", [0, b"\0\xff"])
 def test_a_palette_with_transparency(tmp_path, key):
-    picture = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
+    picture = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
     picture.putpalette([9, 9, 9, 10, 20, 30])
     path = saved(tmp_path, picture, transparency=key)
     assert read(path).tolist() == [[[255, 255, 255], [10, 20, 30]]]
