@@ -93,7 +93,7 @@ def verified_size(file: BinaryIO) -> tuple[int, int]:
         if picture.format == "EPS":
             raise ValueError("EPS is a program, which is not run")
         size = picture.size[::-1]
-        turned = may_be_turned(picture) and picture.getexif().get(ORIENTATION, 1) > 4
+        turned = may_be_turned(picture) and picture.getexif().get(ORIENTATION) in range(5, 9)
     file.seek(0)
     return size[::-1] if turned else size
 
