@@ -32,14 +32,19 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
 
     from fastcnn.datasets.npy import read_npy
     from fastcnn.datasets.pictures import read_picture
+    from fastcnn.layers import Rescaling
 
-    def check_size(shape: tuple[int, int]) -> None:
-        """Raise where the whole picture is not wanted: it may be as large as memory."""
+    def check(shape: tuple[int, int]) -> None:
+        """Raise where the model does not take a picture of that size: it may be as large as memory."""
         if cropped_size(model, shape) != image_shape[:2]:
             raise wrong_shape(path, image_shape, shape)
+        first = model.layers[0]
+        if isinstance(first, Rescaling) and 0 < first.scale < 0.5 / 255:  # a picture would be nearly black to it
+            white = f"{1 / first.scale:,.0f}"
+            raise ValueError(f"{path}: the model takes numbers to {white}, and a picture has bytes: pass an .npy array")
 
     is_array, colour = path.lower().endswith(".npy"), image_shape[2] != 1
-    image = read_npy(path) if is_array else read_picture(path, colour, check_size)
+    image = read_npy(path) if is_array else read_picture(path, colour, check)
     shape = image.shape
     if image.ndim == 2:
         image = image[:, :, np.newaxis]
@@ -67,7 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
     results = []
     batches = [(path, read_image(path, model, model.input_shape[1:])) for path in arguments.images]
     for path, images in batches:
-        for position, probabilities in enumerate(model.predict(images)):
+        try:
+            predicted = model.predict(images)
+        except (TypeError, ValueError) as error:  # NaN in an array, or text
+            raise ValueError(f"{path}: {error}") from error
+        for position, probabilities in enumerate(predicted):
             best = int(probabilities.argmax())
             label = names[best] if best < len(names) else str(best)
             name = path if len(images) == 1 else f"{path}[{position}]"
