@@ -1,5 +1,6 @@
 """Atomic writes: a file is written whole or not at all. And errors that say why one cannot be written or read."""
 
+import errno
 import glob
 import os
 import secrets
@@ -115,11 +116,23 @@ def check_writable(path: str | os.PathLike) -> None:
         raise type(error)(f"cannot write {name!r}: {error.strerror} in {str(real.parent)!r}") from error
 
 
+@contextmanager
+def memory_for(path: str | os.PathLike) -> Iterator[None]:
+    """OSError that names the file where there is no memory for what it holds."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, "there is no memory for what it holds", os.fspath(path)) from error
+
+
 def open_to_read(path: str | os.PathLike, what: str) -> BinaryIO:
     """The file at `path`; OSError that says why there is none."""
+    name = os.fspath(path)
     if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot read {os.fspath(path)!r}: it is a folder, and not {what}")
+        raise IsADirectoryError(f"cannot read {name!r}: it is a folder, and not {what}")
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for, /dev/zero never ends
+        raise OSError(f"cannot read {name!r}: it is a device or a pipe, and not {what}")
     try:
         return open(path, "rb")
     except NotADirectoryError as error:
-        raise no_folder(f"cannot read {os.fspath(path)!r}", Path(path).parent) from error
+        raise no_folder(f"cannot read {name!r}", Path(path).parent) from error

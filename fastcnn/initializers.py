@@ -23,6 +23,7 @@ from fastcnn.arrays import check_array
 from fastcnn.shapes import allocate, check_choice, check_number, received
 
 NAMES = ("msra", "he", "xavier", "zeros")
+LATER = object()  # what a file's reader passes: the weights are assigned to the layer that is made
 
 
 def random_source(owner: str, rng: Any) -> Any:

@@ -109,7 +109,7 @@ class Sequential(Network):
         TypeError
             A layer that cannot say how it was made (no ``config()``), or a `path` that is none.
         ValueError
-            A parameter that is NaN or infinite.
+            A parameter that is NaN or infinite, or metadata of more than 16 million characters.
         OSError
             The path cannot be written; nothing is left behind.
         """

@@ -102,16 +102,25 @@ def load_model(path: str) -> Sequential:
     return Sequential.load(path)
 
 
+def cropped_size(model: Sequential, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of what `cropped` makes of images of that `size`."""
+    wanted, options = model.input_shape, model.metadata.get("options")
+    crops = isinstance(options, dict) and options.get("crop")  # a script may keep anything under that name
+    if not crops or wanted is None or len(wanted) != 4:
+        return size
+    height, width = wanted[1:3]
+    return (height, width) if size[0] >= height and size[1] >= width else size
+
+
 def cropped(model: Sequential, images: np.ndarray) -> np.ndarray:
     """The middle of images (N, H, W, C) for a model that was trained on crops of larger ones; others as they are."""
     from fastcnn.augmentation import center_crop
 
-    wanted, crop = model.input_shape, (model.metadata.get("options") or {}).get("crop")
-    if not crop or wanted is None or not len(wanted) == images.ndim == 4:
+    if images.ndim != 4:
         return images
-    height, width = wanted[1:3]
-    larger = images.shape[1] >= height and images.shape[2] >= width and images.shape[1:3] != (height, width)
-    return center_crop(images, (height, width)) if larger else images
+    height, width = images.shape[1:3]
+    size = cropped_size(model, (height, width))
+    return images if size == (height, width) else center_crop(images, size)
 
 
 def finite(value: Any) -> Any:

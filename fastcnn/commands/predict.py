@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from fastcnn.commands.options import add_runtime_options, cropped, load_model, print_json
+from fastcnn.commands.options import add_runtime_options, cropped, cropped_size, load_model, print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,16 +30,21 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
     """The images in one file as (N, H, W, C); the model takes images of `image_shape`."""
     import numpy as np
 
-    from fastcnn.errors import FileFormatError
+    from fastcnn.datasets.npy import read_npy
+    from fastcnn.datasets.pictures import read_picture
+    from fastcnn.layers import Rescaling
 
-    is_array = path.lower().endswith(".npy")
-    decode = read_array if is_array else picture_decoder(path, "L" if image_shape[2] == 1 else "RGB")
-    with open(path, "rb") as file:
-        try:
-            image = decode(file)
-        except Exception as error:  # damaged bytes raise a dozen classes, of NumPy, Pillow and the codecs below it
-            what = "an .npy file" if is_array else "an image"
-            raise FileFormatError(f"{path}: not {what}, or a truncated or corrupt one ({error})") from error
+    def check(shape: tuple[int, int]) -> None:
+        """Raise where the model does not take a picture of that size: it may be as large as memory."""
+        if cropped_size(model, shape) != image_shape[:2]:
+            raise wrong_shape(path, image_shape, shape)
+        first = model.layers[0]
+        if isinstance(first, Rescaling) and 0 < first.scale < 0.5 / 255:  # a picture would be nearly black to it
+            white = f"{1 / first.scale:,.0f}"
+            raise ValueError(f"{path}: the model takes numbers to {white}, and a picture has bytes: pass an .npy array")
+
+    is_array, colour = path.lower().endswith(".npy"), image_shape[2] != 1
+    image = read_npy(path) if is_array else read_picture(path, colour, check)
     shape = image.shape
     if image.ndim == 2:
         image = image[:, :, np.newaxis]
@@ -48,46 +52,31 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
         image = image[np.newaxis]
     image = cropped(model, image)
     if image.shape[1:] != image_shape:
-        raise ValueError(
-            f"{path}: the model takes images of {' x '.join(map(str, image_shape))} (height x width x channels). "
-            f"Received the shape {shape}"
-        )
+        raise wrong_shape(path, image_shape, shape)
     return image
 
 
-def read_array(file: BinaryIO) -> np.ndarray:
-    import numpy as np
-
-    return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def picture_decoder(path: str, mode: str) -> Callable[[BinaryIO], np.ndarray]:
-    """A function that reads an image file as a uint8 array, in grey levels ('L') or colours ('RGB')."""
-    import numpy as np
-
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{path}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
-        ) from error
-
-    def decode(file: BinaryIO) -> np.ndarray:
-        with Image.open(file) as picture:
-            return np.asarray(picture.convert(mode))
-
-    return decode
+def wrong_shape(path: str, wanted: tuple[int, ...], shape: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"{path}: the model takes images of {' x '.join(map(str, wanted))} (height x width x channels). "
+        f"Received the shape {shape}"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.file)
     if model.input_shape is None or len(model.input_shape) != 4:
         raise ValueError(f"{arguments.file}: the model takes no images: its input has the shape {model.input_shape}")
-    names = model.metadata.get("class_names") or []
+    names = model.metadata.get("class_names")
+    names = names if isinstance(names, list) else []  # a script may keep anything under that name
     results = []
     batches = [(path, read_image(path, model, model.input_shape[1:])) for path in arguments.images]
     for path, images in batches:
-        for position, probabilities in enumerate(model.predict(images)):
+        try:
+            predicted = model.predict(images)
+        except (TypeError, ValueError) as error:  # NaN in an array, or text
+            raise ValueError(f"{path}: {error}") from error
+        for position, probabilities in enumerate(predicted):
             best = int(probabilities.argmax())
             label = names[best] if best < len(names) else str(best)
             name = path if len(images) == 1 else f"{path}[{position}]"

@@ -52,10 +52,17 @@ class BatchArray:
 class Parameter(BatchArray):
     """A parameter or its gradient, of exactly the shape that `shape_of` names.
 
+    Until something is assigned it is ``first(layer)`` everywhere, 0 by default, and takes no memory before it is read:
+    a file may describe a layer of gigabytes, and is first compared with the arrays that it holds.
+
     What is assigned is copied: the update works in place, and must not reach into another layer's array.
     """
 
     any_batch = False
+
+    def __init__(self, shape_of: str, first: Callable[[Any], float] | None = None):
+        super().__init__(shape_of)
+        self.first = first
 
     @overload
     def __get__(self, layer: None, owner: type) -> Parameter: ...
@@ -69,6 +76,8 @@ class Parameter(BatchArray):
             value = super().__get__(layer, owner)
             if layer is not None:
                 layer.__dict__[self.name] = value
+                if self.first is not None:
+                    value[...] = self.first(layer)
         return value
 
     def __set__(self, layer: Any, value: Any) -> None:
@@ -133,7 +142,7 @@ class Constant(Checked[Value]):
         own, name = layer.__dict__.get(self.name), type(layer).__name__
         if own is None:
             super().__set__(layer, value)
-        elif not (value is own or np.array_equal(self.check(name, self.name, value), own)):
+        elif not (value is own or np.array_equal(self.check(name, self.name, value), own)):  # type: ignore[arg-type]
             wanted = f"{own!r}, as in the constructor: make a new layer for another"
             raise ValueError(must_be(name, self.name, wanted, value))
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastcnn.components.attributes import Checked, Constant
+from fastcnn.components.attributes import Checked, Constant, Parameter
 from fastcnn.config import layer_dtype
 from fastcnn.shapes import check_int, check_shape, received, shape_text
 
@@ -142,6 +142,13 @@ class Component:
     def tensors(self) -> dict[str, np.ndarray]:
         """All arrays that decide what is computed: parameters, and statistics such as a running mean."""
         return self.parameters() | {name: getattr(self, name) for name in self.state_names}
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of `tensors`, of which this makes none; none where a class says by itself what these are."""
+        if type(self).tensors is not Component.tensors or type(self).parameters is not Component.parameters:
+            return {}
+        kinds = {name: getattr(type(self), name, None) for name in (*self.gradient_names, *self.state_names)}
+        return {name: getattr(self, kind.shape_of) for name, kind in kinds.items() if isinstance(kind, Parameter)}
 
     def parameter_count(self) -> int:
         return sum(array.size for array in self.parameters().values())

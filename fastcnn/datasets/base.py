@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,17 @@ class Dataset:
         if self.train_images.dtype.kind == "f":
             return 1.0
         return 1 / 255 if self.train_images.dtype == np.uint8 else 1 / max(1, int(self.train_images.max()))
+
+
+def dataset_in(
+    path: str | os.PathLike, name: str, images_and_labels: Iterable[np.ndarray], class_names: tuple[str, ...] = ()
+) -> Dataset:
+    """The data set of four arrays that a file or folder holds: FileFormatError that names it where they do not fit."""
+    train_images, train_labels, test_images, test_labels = images_and_labels
+    try:
+        return Dataset(name, train_images, train_labels, test_images, test_labels, class_names)
+    except FileFormatError as error:
+        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
 
 
 def first_file(folder: str | os.PathLike, names: Sequence[str]) -> str | None:

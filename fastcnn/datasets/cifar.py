@@ -3,55 +3,40 @@
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009), https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
-import importlib.util
 import io
 import os
-import pickle
-from typing import Any
 
 import numpy as np
 
-from fastcnn.datasets.base import Dataset, first_file, require_files
+from fastcnn.datasets import cifar_pickle
+from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
+from fastcnn.files import memory_for, open_to_read
+from fastcnn.shapes import shortened
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * 32 * 32
-NUMPY_CORE = "numpy._core" if importlib.util.find_spec("numpy._core") else "numpy.core"
-
-# All that a CIFAR-10 batch needs: bytes, numbers, lists and dicts are no globals, and an array is rebuilt by these.
-ALLOWED = {
-    (module, name)
-    for core in ("numpy.core", "numpy._core")
-    for module, name in ((f"{core}.multiarray", "_reconstruct"), (f"{core}.numeric", "_frombuffer"))
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-
-
-class RestrictedUnpickler(pickle.Unpickler):
-    """Reads arrays, and refuses everything else that a pickle could call."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it calls {module}.{name}, which a CIFAR-10 batch has no need of")
-        if module.startswith(("numpy.core.", "numpy._core.")):  # NumPy 2 moved them; files of either are read
-            module = f"{NUMPY_CORE}.{module.rpartition('.')[2]}"
-        return super().find_class(module, name)
 
 
 def read_python_batch(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 3072) and labels (N,) of one pickled batch."""
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        batch = RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load()
-        data, labels = (batch[key] if key in batch else batch[key.decode()] for key in (b"data", b"labels"))
-        return np.asarray(data), np.asarray(labels)
-    except Exception as error:  # a corrupt pickle raises whatever its opcodes happen to hit
-        raise FileFormatError(f"{path}: not a CIFAR-10 batch ({type(error).__name__}: {error})") from error
+    with open_to_read(path, "a CIFAR-10 batch") as file, memory_for(path):
+        content = io.BytesIO(file.read())
+        try:
+            batch = cifar_pickle.load(content)
+            data, labels = (batch[key] if key in batch else batch[key.decode()] for key in (b"data", b"labels"))
+            return cifar_pickle.as_array(data), cifar_pickle.as_array(labels)
+        except MemoryError:
+            raise
+        except Exception as error:  # a corrupt pickle raises whatever its opcodes happen to hit
+            reason = shortened(f"{type(error).__name__}: {error}", 300)
+            raise FileFormatError(f"{path}: not a CIFAR-10 batch ({reason})") from error
 
 
 def read_binary_batch(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 3072) and labels (N,) of one binary batch: records of a label byte and 3072 pixels."""
-    content = np.fromfile(path, np.uint8)
+    with open_to_read(path, "a CIFAR-10 batch") as file, memory_for(path):
+        content = np.fromfile(file, np.uint8)
     if not content.size or content.size % (1 + PIXELS):
         raise FileFormatError(
             f"{path}: truncated or corrupt: {content.size} bytes, which is no multiple of a record's {1 + PIXELS}"
@@ -91,7 +76,5 @@ def read_cifar10(folder: str | os.PathLike) -> Dataset:
         split = part.split()[0]
         images[split].append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels[split].append(classes.astype(np.uint8))
-    train, train_labels, test, test_labels = (
-        np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels)
-    )
-    return Dataset("cifar10", train, train_labels, test, test_labels, CLASS_NAMES)
+    arrays = (np.concatenate(part[split]) for split in ("train", "test") for part in (images, labels))
+    return dataset_in(folder, "cifar10", arrays, CLASS_NAMES)

@@ -12,7 +12,7 @@ from fastcnn.datasets.idx import is_idx_folder, read_idx_folder
 from fastcnn.datasets.npy import is_npy_folder, read_npy_folder
 from fastcnn.datasets.npz import read_npz_dataset
 from fastcnn.errors import DatasetNotFoundError, FileFormatError
-from fastcnn.shapes import check_path, received
+from fastcnn.shapes import check_path
 
 BUNDLED = Path(__file__).parent / "data" / "mnist_5k.npz"
 DEBIAN = "/usr/share/datasets"
@@ -101,7 +101,7 @@ def load(name: str | os.PathLike = "digits", mapped: bool = False) -> Dataset:
         return read_folder(text, mapped)
     if os.path.isfile(text):
         return read_npz_dataset(text)
-    raise ValueError(f"unknown data set: expected {expected}. {received('data', text)}")
+    raise ValueError(f"unknown data set: expected {expected}. Received data={text!r}")  # whole: its end is the name
 
 
 def load_digits() -> Dataset:

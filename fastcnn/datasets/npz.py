@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastcnn.datasets.base import Dataset
+from fastcnn.datasets.base import Dataset, dataset_in
 from fastcnn.errors import FileFormatError
 from fastcnn.saving.containers import read_npz
 
@@ -30,8 +30,8 @@ def dataset_of(arrays: Mapping[str, np.ndarray], name: str, path: str | os.PathL
     for key in KEYS:
         if not arrays[key].size:
             raise FileFormatError(f"{os.fspath(path)}: the array {key} is empty, of the shape {arrays[key].shape}")
-    x_train, x_test = with_channels(arrays["x_train"]), with_channels(arrays["x_test"])
-    return Dataset(name, x_train, as_vector(arrays["y_train"]), x_test, as_vector(arrays["y_test"]))
+    parts = (with_channels(arrays[key]) if key.startswith("x") else as_vector(arrays[key]) for key in KEYS)
+    return dataset_in(path, name, parts)
 
 
 def with_channels(images: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from fastcnn.arrays import check_array, is_ready
 from fastcnn.backends.active import active
 from fastcnn.components import Component, Constant, Parameter
-from fastcnn.initializers import initial_parameters
+from fastcnn.initializers import LATER, initial_parameters
 from fastcnn.layers.protocol import parameter_count_of
 from fastcnn.shapes import check_number
 
@@ -112,6 +112,9 @@ class WeightedLayer(LearningLayer):
     weights_shape: Constant[tuple[int, ...]] = Constant(lambda owner, name, value: value)
 
     def initialize(self, initializer: Any, rng: Any, msra_scale: float) -> None:
+        """Draw weights and bias; `LATER` leaves them to who makes the layer, and takes no memory."""
+        if initializer is LATER:
+            return
         self.weights, self.bias = initial_parameters(
             self.name, self.weights_shape, initializer, rng, msra_scale, self.dtype
         )

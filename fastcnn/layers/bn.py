@@ -55,7 +55,7 @@ class BatchNorm(LearningLayer):
     shard_names: ClassVar[tuple[str, ...]] = ("total",)
 
     x = BatchArray("input_shape")
-    alpha = Parameter("channels_shape")
+    alpha = Parameter("channels_shape", first=lambda _: 1.0)
     beta = Parameter("channels_shape")
     a_gradient = Parameter("channels_shape")
     b_gradient = Parameter("channels_shape")
@@ -74,8 +74,6 @@ class BatchNorm(LearningLayer):
         super().__init__(shape, dtype=dtype)
         check_features(self.name, self.input_shape)
         self.epsilon, self.moving_decay, self.total = epsilon, moving_decay, None
-        self.alpha, self.beta = np.ones(self.channels_shape), np.zeros(self.channels_shape)
-        self.moving_mean, self.moving_var = np.zeros(self.channels_shape), np.zeros(self.channels_shape)
 
     @property
     def channels_shape(self) -> tuple[int, ...]:

@@ -197,6 +197,11 @@ def tensors_of(layer: Any) -> dict[str, np.ndarray]:
     return layer.parameters() if offers(layer, "parameters") else {}
 
 
+def tensor_shapes_of(layer: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of those of its arrays that its class declares, without making any."""
+    return layer.tensor_shapes() if isinstance(layer, Component) else {}
+
+
 def named(layer: Any, kind: str) -> dict[str, Any]:
     """The attributes that a class attribute of a `Component` names."""
     names = getattr(layer, kind) if isinstance(layer, Component) else ()

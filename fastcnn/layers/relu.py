@@ -113,7 +113,7 @@ class PReLU(LearningLayer):
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")
-    alpha = Parameter("channels_shape")
+    alpha = Parameter("channels_shape", first=lambda layer: layer._first_alpha)
     a_gradient = Parameter("channels_shape")
     output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
@@ -121,7 +121,6 @@ class PReLU(LearningLayer):
         super().__init__(shape, dtype=dtype)
         check_features(self.name, self.input_shape)
         self._first_alpha = check_number(self.name, "alpha", alpha)
-        self.alpha = np.full(self.channels_shape, self._first_alpha)
 
     @property
     def channels_shape(self) -> tuple[int, ...]:

@@ -5,8 +5,6 @@ A checkpoint of a training is such a file as well. Loading a file from an untrus
 
 import inspect
 import json
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +13,18 @@ import numpy as np
 import fastcnn.layers
 from fastcnn.arrays import check_finite
 from fastcnn.errors import FileFormatError
-from fastcnn.layers.protocol import builds_itself, can_be_saved, config_of, needs_in_config, tensors_of, walk
+from fastcnn.initializers import LATER
+from fastcnn.layers.protocol import (
+    builds_itself,
+    can_be_saved,
+    config_of,
+    needs_in_config,
+    tensor_shapes_of,
+    tensors_of,
+    walk,
+)
 from fastcnn.saving import containers, random_state
-from fastcnn.shapes import check_path
+from fastcnn.shapes import check_path, received, shortened
 
 FORMAT = "fastcnn-model"
 VERSION = 2  # 1 had no layers inside others and nothing but layers; it is read too
@@ -144,29 +151,40 @@ def load_layers(file: ModelFile, custom_layers: dict[str, type], finite: bool = 
 def fill(file: ModelFile, layers: list[Any], finite: bool = True) -> None:
     """Move the arrays of a file into layers; FileFormatError where they are not what these need."""
     for place, layer in walk(layers):
-        for name in tensors_of(layer):
-            key, what = f"{place}.{name}", f"parameter `{name}` of layer {place}, a {type(layer).__name__}"
-            if key not in file.arrays:
-                raise FileFormatError(f"{file.where}: {what}, is missing")
-            try:
-                setattr(layer, name, file.arrays.pop(key))
-                if finite:
-                    check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
-            except (TypeError, ValueError) as error:
-                raise FileFormatError(f"{file.where}: {what}, is wrong: {error}") from error
+        declared = check_shapes(file, place, layer)
+        for name in declared:
+            fill_tensor(file, place, layer, name, finite)
+        for name in sorted(set(tensors_of(layer)) - set(declared)):  # asked after these: it makes what is not there yet
+            fill_tensor(file, place, layer, name, finite)
 
 
-def place_for_weights(file: ModelFile) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An initializer for weights that the file replaces: zeros instead of random numbers; FileFormatError where a small
-    file describes a layer of gigabytes, before they are allocated."""
-    most = max(1 << 20, sum(array.size for array in file.arrays.values()))
+def fill_tensor(file: ModelFile, place: str, layer: Any, name: str, finite: bool) -> None:
+    """Move one array."""
+    what = describe(file, place, layer, name)
+    if f"{place}.{name}" not in file.arrays:
+        raise FileFormatError(f"{what}, is missing")
+    try:
+        setattr(layer, name, file.arrays.pop(f"{place}.{name}"))
+        if finite:
+            check_finite(type(layer).__name__, name, np.asarray(getattr(layer, name)))
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{what}, is wrong: {error}") from error
 
-    def initializer(shape: tuple[int, ...], _: Any) -> np.ndarray:
-        if math.prod(shape) > most:
-            raise FileFormatError(f"{file.where}: weights of the shape {shape} are described, and not in the file")
-        return np.zeros(shape)
 
-    return initializer
+def describe(file: ModelFile, place: str, layer: Any, name: str) -> str:
+    return f"{file.where}: parameter `{name}` of layer {place}, a {type(layer).__name__}"
+
+
+def check_shapes(file: ModelFile, place: str, layer: Any) -> list[str]:
+    """The names of the arrays that a layer declares; FileFormatError where the file does not hold what it needs."""
+    shapes = tensor_shapes_of(layer)
+    for name, shape in shapes.items():
+        what, array = describe(file, place, layer, name), file.arrays.get(f"{place}.{name}")
+        if array is None:
+            raise FileFormatError(f"{what}, is missing")
+        if array.shape != shape:
+            raise FileFormatError(f"{what}, is wrong: its shape is {array.shape}, and the layer needs {shape}")
+    return list(shapes)
 
 
 def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
@@ -177,16 +195,18 @@ def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
         known = {key: value for key, value in vars(fastcnn.layers).items() if isinstance(value, type)}
         layer_class: Any = {**known, **custom_layers}.get(name)
         if layer_class is None:
-            raise FileFormatError(f"{where}: unknown layer class {name!r}; pass it to load(..., custom_layers=...)")
+            unknown = shortened(repr(name))
+            raise FileFormatError(f"{where}: unknown layer class {unknown}; pass it to load(..., custom_layers=...)")
         if builds_itself(layer_class):
             return layer_class.from_config(config, lambda inner: build(file, inner, custom_layers))
-        if layer_class in (fastcnn.layers.Conv2D, fastcnn.layers.FullyConnect):
-            config["initializer"] = place_for_weights(file)
+        if layer_class.__init__ in (fastcnn.layers.Conv2D.__init__, fastcnn.layers.FullyConnect.__init__):
+            config["initializer"] = LATER
         return layer_class(**config)
     except FileFormatError:
         raise
     except Exception as error:  # sizes beyond all memory count too
-        raise FileFormatError(f"{where}: a layer cannot be built from {entry!r}: {error}") from error
+        reason = shortened(str(error), 300)
+        raise FileFormatError(f"{where}: a layer cannot be built: {reason}. {received('layer', entry)}") from error
     finally:
         np.random.set_state(state)  # loading a model leaves NumPy's global generator as it was
 

@@ -119,12 +119,6 @@ def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None
     training = file.section("training", "training to resume: it is no checkpoint")
     try:
         saved = EARLIER | training["settings"]
-        check_settings(file.where, saved, run.settings)
-        if not any_seed and run.seed != training["seed"]:
-            raise ValueError(mismatch(file.where, "seed", training["seed"], run.seed))
-        synced = training.get("sync_batch_norm")
-        if run.group.size > 1 and synced is not None and synced != run.sync_batch_norm:
-            raise ValueError(mismatch(file.where, "sync_batch_norm", synced, run.sync_batch_norm))
         states = {
             label: dict(state) | file.part(f"training.{label}.") for label, state in training["callbacks"].items()
         }
@@ -139,8 +133,14 @@ def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None
             if name in run.optimizer.config() and isinstance(value, int | float)
         }
         history = {key: list(values) for key, values in training["history"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise damaged(file.where, error) from error
+    check_settings(file.where, saved, run.settings)
+    if not any_seed and run.seed != training["seed"]:
+        raise ValueError(mismatch(file.where, "seed", training["seed"], run.seed))
+    synced = training.get("sync_batch_norm")
+    if run.group.size > 1 and synced is not None and synced != run.sync_batch_norm:
+        raise ValueError(mismatch(file.where, "sync_batch_norm", synced, run.sync_batch_norm))
     model_file.load_layers(
         model_file.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run)
     )  # all or nothing

@@ -196,7 +196,11 @@ def replay(path: Any, custom_layers: dict[str, type] | None = None) -> str | Non
     file = model_file.read(path)
     file.section("failure", "batch that failed: no file that a training left when its loss was NaN or infinite")
     arrays = file.part("training.")
-    model = Network(model_file.load_layers(file, custom_layers or {}, finite=False), file.header["metadata"])
+    layers = model_file.load_layers(file, custom_layers or {}, finite=False)
+    try:
+        model = Network(layers, file.header["metadata"])
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{file.where}: {error}") from error
     model_file.load_random(file, model.layers)
     if not {"x", "y"} <= set(arrays) or not isinstance(model.layers[-1], Loss):
         raise FileFormatError(f"{file.where}: the batch that failed is missing")

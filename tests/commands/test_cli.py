@@ -437,7 +437,7 @@ def test_bad_environment(variable, value, message):
         ("evaluate model.npz --data tiny.npz", "evaluate: `x` must have the shape (images, 28, 28, 1)"),
         ("predict model.npz none.npy", "No such file or directory: 'none.npy'"),
         ("predict model.npz none.png", "No such file or directory: 'none.png'"),
-        ("predict model.npz empty", "Is a directory: 'empty'"),
+        ("predict model.npz empty", "cannot read 'empty': it is a folder, and not an image"),
         ("predict model.npz text.npy", "text.npy: not an .npy file, or a truncated or corrupt one"),
         ("predict model.npz zip.npy", "zip.npy: not an .npy file, or a truncated or corrupt one"),
         ("predict model.npz objects.npy", "objects.npy: not an .npy file, or a truncated or corrupt one"),

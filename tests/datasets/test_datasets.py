@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastcnn import DatasetNotFoundError, FileFormatError, datasets
-from fastcnn.datasets import find
+from fastcnn.datasets import cifar_pickle, find, idx
+from fastcnn.saving import containers
 
 DATA = Path(datasets.__file__).parent / "data"
 
@@ -144,6 +145,10 @@ def damage(change):
             damage(lambda b: b[:3] + b"\1" + struct.pack(">I", 1288) + b[8:]),
             r"the train images have the shape \(1288,\)",
         ),
+        (
+            damage(lambda b: b"\0\0\x08\0\1"),
+            r"idx3-ubyte: the train images have the shape \(\); expected 3",
+        ),
         (lambda f: (f / "t10k-labels-idx1-ubyte").unlink(), "there is no file t10k-labels-idx1-ubyte"),
         (lambda f: write_idx(f / "train-labels-idx1-ubyte", np.zeros(3, np.uint8)), r"their labels \(3,\)"),
         (lambda f: write_idx(f / "train-labels-idx1-ubyte", np.zeros(20, "f4")), "labels float32"),
@@ -224,6 +229,26 @@ def test_damaged_binary_batches(tmp_path, rng):
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"there is no file data_batch_3.bin"):
         datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "function"),
+    [
+        ("data_batch_1.bin", np, "fromfile"),
+        ("data_batch_1", cifar_pickle, "load"),
+        ("train-images-idx3-ubyte", idx, "read_numbers"),
+        ("a.npz", containers, "read_arrays"),
+    ],
+)
+def test_files_larger_than_memory(tmp_path, rng, monkeypatch, name, module, function):
+    def too_much(*_):
+        raise MemoryError
+
+    np.savez(tmp_path / "a.npz", **arrays_of(rng))
+    write_mnist(tmp_path, rng) if "idx" in name else write_cifar(tmp_path, rng, 0 if name.endswith("bin") else 2, 1)
+    monkeypatch.setattr(module, function, too_much)
+    with pytest.raises(OSError, match=rf"there is no memory for what it holds: '.*{name}'"):
+        datasets.load(tmp_path / name if name == "a.npz" else tmp_path)
 
 
 def arrays_of(rng, shape=(8, 8)):
