@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from fastcnn.compat import aliases, own
+from fastcnn.notices import say
 
 
 def compile_script(path: str) -> types.CodeType:
@@ -92,12 +93,6 @@ def run_script(
             if not thread.daemon:
                 thread.join()
     return status
-
-
-def say(text: str) -> None:
-    """A line on stderr; one that is closed costs no run."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def exit_status(code: object) -> int:

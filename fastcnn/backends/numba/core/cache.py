@@ -26,7 +26,7 @@ def cache_folder() -> Path | None:
     """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable."""
     try:
         base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / PACKAGE
+        folder = Path(base).absolute() / PACKAGE  # the program may change its folder
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # read-only, or no home folder at all
         return None

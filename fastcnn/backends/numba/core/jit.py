@@ -53,7 +53,10 @@ wait_politely()
 
 import numba  # noqa: E402 - never imported before this
 from numba import prange, types  # noqa: E402
+from numba.core.ccallback import CFunc  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
+
+from fastcnn.backends.numba.core.store import KernelCache  # noqa: E402 - it imports numba
 
 settle_threads()
 
@@ -106,21 +109,15 @@ shared: Shared = getattr(numba, "_fastcnn", None) or Shared()
 numba._fastcnn = shared
 
 
-def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
-    """``decorator(*given, **options)(function)``; what it compiles is kept in the folder of the function's module."""
-    folder = folder_of(function.__module__)
-    if folder is None:
-        return decorator(*given, **POLICY, **options)(function)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = folder  # read while decorating; the caller's own functions keep theirs
-    try:
-        return decorator(*given, cache=True, **POLICY, **options)(function)
-    finally:
-        numba.config.CACHE_DIR = before
+def _kept(compiled: Any, function: Callable) -> Any:
+    """`compiled`, a dispatcher of numba's for `function`; what it compiles is kept in the folder of its module."""
+    if folder := folder_of(function.__module__):
+        compiled._cache = KernelCache(function, folder)  # what `cache=True` puts there is not safe: see `store`
+    return compiled
 
 
 def _njit(function: Callable, **options: Any) -> Any:
-    return _cached(numba.njit, function, **options)
+    return _kept(numba.njit(function, **POLICY, **options), function)
 
 
 def serial(function: Callable) -> Any:
@@ -140,8 +137,11 @@ def single(function: Callable) -> Any:
 
 def by_address(function: Callable, signature: Any, **options: Any) -> int:
     """Compile a function that kernels call by its address, which this is."""
-    shared.addressed.append(_cached(numba.cfunc, function, signature, **options))
-    return shared.addressed[-1].address
+    # Not numba.cfunc, which compiles before anything can be put into what it returns.
+    compiled = _kept(CFunc(function, (signature.args, signature.return_type), {}, POLICY | options), function)
+    compiled.compile()
+    shared.addressed.append(compiled)
+    return compiled.address
 
 
 @intrinsic
