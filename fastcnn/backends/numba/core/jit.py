@@ -25,14 +25,14 @@ from llvmlite import ir
 from fastcnn.backends.numba.core.cache import folder_of
 from fastcnn.backends.numba.core.memory import ALIGNMENT, aligned
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
-from fastcnn.threads import available_cores, check_pool, pool_size
+from fastcnn.threads import affinity, check_pool, pool_size
 
 
 def make_room_for_threads() -> None:
     """Let numba's pool hold as many threads as `using`, `set_num_threads` or `FASTCNN_NUM_THREADS` ask for, if more
     than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
     wanted = largest_num_threads()
-    if "numba" not in sys.modules and wanted > (pool_size() or available_cores()):
+    if "numba" not in sys.modules and wanted > (pool_size() or len(affinity())):
         os.environ["NUMBA_NUM_THREADS"] = str(wanted)
 
 
