@@ -45,8 +45,23 @@ def _forget() -> None:
     available_cores.cache_clear()
 
 
+_forked_layers: set[str] = set()
+
+
+def forked_from(layer: str) -> bool:
+    """Whether this process was forked from one in which anybody, not only fastcnn, had started the threads of numba's
+    threading layer `layer`."""
+    return layer in _forked_layers
+
+
+def _after_fork() -> None:
+    _forget()
+    if layer := threading_layer():
+        _forked_layers.add(layer)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def openmp_threads() -> int:
@@ -82,6 +97,14 @@ def pool_size() -> int:
         return numba.config.NUMBA_NUM_THREADS
     text = os.environ.get("NUMBA_NUM_THREADS", "")
     return int(text) if text.isdigit() else 0
+
+
+def threading_layer() -> str | None:
+    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before its threads are started."""
+    try:
+        return sys.modules["numba"].threading_layer()
+    except (KeyError, AttributeError, ValueError):  # not imported, halfway imported, not started
+        return None
 
 
 def check_pool(source: str, threads: int) -> None:

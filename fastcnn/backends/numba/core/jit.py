@@ -25,7 +25,7 @@ from llvmlite import ir
 from fastcnn.backends.numba.core.cache import folder_of
 from fastcnn.backends.numba.core.memory import ALIGNMENT, aligned
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
-from fastcnn.threads import affinity, check_pool, pool_size
+from fastcnn.threads import affinity, check_pool, forked_from, pool_size, threading_layer
 
 
 def make_room_for_threads() -> None:
@@ -54,6 +54,7 @@ wait_politely()
 import numba  # noqa: E402 - never imported before this
 from numba import prange, types  # noqa: E402
 from numba.core.ccallback import CFunc  # noqa: E402
+from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
 from fastcnn.backends.numba.core.store import KernelCache  # noqa: E402 - it imports numba
@@ -92,17 +93,24 @@ class Shared:
         self.lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
         self.local = threading.local()
         self.started = False  # numba's threads, in this process
-        self.forked = False  # from a process that had started them
+        self.forked = forked_from("omp")  # where GNU OpenMP kills it: from a process that had started them
         self.addressed: list[Any] = []  # compiled functions whose addresses were given away
         self.loop, self.counters = ctypes.c_void_p(), aligned(ALIGNMENT << THREAD_BITS)
         llvm.add_symbol(LOOP, ctypes.addressof(self.loop))
         llvm.add_symbol(COUNTERS, self.counters.ctypes.data)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.after_fork)
+            # A child that is forked while another thread compiles waits for ever at its own first compilation, as
+            # that thread is not in it: a fork waits for the end of a compilation instead.
+            os.register_at_fork(
+                before=global_compiler_lock.acquire,
+                after_in_parent=global_compiler_lock.release,
+                after_in_child=self.after_fork,
+            )
 
     def after_fork(self) -> None:
         """In the child: a lock that another thread of the parent held would stay locked."""
-        self.lock, self.forked = threading.RLock(), self.started
+        global_compiler_lock.release()
+        self.lock, self.forked = threading.RLock(), self.started or forked_from("omp")
 
 
 shared: Shared = getattr(numba, "_fastcnn", None) or Shared()
@@ -212,14 +220,6 @@ def _before_launch(threads: int) -> None:
     if shared.forked and threading_layer() == "omp":
         raise RuntimeError(
             "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
-            "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
-            "NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
+            "its first kernel on threads: let it use one, by fastcnn.set_num_threads(1), or start it with "
+            "multiprocessing.get_context('spawn'), or set NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
         )
-
-
-def threading_layer() -> str | None:
-    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before `load_loop`."""
-    try:
-        return numba.threading_layer()
-    except ValueError:
-        return None
