@@ -10,7 +10,7 @@ import pytest
 from numba import types
 
 from fastcnn import notices
-from fastcnn.backends.numba.core import store
+from fastcnn.backends.numba.core import cache, store
 from fastcnn.backends.numba.core.store import KernelCache
 from tests.helpers.processes import run_python
 
@@ -168,6 +168,23 @@ def test_a_disk_that_takes_nothing(folder, capsys, monkeypatch, method, fault, w
     )
     assert files(folder) == []
     assert kernel(folder)(3) == 6 and len(files(folder)) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert cache.cache_folder() == tmp_path / "fastcnn"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert cache.cache_folder() is None  # empty, it would be of no use
+    kernel(tmp_path / "fastcnn" / "test_store-0123")(3)
+    assert cache.cache_folder() == tmp_path / "fastcnn"
+    monkeypatch.setattr(Path, "iterdir", read_only)  # nor read
+    assert cache.cache_folder() is None
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "here")
+    assert cache.cache_folder() == tmp_path / "here" / "fastcnn"
 
 
 def test_a_folder_that_vanishes_is_made_again(folder):

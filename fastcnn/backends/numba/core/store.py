@@ -62,7 +62,7 @@ def write(path: Path, content: bytes) -> None:
             if path.is_dir():
                 os.replace(path, path.with_name(f"{aside.name}.folder"))
         os.replace(aside, path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
