@@ -1,17 +1,19 @@
 """What the package says by itself: one line on stderr, which never costs the work that it is about."""
 
 import contextlib
+import functools
 import sys
 
 
 def say(text: str) -> None:
     """Print a line on stderr, above a progress bar where there is one; nothing where stderr is closed."""
-    from tqdm import tqdm  # 20 ms, and most processes have nothing to say
-
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):
-            tqdm.write(text, file=sys.stderr)
-            sys.stderr.flush()
+    if sys.stderr is None:
+        return
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)  # no bar is shown where nobody has imported it
+    write = functools.partial(tqdm.write, file=sys.stderr) if tqdm else functools.partial(print, file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):
+        write(text)
+        sys.stderr.flush()
 
 
 _said: set[str] = set()
