@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.shapes import check_choice, check_int, must_be
-from fastcnn.threads import MAX_THREADS, all_threads, check_pool, limit_blas
+from fastcnn.threads import MAX_THREADS, Limit, check_pool, default_limit, limit_blas, quota_for_blas
 
 BACKENDS = {
     "numba": "fastcnn.backends.numba",
@@ -57,8 +57,8 @@ def get_dtype() -> np.dtype:
 
 
 def get_num_threads() -> int:
-    """Threads that kernels and BLAS use: what `using`, `set_num_threads` or `FASTCNN_NUM_THREADS` says, else all cores
-    (or numba's pool, where `NUMBA_NUM_THREADS` makes it smaller)."""
+    """Threads that kernels and BLAS use: what `using`, `set_num_threads` or `FASTCNN_NUM_THREADS` says, else the least
+    of the cores that this process may run on, the container's CPU quota, `OMP_NUM_THREADS` and `NUMBA_NUM_THREADS`."""
     return _here.get().threads or process.threads or _default_threads()
 
 
@@ -188,7 +188,7 @@ def at_most_threads(most: int) -> contextlib.AbstractContextManager[None]:
 @functools.cache
 def load(name: str) -> ModuleType:
     """The module of a backend, imported at first use. There is no fallback to another one."""
-    if os.environ.get("FASTCNN_NUM_THREADS"):
+    if os.environ.get("FASTCNN_NUM_THREADS") or quota_for_blas():
         _settle_blas()
     try:
         return importlib.import_module(BACKENDS[name])
@@ -201,9 +201,15 @@ def load(name: str) -> ModuleType:
         ) from error
 
 
+def thread_limit() -> Limit:
+    """How many threads are used where neither `using` nor `set_num_threads` says so, and where that comes from."""
+    asked = _environment_threads()
+    return Limit(asked, "FASTCNN_NUM_THREADS") if asked else default_limit()
+
+
 @functools.cache
 def _default_threads() -> int:
-    return _environment_threads() or all_threads()
+    return thread_limit().threads
 
 
 def settle_threads() -> None:
@@ -273,7 +279,7 @@ def _settle_blas() -> None:
     """Give BLAS the threads of the block that was entered last, else those of the process, else those that it had."""
     with _blas_lock:
         last = _with_threads[-1] if _with_threads else process
-        limit_blas(last.threads or _environment_threads())
+        limit_blas(last.threads or _environment_threads(), quota_for_blas())
 
 
 def _after_fork() -> None:

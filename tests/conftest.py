@@ -1,4 +1,5 @@
-"""Shared fixtures. Tests run with no FASTCNN_* variable set and leave every switch as it was."""
+"""Shared fixtures. Tests run with no FASTCNN_* variable set, nor OpenMP's number of threads, and leave every switch as
+it was."""
 
 import os
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-for variable in [name for name in os.environ if name.startswith("FASTCNN_")]:
+for variable in [name for name in os.environ if name.startswith("FASTCNN_") or name == "OMP_NUM_THREADS"]:
     del os.environ[variable]
 
 import fastcnn  # noqa: E402
@@ -68,10 +69,11 @@ def data(digits):
 
 @pytest.fixture
 def threads_variable(monkeypatch):
-    """``threads_variable(text)`` sets FASTCNN_NUM_THREADS for one test; the package reads it once in a process."""
+    """``threads_variable(text)`` sets FASTCNN_NUM_THREADS, or the variable `name`, for one test; the package reads them
+    once in a process."""
 
-    def change(text):
-        monkeypatch.setenv("FASTCNN_NUM_THREADS", text)
+    def change(text, name="FASTCNN_NUM_THREADS"):
+        monkeypatch.setenv(name, text)
         forget()
 
     def forget():

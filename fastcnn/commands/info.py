@@ -170,7 +170,7 @@ def print_convolution(convolution: Convolution, algorithm: str | None) -> dict[s
 
 def run(arguments: argparse.Namespace) -> None:
     from fastcnn import __version__
-    from fastcnn.config import get_backend, get_dtype, get_num_threads
+    from fastcnn.config import get_backend, get_dtype, get_num_threads, thread_limit
 
     convolution = convolution_of(arguments)
     if arguments.conv is not None:
@@ -188,6 +188,7 @@ def run(arguments: argparse.Namespace) -> None:
         "backend": get_backend(),
         "dtype": get_dtype().name,
         "threads": get_num_threads(),
+        "threads from": "--threads" if arguments.threads else thread_limit().source,
     }
     if get_backend() != "numpy":
         facts |= numba_facts()

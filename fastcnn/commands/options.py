@@ -66,7 +66,7 @@ def add_runtime_options(parser: argparse.ArgumentParser, dtype: bool = True) -> 
         "--threads",
         type=number(int, 1, maximum=MAX_THREADS),
         metavar="N",
-        help="default: $FASTCNN_NUM_THREADS, else all cores",
+        help="default: $FASTCNN_NUM_THREADS, else all cores that may be used",
     )
 
 

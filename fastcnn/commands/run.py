@@ -11,13 +11,31 @@ import time
 from collections.abc import Iterator, Sequence
 
 from fastcnn.commands.options import UsageError, add_runtime_options, print_json
+from fastcnn.compat.own import REPLACED
 
 HELP = "run a script written for the original, unmodified"
 VARIABLES = {"backend": "FASTCNN_BACKEND", "dtype": "FASTCNN_DTYPE", "threads": "FASTCNN_NUM_THREADS"}
+TAKE_VALUES = (*VARIABLES, "keep")
+
+
+def modules_of(text: str) -> list[str]:
+    """An argparse type: names of the original's modules, with commas between them."""
+    names = text.split(",")
+    if wrong := [name for name in names if name not in REPLACED]:
+        raise argparse.ArgumentTypeError(f"expected modules of {', '.join(REPLACED)}, received {wrong[0]!r}")
+    return names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(parser)
+    parser.add_argument(
+        "--keep",
+        type=modules_of,
+        action="extend",
+        default=[],
+        metavar="MODULE[,...]",
+        help="use the script's own layers/MODULE.py, and not fastcnn's",
+    )
     parser.add_argument("--profile", action="store_true", help="print to stderr where the layers' time went")
     parser.add_argument("script", metavar="SCRIPT", help="a Python file with `from layers.base_conv import Conv2D`")
     parser.add_argument(
@@ -35,7 +53,7 @@ def divide(words: Sequence[str]) -> tuple[list[str], list[str]]:
             break
         if word == "-" or not word.startswith("-"):
             break
-        takes_value = any(f"--{name}".startswith(word) for name in VARIABLES)
+        takes_value = any(f"--{name}".startswith(word) for name in TAKE_VALUES)
         position += 2 if takes_value else 1
     return words[: position + 1], words[position + 1 :]
 
@@ -66,9 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         with environment(arguments), without_launcher():
             if arguments.profile:
                 with profiling.profile() as report:
-                    status = script.run_script(path, arguments.arguments, code)
+                    status = script.run_script(path, arguments.arguments, code, arguments.keep)
             else:
-                status = script.run_script(path, arguments.arguments, code)
+                status = script.run_script(path, arguments.arguments, code, arguments.keep)
     finally:
         seconds = time.perf_counter() - start
         sys.stdout.flush()

@@ -1,7 +1,8 @@
 """`layers`, the original's package, as another name for :mod:`fastcnn.layers`, so that its scripts run unmodified.
 
-While the name is installed, ``layers.base_conv`` *is* the module ``fastcnn.layers.base_conv``, wherever it is imported
-and whatever lies on the path: pickles name ``fastcnn.layers``, and load in any process that has fastcnn.
+While the name is installed, ``layers.base_conv`` *is* the module ``fastcnn.layers.base_conv``, wherever it is imported:
+pickles name ``fastcnn.layers``, and load in any process that has fastcnn. What the original never had (`own`) stays the
+script's own.
 """
 
 import contextlib
@@ -10,43 +11,50 @@ import multiprocessing
 import multiprocessing.spawn
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 import fastcnn.layers
-
-NAME = "layers"
-# The original's own modules are always replaced; another name is first looked for in the script's package.
-REPLACED = ("base_conv", "bn", "dropout", "fc", "pooling", "relu", "softmax")
+from fastcnn.compat import own
+from fastcnn.compat.own import NAME
 
 
 class LayersFinder(MetaPathFinder):
-    """Finds ``layers`` and what fastcnn has of it; the rest is left to the usual finders, in the script's package."""
+    """Finds ``layers`` and what fastcnn has of it; the rest is left to the usual finders, in the script's package.
+
+    `keep` names modules of the original that are the script's own nevertheless; `tell` is called with the script's
+    package where some of its files are not used.
+    """
+
+    def __init__(self, keep: Sequence[str] = (), tell: Callable[[ModuleSpec], None] | None = None):
+        self.keep, self.tell = keep, tell
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         if name == NAME:
-            spec = ModuleSpec(name, PackageLoader(), is_package=True)
-            spec.submodule_search_locations = script_package()
-            return spec
+            return self.find_package()
         package, _, module = name.rpartition(".")
-        if package != NAME or not is_ours(module):
+        if package != NAME or module in self.keep or not is_ours(module):
             return None
-        if module not in REPLACED and PathFinder.find_spec(name, path):
+        if module not in own.REPLACED and PathFinder.find_spec(name, path):
             return None
         return ModuleSpec(name, ModuleLoader(f"fastcnn.layers.{module}"))
+
+    def find_package(self) -> ModuleSpec | None:
+        theirs = own.package()
+        if theirs and not own.is_original(theirs):
+            return None
+        if theirs and self.tell and own.hidden(theirs, self.keep):
+            self.tell(theirs)
+        spec = ModuleSpec(NAME, PackageLoader(), is_package=True)
+        spec.submodule_search_locations = list(theirs.submodule_search_locations or []) if theirs else []
+        return spec
 
 
 def is_ours(module: str) -> bool:
     return PathFinder.find_spec(f"fastcnn.layers.{module}", fastcnn.layers.__path__) is not None
-
-
-def script_package() -> list[str]:
-    """The folders of the package `layers` on ``sys.path``; nothing in it is run, its ``__init__.py`` neither."""
-    spec = PathFinder.find_spec(NAME)
-    return list(spec.submodule_search_locations or []) if spec else []
 
 
 class PackageLoader(Loader):
@@ -55,8 +63,10 @@ class PackageLoader(Loader):
     def exec_module(self, package: ModuleType) -> None:
         def get(name: str) -> Any:
             if name in fastcnn.layers.__all__:
-                return getattr(fastcnn.layers, name)
-            if name in REPLACED and is_ours(name):
+                ours = getattr(fastcnn.layers, name)
+                home = importlib.import_module(f"{NAME}.{ours.__module__.rpartition('.')[2]}")
+                return getattr(home, name, ours)  # the script's own where it has such a module
+            if name in own.ORIGINAL_NAMES:
                 return importlib.import_module(f"{NAME}.{name}")
             raise AttributeError(f"module {NAME!r} has no attribute {name!r}")
 
@@ -84,21 +94,28 @@ class InChild:
     """
 
     CODE = (
-        "import sys; sys.path.insert(0, {!r}); from fastcnn.compat.aliases import install; del sys.path[0]; install()"
+        "import sys; sys.path.insert(0, {!r}); from fastcnn.compat.aliases import install; del sys.path[0]; "
+        "install(keep={!r})"
     )
+
+    def __init__(self, keep: Sequence[str]):
+        self.keep = tuple(keep)
 
     def __reduce__(self) -> tuple[Any, ...]:
         folder = os.path.dirname(os.path.dirname(os.path.abspath(fastcnn.__file__)))
-        return exec, (self.CODE.format(folder), {})
+        return exec, (self.CODE.format(folder, self.keep), {})
 
 
-def install() -> contextlib.ExitStack:
-    """Install the name, here and in the processes that `multiprocessing` starts; closing what returns undoes it."""
-    finder, spawn = LayersFinder(), multiprocessing.spawn
+def install(keep: Sequence[str] = (), tell: Callable[[ModuleSpec], None] | None = None) -> contextlib.ExitStack:
+    """Install the name, here and in the processes that `multiprocessing` starts; closing what returns undoes it.
+
+    The arguments are those of `LayersFinder`; other processes tell nothing, as this one has.
+    """
+    finder, spawn = LayersFinder(keep, tell), multiprocessing.spawn
     prepare = spawn.get_preparation_data
 
     def prepare_with_layers(name: str) -> dict[str, Any]:
-        return prepare(name) | {"fastcnn": InChild()}
+        return prepare(name) | {"fastcnn": InChild(keep)}
 
     undo = contextlib.ExitStack()
     if "forkserver" in multiprocessing.get_all_start_methods():  # its server would import the script without the name
@@ -119,7 +136,7 @@ def loaded() -> list[str]:
 
 
 @contextlib.contextmanager
-def original_names() -> Iterator[None]:
-    """``import layers...`` means :mod:`fastcnn.layers` inside a ``with`` block."""
-    with install():
+def original_names(keep: Sequence[str] = (), tell: Callable[[ModuleSpec], None] | None = None) -> Iterator[None]:
+    """``import layers...`` means :mod:`fastcnn.layers` inside a ``with`` block; the arguments are `LayersFinder`'s."""
+    with install(keep, tell):
         yield

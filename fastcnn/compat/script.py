@@ -7,9 +7,10 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 
-from fastcnn.compat import aliases
+from fastcnn.compat import aliases, own
+from fastcnn.notices import say
 
 
 def compile_script(path: str) -> types.CodeType:
@@ -30,11 +31,14 @@ def compile_script(path: str) -> types.CodeType:
         raise SyntaxError(str(error), (path, None, None, None)) from error
 
 
-def run_script(path: str, arguments: Sequence[str] = (), code: types.CodeType | None = None) -> int:
+def run_script(
+    path: str, arguments: Sequence[str] = (), code: types.CodeType | None = None, keep: Sequence[str] = ()
+) -> int:
     """Run the script at `path` as ``python path arguments...`` would, in this process.
 
     An exception is printed as Python prints it, its traceback from the script's own lines on. KeyboardInterrupt goes
-    to the caller. Modules of the script's folder, `sys.argv`, `sys.path` and the like are as before afterwards.
+    to the caller. Modules of the script's folder, `sys.argv`, `sys.path` and the like are as before afterwards. One
+    line on stderr names the script's files that are not used, as fastcnn's modules are.
 
     Parameters
     ----------
@@ -43,6 +47,8 @@ def run_script(path: str, arguments: Sequence[str] = (), code: types.CodeType | 
         What follows the script in `sys.argv`.
     code : code object, optional
         What `compile_script` returned, where it has been called already.
+    keep : sequence of str
+        The original's modules that are the script's own nevertheless, such as 'fc'.
 
     Returns
     -------
@@ -60,7 +66,11 @@ def run_script(path: str, arguments: Sequence[str] = (), code: types.CodeType | 
     main.__loader__ = SourceFileLoader("__main__", main.__file__)
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     folder = os.path.dirname(os.path.realpath(path))
-    with interpreter_kept(folder), aliases.original_names():
+
+    def tell(theirs: ModuleSpec) -> None:
+        say(own.told(theirs, keep))
+
+    with interpreter_kept(folder), aliases.original_names(keep, tell):
         sys.argv[:] = [path, *arguments]
         sys.path.insert(0, folder)
         sys.modules["__main__"] = main
@@ -74,6 +84,8 @@ def run_script(path: str, arguments: Sequence[str] = (), code: types.CodeType | 
             while traceback and traceback.tb_frame.f_code is not code:
                 traceback = traceback.tb_next
             sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+            if text := own.explained(error, path, keep):
+                say(text)
             status = 1
         else:
             status = 0

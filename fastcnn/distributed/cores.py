@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from fastcnn.distributed.failures import launched_on_node
-from fastcnn.threads import available_cores
+from fastcnn.threads import affinity, quota
 
 
 def threads_per_rank(comm: Any) -> int:
@@ -16,13 +16,11 @@ def threads_per_rank(comm: Any) -> int:
     from mpi4py import MPI
 
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    cores = [set(found) for found in node.allgather(affinity())]
-    own, sharers = cores[node.rank], sum(bool(other & cores[node.rank]) for other in cores)
+    cores = node.allgather(affinity())
+    own, sharers, ranks = cores[node.rank], sum(bool(other & cores[node.rank]) for other in cores), node.size
     node.Free()
     launched = math.ceil(launched_on_node() * len(own) / (os.cpu_count() or 1))
-    return max(1, len(own) // max(sharers, launched))
-
-
-def affinity() -> list[int]:
-    """The cores that this process may run on."""
-    return list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(available_cores()))
+    most, limit = len(own) // max(sharers, launched), quota()
+    if limit:  # of all ranks in the container together, whichever cores each of them runs on
+        most = min(most, limit.threads // max(ranks, launched_on_node()))
+    return max(1, most)

@@ -132,6 +132,18 @@ def write(folder, **files):
     return str(folder / f"{next(iter(files))}.py")
 
 
+def not_used(folder, *names):
+    """The line about files of the script that are not used."""
+    files = [f"{name}.py" for name in names]
+    words = " and ".join([", ".join(files[:-1])] * bool(files[1:]) + files[-1:])
+    first = next((name for name in names if name != "__init__"), None)
+    option = f", or `--keep {first}` for the script's own" if first else ""
+    return (
+        f"fastcnn run: fastcnn.layers is used instead of {words} in {folder / 'layers'} "
+        f"(`python` runs all of them{option})\n"
+    )
+
+
 @pytest.fixture
 def original(tmp_path):
     """A folder like an original user's: the slow package, one layer of their own in it."""
@@ -236,6 +248,11 @@ def test_an_exception_shows_the_script_alone(main, tmp_path, capsys):
         ("", 2, "the following arguments are required: SCRIPT (see fastcnn run --help)"),
         ("--profile", 2, "the following arguments are required: SCRIPT"),
         ("--speed 3 a.py", 2, "unrecognized arguments: --speed (see fastcnn run --help)"),
+        (
+            "--keep fc,dropout a.py",
+            2,
+            "argument --keep: expected modules of base_conv, bn, fc, pooling, relu, softmax, ",
+        ),
         ("--backend cuda a.py", 2, "argument --backend: invalid choice: 'cuda'"),
         ("none.py", 2, "argument SCRIPT: expected a Python script, received 'none.py' (No such file or directory)"),
         ("folder", 2, "argument SCRIPT: expected a Python script, received 'folder' (Is a directory)"),
@@ -314,6 +331,131 @@ def test_names(original, monkeypatch):
     assert "layers" not in sys.modules
 
 
+DROPOUT = """
+class Dropout(object):
+    def __init__(self, shape, prob=0.2):
+        self.rate = prob
+"""
+
+
+def ran(capsys, path, status=0, keep=()):
+    """What a script printed, and what stderr has, after it ended with `status`."""
+    assert script.run_script(path, keep=keep) == status
+    return capsys.readouterr()
+
+
+def test_a_dropout_of_the_script_s_own_beside_replaced_modules(original, capsys):
+    """The original had none: its probability may be that of dropping, 0.2 of which would be 0.8 of keeping."""
+    path = write(
+        original,
+        use="""
+        import layers
+        from layers import Dropout as same
+        from layers.dropout import Dropout
+        from layers.fc import FullyConnect
+        print(Dropout((4, 3)).rate, same is Dropout is layers.Dropout, FullyConnect.__module__, layers.Relu.__module__)
+    """,
+    )
+    write(original / "layers", dropout=DROPOUT)
+    out, error = ran(capsys, path)
+    assert out == "0.2 True fastcnn.layers.fc fastcnn.layers.relu\n"
+    assert error == not_used(original, "__init__", "base_conv", "fc", "pooling", "relu", "softmax")
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_fastcnn_s_dropout_where_the_script_has_none(tmp_path, capsys, folder):
+    if folder:
+        (tmp_path / "layers").mkdir()
+        write(tmp_path / "layers", __init__="# Only a comment.\n", my_layer="")
+    text = "import layers\nfrom layers.dropout import Dropout\nprint(Dropout.__module__, layers.dropout.__name__)"
+    out, error = ran(capsys, write(tmp_path, use=text))
+    assert (out, error) == ("fastcnn.layers.dropout fastcnn.layers.dropout\n", "")
+
+
+def test_a_single_file_layers_is_the_script_s_own(tmp_path, capsys):
+    path = write(
+        tmp_path, use="import layers; from layers import Dense; print(Dense, layers.__file__)", layers="Dense = 1"
+    )
+    assert ran(capsys, path) == (f"1 {tmp_path / 'layers.py'}\n", "")
+    _, error = ran(capsys, write(tmp_path, fc="from layers.fc import FullyConnect"), status=1)
+    assert "No module named 'layers.fc'; 'layers' is not a package" in error  # as `python` says
+
+
+def test_a_package_without_any_of_the_original_s_modules_is_the_script_s_own(tmp_path, capsys):
+    (tmp_path / "layers").mkdir()
+    write(tmp_path / "layers", __init__="from .attention import Head\nRate = 3\n", attention="class Head: pass\n")
+    path = write(
+        tmp_path,
+        use="""
+        import layers
+        from layers import Head, Rate
+        from layers.base_conv import Conv2D
+        print(Head.__module__, Rate, layers.__file__.endswith("__init__.py"), Conv2D.__module__)
+    """,
+    )
+    assert ran(capsys, path) == ("layers.attention 3 True fastcnn.layers.base_conv\n", "")
+
+
+@pytest.mark.parametrize("line", ["from layers.fc import Dense", "import layers.fc as fc; fc.Dense"])
+def test_a_name_that_only_the_script_s_own_module_has(tmp_path, capsys, line):
+    (tmp_path / "layers").mkdir()
+    own = write(tmp_path / "layers", fc="Dense = 1\n")
+    path = write(tmp_path, use=f"{line}\n")
+    _, error = ran(capsys, path, status=1)
+    first, *_, last = error.splitlines(keepends=True)
+    assert first == not_used(tmp_path, "fc")
+    assert last == (
+        f"fastcnn run: fastcnn.layers.fc is used instead of {own}: `python {path}` uses it, and "
+        f"`fastcnn run --keep fc {path}` this one alone of the script's modules\n"
+    )
+    assert ran(capsys, path, keep=["fc"]) == ("", "")
+
+
+def test_a_name_of_the_script_s_own_init(original, capsys):
+    write(original / "layers", __init__="RATE = 3\n")
+    path = write(original, use="from layers import RATE")
+    _, error = ran(capsys, path, status=1)
+    init = original / "layers" / "__init__.py"
+    line = f"fastcnn run: {init} is not run, as fastcnn.layers is used instead: `python {path}` runs it\n"
+    assert error.endswith(line) and "ImportError: cannot import name 'RATE'" in error
+    path = write(original, other="import nothing_at_all")
+    assert "instead" not in ran(capsys, path, status=1).err
+
+
+@pytest.mark.parametrize("option", [["--keep", "relu,fc"], ["--keep=fc", "--ke", "relu"]])
+def test_modules_that_are_kept(main, original, capsys, option):
+    """In processes that the script starts too."""
+    write(
+        original / "layers", relu="def __getattr__(name): return 'own'\n", fc="from .relu import Relu as FullyConnect\n"
+    )
+    path = write(
+        original,
+        use="""
+        import multiprocessing
+        from layers.fc import FullyConnect
+        from layers.relu import Relu
+
+        def work(_):
+            from layers.relu import Relu
+            from layers.base_conv import Conv2D
+            return Relu, Conv2D.__module__
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                print(FullyConnect, Relu, *pool.map(work, [1]))
+    """,
+    )
+    assert main(["run", "--backend", "numpy", *option, path]) == 0
+    out, error = capsys.readouterr()
+    assert out == "own own ('own', 'fastcnn.layers.base_conv')\n"
+    assert error == not_used(original, "__init__", "base_conv", "pooling", "softmax")
+
+
+def test_a_new_process_keeps_what_its_parent_keeps():
+    code, given = aliases.InChild(["fc"]).__reduce__()[1]
+    assert code.endswith("install(keep=('fc',))") and given == {}
+
+
 def test_a_pickle_of_the_original_s_own_class():
     """It names `layers.relu` and holds what fastcnn cannot know; half a layer would fail much later."""
     relu = fastcnn.layers.Relu((1, 2))
@@ -346,7 +488,8 @@ def test_processes_that_the_script_starts(original):
     methods = multiprocessing.get_all_start_methods()
     path = write(original, work=SPAWN)
     done = run_fastcnn("run", "--dtype", "float64", "--backend", "numpy", path, *methods, cwd=ROOT, PYTHONPATH="")
-    assert done.returncode == 0 and done.stderr == ""  # found by the folder alone, which the script leaves
+    assert done.returncode == 0  # found by the folder alone, which the script leaves
+    assert done.stderr == not_used(original, "__init__", "base_conv", "fc", "pooling", "relu", "softmax")  # said once
     assert done.stdout.splitlines() == [f"{method} ('float64', True, {methods})" for method in methods]
 
 

@@ -1,13 +1,11 @@
 """What is being compiled: the notice that it takes a while, and the command that does it beforehand. Requires numba."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numba.core import event
-from tqdm import tqdm
 
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.arguments import Source
@@ -18,8 +16,7 @@ from fastcnn.backends.numba.core.cache import CACHE_FOLDER
 from fastcnn.backends.numba.core.jit import load_loop
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import get_conv_algorithm, using
-
-_announced = False
+from fastcnn.notices import say_once
 
 
 class Compilations(event.Listener):
@@ -50,11 +47,8 @@ def ours(happening: event.Event) -> str | None:
 
 def announce() -> None:
     """Say once in a process that kernels are being compiled."""
-    global _announced  # noqa: PLW0603 - once in a process
-    if not _announced:
-        _announced = True
-        kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
-        tqdm.write(f"fastcnn: compiling kernels for this processor, some 15 s ({kept})", file=sys.stderr)
+    kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
+    say_once("compiling", f"fastcnn: compiling kernels for this processor, some 15 s ({kept})")
 
 
 @contextlib.contextmanager

@@ -23,14 +23,16 @@ SETTINGS = {f"{PACKAGE}.config", f"{PACKAGE}.threads"}
 
 
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if not writable."""
+    """Where compiled kernels are kept: `NUMBA_CACHE_DIR`, else the user's cache folder; None if it is of no use: one
+    that cannot be written may hold kernels, as in a container's image."""
     try:
         base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / PACKAGE
+        folder = Path(base).absolute() / PACKAGE  # the program may change its folder
         folder.mkdir(parents=True, exist_ok=True)
+        useful = os.access(folder, os.W_OK) or any(folder.iterdir())
     except (OSError, RuntimeError):  # read-only, or no home folder at all
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    return folder if useful else None
 
 
 CACHE_FOLDER = cache_folder()

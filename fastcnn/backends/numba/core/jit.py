@@ -25,14 +25,14 @@ from llvmlite import ir
 from fastcnn.backends.numba.core.cache import folder_of
 from fastcnn.backends.numba.core.memory import ALIGNMENT, aligned
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
-from fastcnn.threads import available_cores, check_pool, pool_size
+from fastcnn.threads import affinity, check_pool, forked_from, pool_size, threading_layer
 
 
 def make_room_for_threads() -> None:
     """Let numba's pool hold as many threads as `using`, `set_num_threads` or `FASTCNN_NUM_THREADS` ask for, if more
     than its default, the cores. Its size is fixed when numba is imported; threads beyond those in use stay idle."""
     wanted = largest_num_threads()
-    if "numba" not in sys.modules and wanted > (pool_size() or available_cores()):
+    if "numba" not in sys.modules and wanted > (pool_size() or len(affinity())):
         os.environ["NUMBA_NUM_THREADS"] = str(wanted)
 
 
@@ -53,7 +53,11 @@ wait_politely()
 
 import numba  # noqa: E402 - never imported before this
 from numba import prange, types  # noqa: E402
+from numba.core.ccallback import CFunc  # noqa: E402
+from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
+
+from fastcnn.backends.numba.core.store import KernelCache  # noqa: E402 - it imports numba
 
 settle_threads()
 
@@ -89,38 +93,39 @@ class Shared:
         self.lock = threading.RLock()  # not Lock: a signal handler may come between acquiring it and the launch
         self.local = threading.local()
         self.started = False  # numba's threads, in this process
-        self.forked = False  # from a process that had started them
+        self.forked = forked_from("omp")  # where GNU OpenMP kills it: from a process that had started them
         self.addressed: list[Any] = []  # compiled functions whose addresses were given away
         self.loop, self.counters = ctypes.c_void_p(), aligned(ALIGNMENT << THREAD_BITS)
         llvm.add_symbol(LOOP, ctypes.addressof(self.loop))
         llvm.add_symbol(COUNTERS, self.counters.ctypes.data)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.after_fork)
+            # A child that is forked while another thread compiles waits for ever at its own first compilation, as
+            # that thread is not in it: a fork waits for the end of a compilation instead.
+            os.register_at_fork(
+                before=global_compiler_lock.acquire,
+                after_in_parent=global_compiler_lock.release,
+                after_in_child=self.after_fork,
+            )
 
     def after_fork(self) -> None:
         """In the child: a lock that another thread of the parent held would stay locked."""
-        self.lock, self.forked = threading.RLock(), self.started
+        global_compiler_lock.release()
+        self.lock, self.forked = threading.RLock(), self.started or forked_from("omp")
 
 
 shared: Shared = getattr(numba, "_fastcnn", None) or Shared()
 numba._fastcnn = shared
 
 
-def _cached(decorator: Callable, function: Callable, *given: Any, **options: Any) -> Any:
-    """``decorator(*given, **options)(function)``; what it compiles is kept in the folder of the function's module."""
-    folder = folder_of(function.__module__)
-    if folder is None:
-        return decorator(*given, **POLICY, **options)(function)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = folder  # read while decorating; the caller's own functions keep theirs
-    try:
-        return decorator(*given, cache=True, **POLICY, **options)(function)
-    finally:
-        numba.config.CACHE_DIR = before
+def _kept(compiled: Any, function: Callable) -> Any:
+    """`compiled`, a dispatcher of numba's for `function`; what it compiles is kept in the folder of its module."""
+    if folder := folder_of(function.__module__):
+        compiled._cache = KernelCache(function, folder)  # what `cache=True` puts there is not safe: see `store`
+    return compiled
 
 
 def _njit(function: Callable, **options: Any) -> Any:
-    return _cached(numba.njit, function, **options)
+    return _kept(numba.njit(function, **POLICY, **options), function)
 
 
 def serial(function: Callable) -> Any:
@@ -140,8 +145,11 @@ def single(function: Callable) -> Any:
 
 def by_address(function: Callable, signature: Any, **options: Any) -> int:
     """Compile a function that kernels call by its address, which this is."""
-    shared.addressed.append(_cached(numba.cfunc, function, signature, **options))
-    return shared.addressed[-1].address
+    # Not numba.cfunc, which compiles before anything can be put into what it returns.
+    compiled = _kept(CFunc(function, (signature.args, signature.return_type), {}, POLICY | options), function)
+    compiled.compile()
+    shared.addressed.append(compiled)
+    return compiled.address
 
 
 @intrinsic
@@ -212,14 +220,6 @@ def _before_launch(threads: int) -> None:
     if shared.forked and threading_layer() == "omp":
         raise RuntimeError(
             "this process was forked from one that had already run a numba kernel, and GNU OpenMP would kill it at "
-            "its first kernel: start it with multiprocessing.get_context('spawn'), or set "
-            "NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
+            "its first kernel on threads: let it use one, by fastcnn.set_num_threads(1), or start it with "
+            "multiprocessing.get_context('spawn'), or set NUMBA_THREADING_LAYER=workqueue, or use the backend 'numpy'"
         )
-
-
-def threading_layer() -> str | None:
-    """numba's threading layer ('tbb', 'omp' or 'workqueue'); None before `load_loop`."""
-    try:
-        return numba.threading_layer()
-    except ValueError:
-        return None
