@@ -9,10 +9,11 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from fastcnn import __version__, interrupt, streams
+from fastcnn import __version__, interrupt, notices, streams
 from fastcnn.commands import COMMANDS, LASTING, UsageError
 from fastcnn.distributed import failures
 from fastcnn.files import reason
@@ -108,8 +109,16 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.command == "run":  # signals are the script's
             interrupt.raise_again()
             return arguments.run(arguments)
-        with interrupt.raised_once():
+        with interrupt.raised_once(), warnings_told(arguments.prog):
             return arguments.run(arguments) or 0
+
+
+@contextlib.contextmanager
+def warnings_told(prog: str) -> Iterator[None]:
+    """Show a warning as one line of the command, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: notices.say(f"{prog}: warning: {message}")
+        yield
 
 
 def join_ranks(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import pytest
 from fastcnn import DatasetNotFoundError, FileFormatError, datasets
 from fastcnn.datasets import cifar_pickle, find, idx
 from fastcnn.saving import containers
+from tests.helpers.processes import run_fastcnn
 
 DATA = Path(datasets.__file__).parent / "data"
 
@@ -339,3 +340,18 @@ def test_debians_fashion_mnist():
     data = datasets.load("fashion-mnist")
     assert data.train_images.shape == (60000, 28, 28, 1) and data.test_images.shape == (10000, 28, 28, 1)
     assert (np.bincount(data.train_labels) == 6000).all() and data.class_names[9] == "Ankle boot"
+
+
+def test_labels_that_begin_at_1(tmp_path, rng):
+    """As those of EMNIST's letters, 1 to 26: 27 classes, of which no image is of the first."""
+    arrays = arrays_of(rng)
+    arrays["y_train"], arrays["y_test"] = np.arange(12) % 3 + 1, np.arange(5) % 3 + 1
+    np.savez(tmp_path / "own.npz", **arrays)
+    said = "data set own: the labels lie in 1 to 3, which makes 4 classes, and no image is of the first 1"
+    with pytest.warns(UserWarning, match=said):
+        assert datasets.load(tmp_path / "own.npz").classes == 4
+    done = run_fastcnn("train", "--data", "own.npz", "--epochs", "1", "--quiet", cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    assert done.stderr == f"fastcnn train: warning: {said}. Labels less 1 count from 0\n"
+    arrays["y_train"], arrays["y_test"] = arrays["y_train"] - 1, arrays["y_test"] - 1
+    np.savez(tmp_path / "own.npz", **arrays)
+    assert datasets.load(tmp_path / "own.npz").classes == 3  # a warning would be an error

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fastcnn import layers
+from fastcnn import Sequential, layers
+from fastcnn.augmentation import Augmentation
 from fastcnn.layers import (
     ELU,
     AvgPooling,
@@ -19,6 +20,7 @@ from fastcnn.layers import (
     Softmax,
     Tanh,
 )
+from fastcnn.optimizers import SGD, Adam, Momentum, RMSProp
 
 SHAPE = (3, 7, 5, 2)
 
@@ -192,3 +194,117 @@ def test_layers_of_ones_own_may_say_their_output_shape():
             self.output_shape = [shape[0], shape[1] // 2]
 
     assert Pairs((4, 6)).output_shape == (4, 3)
+
+
+IMAGE = (2, 6, 6, 2)
+# Each attribute of each kind that is no array: values that the constructor refuses too, and the start of the message.
+ASSIGNED = [
+    (lambda: Relu((2, 3)), "dtype", "float64", r"Relu: `dtype` must be dtype\('float32'\), as in the constructor"),
+    (lambda: Relu((2, 3)), "dtype", "int8", "Relu: `dtype` must be one of 'float32', 'float64'"),
+    (lambda: Relu((2, 3)), "batchsize", 0, "Relu: `batchsize` must be an integer of at least 1"),
+    (lambda: layers.Rescaling((2, 3)), "scale", np.nan, "Rescaling: `scale` must be a finite number"),
+    (lambda: layers.Rescaling((2, 3)), "offset", "1", "Rescaling: `offset` must be a finite number"),
+    (lambda: Conv2D(IMAGE, 3), "weights_shape", (1, 1, 2, 3), r"Conv2D: `weights_shape` must be \(3, 3, 2, 3\), as in"),
+    (lambda: Conv2D(IMAGE, 3), "stride", 0, "Conv2D: `stride` must be an integer"),
+    (lambda: Conv2D(IMAGE, 3), "method", "FULL", "Conv2D: `method` must be one of 'VALID', 'SAME'"),
+    (lambda: MaxPooling(IMAGE), "padding", 2, "MaxPooling: `padding` must be an integer from 0 to 1"),
+    (lambda: BatchNorm(IMAGE), "epsilon", 0, "BatchNorm: `epsilon` must be a finite number of at least 1e-12"),
+    (lambda: BatchNorm(IMAGE), "total", 3, "BatchNorm: `total` must be None, or a function"),
+    (lambda: Dropout(IMAGE), "prob", 0, "Dropout: `prob` must be a number above 0, at most 1"),
+    (lambda: Dropout(IMAGE), "seed", 2**63, "Dropout: `seed` must be an integer from 0 to"),
+    (lambda: LeakyRelu(IMAGE), "alpha", np.inf, "Leaky_Relu: `alpha` must be a finite number"),
+    (lambda: layers.Residual(Relu(IMAGE)), "body", [], "Residual: `body` must be .*as in the constructor"),
+    (lambda: layers.Residual(Relu(IMAGE)), "shortcut", [1], "Residual: `shortcut` must be .*as in the constructor"),
+    (lambda: SGD([FullyConnect((2, 3))]), "weight_decay", np.nan, "SGD: `weight_decay` must be a finite number"),
+    (lambda: SGD([FullyConnect((2, 3))]), "learning_rate", -1, "SGD: `learning_rate` must be a finite number"),
+    (lambda: SGD([FullyConnect((2, 3))]), "clip_norm", 0, "SGD: `clip_norm` must be a number above 0"),
+    (
+        lambda: SGD([FullyConnect((2, 3))]),
+        "decay",
+        "bias",
+        "SGD: `decay` must be one of 'all', 'weights', or a function",
+    ),
+    (lambda: Momentum([FullyConnect((2, 3))]), "momentum", 1, "Momentum: `momentum` must be a number .* below 1"),
+    (lambda: RMSProp([FullyConnect((2, 3))]), "rho", "a", "RMSProp: `rho` must be a finite number"),
+    (lambda: Adam([FullyConnect((2, 3))]), "beta2", 1, "Adam: `beta2` must be a number .* below 1"),
+    (lambda: Adam([FullyConnect((2, 3))]), "epsilon", 0, "Adam: `epsilon` must be a number above 0"),
+    (Augmentation, "shift", -1, "Augmentation: `shift` must be an integer of at least 0"),
+    (Augmentation, "flip", "no", "Augmentation: `flip` must be True or False"),
+    (Augmentation, "crop", (1, 2, 3), "Augmentation: `crop` must be an integer or a pair"),
+    (lambda: Sequential([Relu((2, 3))]), "layers", [3], "Sequential: `layers"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value", "message"), ASSIGNED, ids=[f"{case[1]}={case[2]}" for case in ASSIGNED]
+)
+def test_what_is_assigned_is_checked_as_by_the_constructor(make, name, value, message):
+    made = make()
+    before = getattr(made, name)
+    with pytest.raises((ValueError, TypeError), match=message):
+        setattr(made, name, value)
+    assert getattr(made, name) is before or getattr(made, name) == before
+    setattr(made, name, before)  # what it has may be assigned
+
+
+def test_a_rescaling_follows_what_is_assigned():
+    layer = layers.Rescaling((2, 3), 0.5)
+    layer.scale, layer.offset = 2, np.float32(1)
+    np.testing.assert_array_equal(layer.forward([[1, 2, 3]]), [[3, 5, 7]])
+    np.testing.assert_array_equal(layer.gradient([[1, 1, 1]]), [[2, 2, 2]])
+
+
+def test_labels_that_a_script_assigns_to_a_loss(backend):
+    loss = Softmax((2, 3))
+    loss.cal_loss([[0, 0, 0], [0, 0, 0]], [0, 1])
+    loss.label = [2, 2]
+    np.testing.assert_allclose(loss.gradient(), [[1 / 3, 1 / 3, -2 / 3]] * 2, rtol=1e-6)
+    for wrong in ([0, 3], [-1, 0], [0], [0.5, 1]):
+        with pytest.raises((ValueError, TypeError), match="Softmax: `label` must"):
+            loss.label = wrong
+    np.testing.assert_array_equal(loss.label, [2, 2])
+
+
+@pytest.mark.parametrize("shape", [{2, 3}, {2: 3, 3: 2}, frozenset({2, 3}), iter((2, 3)), "23", b"23"], ids=repr)
+def test_what_has_no_order_is_no_shape(shape):
+    with pytest.raises(ValueError, match="Relu: `shape` must be positive integers, the batch size first"):
+        Relu(shape)
+
+
+def test_masked_arrays(backend):
+    """Their mask would be lost without a word, and what is under it used."""
+    masked = np.ma.masked_array(np.arange(6.0).reshape(2, 3), [[0, 0, 1], [0, 0, 0]])
+    message = r"`x` must hold no masked values.*as in x.filled\(0\). Received 1 masked of 6 values"
+    for x in (masked, [masked[0], masked[1]]):
+        with pytest.raises(TypeError, match=message if x is masked else "`x` must hold no masked values"):
+            Relu((2, 3)).forward(x)
+    np.testing.assert_array_equal(Relu((2, 3)).forward(masked.filled(0)), [[0, 1, 0], [3, 4, 5]])
+    np.testing.assert_array_equal(Relu((2, 3)).forward(np.ma.masked_array(np.ones((2, 3)))), np.ones((2, 3)))
+    with pytest.raises(TypeError, match="`label` must hold no masked values"):
+        Softmax((2, 3)).cal_loss(np.zeros((2, 3)), np.ma.masked_array([0, 1], [0, 1]))
+    with pytest.raises(TypeError, match="`weights` must hold no masked values"):
+        FullyConnect((2, 2), 3).weights = masked
+
+
+HUGE = [
+    lambda: Relu((1, 2)).forward([[0, 1e300]]),
+    lambda: layers.Rescaling((1, 2), 1e-300).forward([[0, 1e300]]),
+    lambda: setattr(FullyConnect((1, 1), 2), "bias", [0, -1e300]),
+    lambda: Sequential([Relu((1, 2))]).predict([[0, 1e300]]),
+    lambda: Sequential([layers.Rescaling((1, 2))]).predict(np.array([[0, -1e39]])),
+    lambda: Sequential([FullyConnect((1, 2), 2), Softmax((1, 2))]).fit([[0, 1e300]], [1]),
+    lambda: Sequential([FullyConnect((1, 2), 2), Softmax((1, 2))]).train_on_batch([[0, 1e300]], [1]),
+]
+
+
+@pytest.mark.parametrize("call", HUGE)
+def test_numbers_that_a_dtype_cannot_hold(call):
+    """They would be infinite, and what follows from them NaN."""
+    with pytest.raises(ValueError, match=r"must be at most 3.403e\+38 in size, the largest float32. Received"):
+        call()
+
+
+def test_the_largest_numbers_and_infinities_pass():
+    x = np.array([[np.finfo(np.float32).max, np.inf, 1e-300]])
+    np.testing.assert_array_equal(Relu((1, 3)).forward(x), [[np.finfo(np.float32).max, np.inf, 0]])
+    np.testing.assert_array_equal(Relu((1, 1), dtype="float64").forward([[1e300]]), [[1e300]])
