@@ -350,7 +350,17 @@ def test_labels_that_begin_at_1(tmp_path, rng):
     said = "data set own: the labels lie in 1 to 3, which makes 4 classes, and no image is of the first 1"
     with pytest.warns(UserWarning, match=said):
         assert datasets.load(tmp_path / "own.npz").classes == 4
-    done = run_fastcnn("train", "--data", "own.npz", "--epochs", "1", "--quiet", cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    done = run_fastcnn(
+        "train",
+        "--data",
+        "own.npz",
+        "--epochs",
+        "1",
+        "--quiet",
+        cwd=tmp_path,
+        FASTCNN_BACKEND="numpy",
+        PYTHONWARNINGS="default",
+    )
     assert done.stderr == f"fastcnn train: warning: {said}. Labels less 1 count from 0\n"
     arrays["y_train"], arrays["y_test"] = arrays["y_train"] - 1, arrays["y_test"] - 1
     np.savez(tmp_path / "own.npz", **arrays)
