@@ -87,14 +87,14 @@ def read_compressed(file: IO[bytes], name: str) -> np.ndarray:
         raise
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise FileFormatError(f"{name}: truncated or corrupt gzip file ({error})") from error
-    check_size(name, header, size)
+    check_size(name, header, size, " or more" if size > header.end else "")
     return array
 
 
-def check_size(name: str, header: IdxHeader, size: int) -> None:
+def check_size(name: str, header: IdxHeader, size: int, more: str = "") -> None:
     if size != header.end:
         asks = f"its header, sizes {header.sizes}, asks for {header.end}"
-        raise FileFormatError(f"{name}: truncated or corrupt IDX file: {size} bytes where {asks}")
+        raise FileFormatError(f"{name}: truncated or corrupt IDX file: {size} bytes{more} where {asks}")
 
 
 def read_idx(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:

@@ -6,6 +6,7 @@ input is kept in `fuzz-failures`, and becomes a test.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -49,7 +50,9 @@ def fuzz(name: str, seconds: int) -> None:
 def run(name: str, seconds: int) -> bool:
     """Run one target in a process of its own, and print how many inputs it read; whether all went well."""
     command = [sys.executable, "-m", "tests.robustness.fuzz_readers", name, "--seconds", str(seconds), "--here"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    with tempfile.TemporaryDirectory() as folder:  # libFuzzer ends the process before anything is cleared away
+        env = os.environ | {"TMPDIR": folder}
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=env)
     counted = re.search(r"number_of_executed_units: *(\d+)", done.stderr)
     inputs = f"{int(counted[1]):,} inputs" if counted else "an unknown number of inputs"
     print(f"{name}: {inputs} in {seconds} s, {'failed' if done.returncode else 'well'}", flush=True)
