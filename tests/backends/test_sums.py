@@ -44,7 +44,7 @@ def many(count):
     return np.full(count, TERM, np.float32)
 
 
-LONG = pytest.param(100_000_000, marks=pytest.mark.slow)
+LONG = pytest.param(100_000_000, marks=pytest.mark.long)
 
 
 @pytest.mark.parametrize("terms", [QUICK, LONG])
