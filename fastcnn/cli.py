@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from fastcnn import __version__, interrupt, notices, streams
+from fastcnn import __version__, interrupt, streams
 from fastcnn.commands import COMMANDS, LASTING, UsageError
 from fastcnn.distributed import failures
 from fastcnn.files import reason
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
 def warnings_told(prog: str) -> Iterator[None]:
     """Show a warning as one line of the command, without the place in the code."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: notices.say(f"{prog}: warning: {message}")
+        warnings.showwarning = lambda message, *_, **__: streams.say(f"{prog}: warning: {message}")
         yield
 
 

@@ -5,6 +5,7 @@ A full disk, a closed pipe or terminal, and a stream that was closed before Pyth
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 import threading
@@ -44,6 +45,27 @@ def printable(text: str, stream: Any) -> str:
 def print_line(text: str) -> None:
     """`print`, on any terminal."""
     print(printable(text, sys.stdout))
+
+
+def say(text: str) -> None:
+    """A line of the package's own on stderr, above a progress bar where there is one; nothing where that is closed."""
+    if sys.stderr is None:
+        return
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)  # no bar is shown where nobody has imported it
+    write = functools.partial(tqdm.write, file=sys.stderr) if tqdm else functools.partial(print, file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):
+        write(printable(text, sys.stderr))
+        sys.stderr.flush()
+
+
+_said: set[str] = set()
+
+
+def say_once(about: str, text: str) -> None:
+    """`say`, unless this process has said something `about` the same."""
+    if about not in _said:
+        _said.add(about)
+        say(text)
 
 
 class Guard:

@@ -5,9 +5,9 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from fastcnn.notices import say_once
 from fastcnn.quota import Quota, cpu_quota
 from fastcnn.shapes import received
+from fastcnn.streams import say_once
 
 MAX_THREADS = 1024  # more than any machine has cores; tens of thousands crash OpenMP, where no error can be caught
 

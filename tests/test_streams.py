@@ -156,3 +156,15 @@ os.write(2, b"what would be in the model")
 def test_no_file_becomes_standard_error(tmp_path):
     done = run_python("-c", SCRIPT, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "model").read_bytes() == b""
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_a_line_of_the_package(capsys, monkeypatch, bar):
+    import tqdm
+
+    monkeypatch.setitem(sys.modules, "tqdm", tqdm if bar else None)
+    monkeypatch.setattr(streams, "_said", set())
+    streams.say("a")
+    streams.say_once("b", "b 1")
+    streams.say_once("b", "b 2")
+    assert capsys.readouterr() == ("", "a\nb 1\n")

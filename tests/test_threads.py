@@ -7,7 +7,7 @@ import pytest
 import threadpoolctl
 
 import fastcnn
-from fastcnn import config, notices, threads
+from fastcnn import config, streams, threads
 from fastcnn.quota import Quota
 from tests.helpers.processes import run_fastcnn
 
@@ -25,7 +25,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(threads, "pool_size", lambda: threads.MAX_THREADS)
         config._default_threads.cache_clear()
 
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(streams, "_said", set())
     yield make
     threads._forget()
     config._default_threads.cache_clear()

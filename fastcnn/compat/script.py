@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from fastcnn.compat import aliases, own
-from fastcnn.notices import say
+from fastcnn.streams import say
 
 
 def compile_script(path: str) -> types.CodeType:

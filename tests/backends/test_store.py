@@ -9,7 +9,7 @@ import numba
 import pytest
 from numba import types
 
-from fastcnn import notices
+from fastcnn import streams
 from fastcnn.backends.numba.core import cache, store
 from fastcnn.backends.numba.core.store import KernelCache
 from tests.helpers.processes import run_python
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _nothing_said(monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(streams, "_said", set())
 
 
 def files(folder):
@@ -210,7 +210,7 @@ def test_a_closed_stderr_costs_nothing(folder, monkeypatch):
             raise ValueError("I/O operation on closed file")
 
     for stream in (Closed(), None):
-        monkeypatch.setattr(notices, "_said", set())
+        monkeypatch.setattr(streams, "_said", set())
         monkeypatch.setattr("sys.stderr", stream)
         kernel(folder)(3)
         (path,) = files(folder)

@@ -16,7 +16,7 @@ from fastcnn.backends.numba.core.cache import CACHE_FOLDER
 from fastcnn.backends.numba.core.jit import load_loop
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import get_conv_algorithm, using
-from fastcnn.notices import say_once
+from fastcnn.streams import say_once
 
 
 class Compilations(event.Listener):

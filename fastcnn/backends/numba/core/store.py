@@ -22,7 +22,7 @@ from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from fastcnn.notices import say_once
+from fastcnn.streams import say_once
 
 MARK = b"fastcnn kernel 1\n"
 DIGEST = hashlib.sha256().digest_size
