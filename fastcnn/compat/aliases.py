@@ -20,6 +20,7 @@ from typing import Any
 import fastcnn.layers
 from fastcnn.compat import own
 from fastcnn.compat.own import NAME
+from fastcnn.layers.missing import explained
 
 
 class LayersFinder(MetaPathFinder):
@@ -36,11 +37,20 @@ class LayersFinder(MetaPathFinder):
         if name == NAME:
             return self.find_package()
         package, _, module = name.rpartition(".")
-        if package != NAME or module in self.keep or not is_ours(module):
+        if package != NAME or module in self.keep:
             return None
+        if not is_ours(module):
+            return self.not_ours(name, path)
         if module not in own.REPLACED and PathFinder.find_spec(name, path):
             return None
         return ModuleSpec(name, ModuleLoader(f"fastcnn.layers.{module}"))
+
+    @staticmethod
+    def not_ours(name: str, path: Sequence[str] | None) -> None:
+        """None where the usual finders will find it; the error that names what there is, where nobody has it."""
+        theirs = own.package()
+        if PathFinder.find_spec(name, path) is None and not (theirs and not own.is_original(theirs)):
+            raise ModuleNotFoundError(explained(name.rpartition(".")[2]))
 
     def find_package(self) -> ModuleSpec | None:
         theirs = own.package()

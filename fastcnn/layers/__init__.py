@@ -1,5 +1,6 @@
 """The layers. Module names are part of the API: ``from fastcnn.layers.base_conv import Conv2D``."""
 
+from fastcnn.layers import missing
 from fastcnn.layers.base import Layer
 from fastcnn.layers.base_conv import Conv2D, col2im, im2col
 from fastcnn.layers.bn import BatchNorm
@@ -35,3 +36,5 @@ __all__ = [
     "col2im",
     "im2col",
 ]
+
+missing.install()

@@ -1,0 +1,52 @@
+"""Imports of layers that are not here: the message holds the line that works, which is run."""
+
+import importlib
+import importlib.util
+
+import pytest
+
+import fastcnn.layers
+from fastcnn.layers import missing
+from tests.helpers.processes import run_fastcnn
+
+FOREIGN = ["Dense", "Linear", "Conv2d", "MaxPool2d", "MaxPooling2D", "AveragePooling2D", "BatchNormalization", "ReLU"]
+FOREIGN += ["LeakyReLU", "GlobalAveragePooling2D", "CrossEntropyLoss", "Fully_Connected"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_name_of_another_framework(name):
+    with pytest.raises(ImportError, match=f"^fastcnn.layers has no '{name}': from fastcnn.layers import ") as error:
+        exec(f"from fastcnn.layers import {name}")
+    names: dict = {}
+    exec(str(error.value).partition(": ")[2], names)
+    assert any(value in vars(fastcnn.layers).values() for key, value in names.items() if key != "__builtins__")
+
+
+def test_every_answer_is_a_layer():
+    assert set(missing.OTHERS.values()) <= set(fastcnn.layers.__all__)
+
+
+@pytest.mark.parametrize("statement", ["from fastcnn.layers.lrn import LRN", "import fastcnn.layers.lrn"])
+def test_a_module_that_nobody_has(statement):
+    with pytest.raises(ModuleNotFoundError, match="^fastcnn.layers has no 'lrn'; it has ELU, AvgPooling, .*, Tanh"):
+        exec(statement)
+
+
+def test_what_is_asked_politely_is_answered():
+    assert not hasattr(fastcnn.layers, "Dense")
+    with pytest.raises(AttributeError, match="'Dense'"):
+        _ = fastcnn.layers.Dense
+    assert importlib.util.find_spec("fastcnn.layers.relu").name == "fastcnn.layers.relu"
+    assert importlib.util.find_spec("fastcnn.nothing") is None
+
+
+def test_a_script_of_the_original(tmp_path):
+    """Neither the original nor the script has the module; one that the script has is its own."""
+    (tmp_path / "a.py").write_text("from layers.lrn import LRN")
+    done = run_fastcnn("run", "a.py", cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    assert done.returncode == 1 and "ModuleNotFoundError: fastcnn.layers has no 'lrn'; it has ELU" in done.stderr
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "lrn.py").write_text("LRN = 3")
+    (tmp_path / "a.py").write_text("from layers.lrn import LRN; from layers.relu import Relu; print(LRN, Relu)")
+    done = run_fastcnn("run", "a.py", cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    assert done.stdout == "3 <class 'fastcnn.layers.relu.Relu'>\n", done.stderr
