@@ -49,7 +49,7 @@ class LayersFinder(MetaPathFinder):
     def not_ours(name: str, path: Sequence[str] | None) -> None:
         """None where the usual finders will find it; the error that names what there is, where nobody has it."""
         theirs = own.package()
-        if PathFinder.find_spec(name, path) is None and not (theirs and not own.is_original(theirs)):
+        if PathFinder.find_spec(name, path) is None and not (theirs and theirs.origin in own.hidden(theirs)):
             raise ModuleNotFoundError(explained(name.rpartition(".")[2]))
 
     def find_package(self) -> ModuleSpec | None:
