@@ -265,7 +265,7 @@ def test_labels_that_a_script_assigns_to_a_loss(backend):
     np.testing.assert_array_equal(loss.label, [2, 2])
 
 
-@pytest.mark.parametrize("shape", [{2, 3}, {2: 3, 3: 2}, frozenset({2, 3}), iter((2, 3)), "23", b"23"], ids=repr)
+@pytest.mark.parametrize("shape", [{2, 3}, {2: 3, 3: 2}, frozenset({2, 3}), "23", b"23", {2: 3}.keys()], ids=repr)
 def test_what_has_no_order_is_no_shape(shape):
     with pytest.raises(ValueError, match="Relu: `shape` must be positive integers, the batch size first"):
         Relu(shape)
