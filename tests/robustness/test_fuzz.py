@@ -80,9 +80,11 @@ VALUES = (None, True, -1, 0, 10**30, 1e300, float("nan"), "", "text", [], [[]], 
 
 
 def places(value, path=()):
-    """The way to each value inside a JSON value."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value[:8]):
+    """The way to each value inside a JSON value; of many numbers, to two."""
+    if isinstance(value, list):
+        value = dict(enumerate(value if isinstance(value[0], dict | str) else value[:2])) if value else {}
+    if isinstance(value, dict):
+        for key, inner in value.items():
             yield (*path, key)
             yield from places(inner, (*path, key))
 
