@@ -45,6 +45,8 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
 
     is_array, colour = path.lower().endswith(".npy"), image_shape[2] != 1
     image = read_npy(path) if is_array else read_picture(path, colour, check)
+    if not is_array and trained_on_shares(model):
+        image = image / 255
     shape = image.shape
     if image.ndim == 2:
         image = image[:, :, np.newaxis]
@@ -54,6 +56,14 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
     if image.shape[1:] != image_shape:
         raise wrong_shape(path, image_shape, shape)
     return image
+
+
+def trained_on_shares(model: Sequential) -> bool:
+    """Whether its training data were floats from 0 to 1, as bytes over 255 are."""
+    from fastcnn.data_range import remembered
+
+    trained = remembered(model.metadata)
+    return trained is not None and trained.dtype.startswith("float") and 0 <= trained.low < trained.high <= 1
 
 
 def wrong_shape(path: str, wanted: tuple[int, ...], shape: tuple[int, ...]) -> ValueError:

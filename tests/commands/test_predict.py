@@ -75,3 +75,19 @@ def test_models_of_wider_ranges_than_a_picture_has(tmp_path):
             wanted = rf"a\.png: the model takes numbers to {round(1 / scale):,}, and a picture has bytes: pass an .npy"
             with pytest.raises(ValueError, match=wanted):
                 read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
+
+
+def test_a_picture_is_scaled_as_the_training_data_were(tmp_path, rng):
+    """Of a model that was trained on bytes over 255 a picture's are divided too; an array is taken as it is."""
+    from PIL import Image
+
+    pixels = rng.integers(0, 256, (4, 6), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", pixels)
+    trained = ((0, 1, "float32", 255), (0, 255, "uint8", 1), (-1, 1, "float32", 1), (0, 1, "uint8", 1))
+    for low, high, dtype, divisor in trained:
+        network = model()
+        network.metadata["training_data"] = {"low": low, "high": high, "dtype": dtype}
+        found = read_image(str(tmp_path / "a.png"), network, (4, 6, 1))
+        np.testing.assert_array_equal(found[0, :, :, 0], pixels / divisor)
+        np.testing.assert_array_equal(read_image(str(tmp_path / "a.npy"), network, (4, 6, 1))[0, :, :, 0], pixels)
