@@ -21,7 +21,7 @@ BACKENDS = ("numpy", "numba")
 
 def bound(terms, dtype=np.float32):
     """The largest error over the sum of the absolute terms."""
-    return (min(terms, 4096) + terms / 32768 + 4) * np.finfo(dtype).eps / 2
+    return (min(terms, 8192) + terms / 8192 + 4) * np.finfo(dtype).eps / 2
 
 
 def assert_near(value, right, terms):

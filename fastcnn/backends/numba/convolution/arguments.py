@@ -60,10 +60,12 @@ class Gated(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Shares of the gradients of weights and bias: (shares, weights) and (shares, a packed row)."""
+    """Shares of the gradients of weights and bias, (shares, weights) and (shares, a packed row); and both of each share
+    once more, in one row, or nothing where it is short."""
 
     weights: Array
     bias: Array
+    aside: Array
 
 
 class Memory(NamedTuple):

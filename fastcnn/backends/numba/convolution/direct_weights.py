@@ -4,7 +4,8 @@ A matrix product again: a row of A is a weight, and the sum runs over output pix
 meets lie `stride` apart in the image, so `gemm.multiply_rows` reads them where they are; `eta` is packed, a few rows of
 pixels at a time, unless one panel holds its channels, and summed for the bias on the way.
 
-A task is a share of the pixels; each of its blocks is summed up by itself and added, and so are the shares.
+A task is a share of the pixels, and the shares are added in order. A share of more than `LONGEST` pixels is cut: what
+has been summed up is put aside, and the rest begins at 0.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Geometry, Memory, Sums, Windows
 from fastcnn.backends.numba.convolution.direct import blocks_of, under_windows
-from fastcnn.backends.numba.core.copying import clear
+from fastcnn.backends.numba.core.copying import add_run, clear
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import inline, threads_for
 from fastcnn.backends.numba.core.memory import layout, workspace
@@ -22,10 +23,10 @@ from fastcnn.backends.numba.core.vectors import flat, lanes
 from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.gemm import multiply_rows
 from fastcnn.backends.numba.product.packing import add_up_rows, pack_rows, padded
-from fastcnn.backends.numba.product.sums import SHARE_BLOCKS, add_up
+from fastcnn.backends.numba.product.sums import LONGEST, add_up
 
 MAX_TASKS = 16
-PART_BYTES = 32 << 20  # of all shares together, unless a share would add up more than `SHARE_BLOCKS`
+PART_BYTES = 32 << 20  # of all shares together
 
 
 @inline
@@ -60,9 +61,20 @@ def add_blocks(task, thread, x, eta, windows: Windows, block, sums: Sums, memory
     own = Memory(memory.scratch[thread], memory.panels[thread], memory.tables)
     clear(part, 0, part.size)
     clear(db, 0, db.size)
-    for i in range(task * count // shares, (task + 1) * count // shares):
+    first, last, aside = task * count // shares, (task + 1) * count // shares, sums.aside[task]
+    each = max(1, LONGEST // (block * eta.shape[2]))  # blocks in one part of the share
+    clear(aside, 0, aside.size)
+    for i in range(first, last):
         start = i % blocks * block
         add_block(x, eta, (i // blocks, start, min(block, eta.shape[1] - start)), windows, part, db, own)
+        if aside.size and ((i - first + 1) % each == 0 or i + 1 == last):
+            add_run(aside, 0, part, 0, part.size)
+            add_run(aside, part.size, db, 0, db.size)
+            clear(part, 0, part.size)
+            clear(db, 0, db.size)
+    if aside.size:
+        add_run(part, 0, aside, 0, part.size)
+        add_run(db, 0, aside, part.size, db.size)
 
 
 def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
@@ -70,16 +82,17 @@ def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, mos
     (batch, oh, ow, outputs), inputs, ksize, dtype = eta_shape, shape[3], geometry.ksize, geometry.dtype
     rows, windows, area, tables = blocks_of(shape, eta_shape, geometry)
     size, wide = ksize * ksize * inputs * outputs, padded(outputs, dtype)
-    blocks = batch * -(-oh // rows)
-    shares = max(1, min(blocks, MAX_TASKS, PART_BYTES // (size * dtype.itemsize)), -(-blocks // SHARE_BLOCKS))
+    shares = max(1, min(batch * -(-oh // rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
     work = batch * oh * ow * size
     threads = threads_for(work, most)
-    arrays = layout(dtype, (shares, size), (shares, wide), (threads, area), (threads, rows * ow * wide))
+    cut = -(-batch * oh * ow // shares) > LONGEST
+    areas = (threads, area), (threads, rows * ow * wide), (shares, (size + wide) * cut)
+    arrays = layout(dtype, (shares, size), (shares, wide), *areas)
 
     def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
-        parts, sums, scratch, panels = workspace(arrays)
+        parts, sums, scratch, panels, aside = workspace(arrays)
         memory = scratch, panels, tables
-        add_blocks(x, eta, windows, rows, (parts, sums), memory, shares, work=work, threads=threads)
+        add_blocks(x, eta, windows, rows, (parts, sums, aside), memory, shares, work=work, threads=threads)
         return add_up(parts, (ksize, ksize, inputs, outputs)), add_up(sums, (wide,))[:outputs]
 
     return weight_gradient

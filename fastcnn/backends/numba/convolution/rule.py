@@ -10,6 +10,7 @@ from typing import NamedTuple
 from fastcnn.backends.numba.convolution.winograd.table import TABLE
 from fastcnn.backends.numba.core.copying import MANY_WINDOWS
 from fastcnn.backends.numba.core.hints import Shape
+from fastcnn.backends.numba.product.sums import LONGEST
 from fastcnn.config import CONV_ALGORITHMS
 
 FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
@@ -103,6 +104,10 @@ def inside(layer: Layer) -> float:
     )
 
 
+def terms(layer: Layer) -> int:
+    return layer.out_shape[3] if layer.direction == INPUT else layer.inputs * layer.ksize**2
+
+
 # What limits speak of: in words, and how it is measured.
 MEASURES = {
     "channels": (
@@ -120,12 +125,17 @@ MEASURES = {
         "that cover a pixel, on each axis: a kernel's side over the stride",
         lambda layer: -(-layer.ksize // layer.stride),
     ),
-    "terms": ("of an output's sum: inputs times the kernel's pixels", lambda layer: layer.inputs * layer.ksize**2),
+    "terms": ("that are added up: inputs times the kernel's pixels, or for the input gradient outputs", terms),
+    "summed channels": (
+        "inputs, or for the input gradient outputs",
+        lambda layer: layer.out_shape[3] if layer.direction == INPUT else layer.inputs,
+    ),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
 }
 
-NOT_OUTSIDE = Limit("products", 0.9, below=True), Limit("made pixels", 128)
+SUMMED = Limit("summed channels", LONGEST + 1, below=True)  # as a sum that is longer must be cut, which `im2col` does
+NOT_OUTSIDE = SUMMED, Limit("products", 0.9, below=True), Limit("made pixels", 128)
 PAYS = Limit("channels", 16), Limit("counted pixels", 128)
 PAYS_FOR_WEIGHTS = Limit("channels", 16), Limit("counted pixels", 64)
 STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
@@ -135,27 +145,36 @@ FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
 TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few or stick out; {FEW}"
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
-LONG = 1 << 21  # terms of what `direct` adds up at once
+SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
+UNMEASURED = "not measured: only where it is asked for"
 READS = "one matrix product that reads the image where it lies"
 
 MEASURED = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
     Row("winograd", "F(4,3)", FOUR, 3, 1, (WEIGHTS,), NOT_OUTSIDE, PAYS_FOR_WEIGHTS),
-    Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), pays=PAYS),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), (SUMMED,), PAYS),
     Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=PAYS_FOR_WEIGHTS),
-    Row("winograd", "F(4,3)/2", TWICE, 3, 2, pays=STRIDED),
+    Row("winograd", "F(4,3)/2", TWICE, 3, 2, DIRECTIONS, (SUMMED,), STRIDED),
 )
 MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
     *MEASURED,
     *(
-        Row("winograd", row.name, "not measured: only where it is asked for", row.r, row.stride, asked=True)
+        Row(
+            "winograd",
+            row.name,
+            "not measured: only where it is asked for",
+            row.r,
+            row.stride,
+            fits=(SUMMED,),
+            asked=True,
+        )
         for row in TABLE
         if row.name not in MEASURED_TRANSFORMS
     ),
-    Row("direct", None, READS, directions=(FORWARD,), fits=(Limit("terms", LONG, below=True),)),
-    Row("direct", None, READS, directions=(INPUT,), fits=(Limit("windows", MANY_WINDOWS + 1, below=True),)),
-    Row("direct", None, READS, directions=(WEIGHTS,), fits=(Limit("columns", LONG, below=True),)),
+    Row("direct", None, READS, directions=(FORWARD,), fits=(SHORT,)),
+    Row("direct", None, READS, directions=(INPUT,), fits=(SHORT, Limit("windows", MANY_WINDOWS + 1, below=True))),
+    Row("direct", None, READS, directions=(WEIGHTS,), fits=(Limit("columns", LONGEST + 1, below=True),)),
     Row("im2col", None, "any shape: a column matrix and one matrix product; its sums are cut however long they are"),
 )
 

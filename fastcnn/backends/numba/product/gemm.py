@@ -5,8 +5,8 @@ stays in registers, a panel of B in the L1 cache, the rows of A of one task in t
 through a table of offsets (see :mod:`fastcnn.backends.numba.product.tile`), so only B is packed.
 
 Results do not depend on the number of threads: tasks are cut by shape alone, each element of C is summed by one
-task in a fixed order, and where the sum itself is long enough to be cut, the parts are added in a fixed order.
-No sum is one long chain (see `docs/reliability.md`): packed chunks of B are summed up by themselves, and so are pieces.
+task in a fixed order, and where the sum itself is long enough to be cut, the parts are added in a fixed order;
+from `LONGEST` terms on it always is.
 """
 
 import functools
@@ -22,7 +22,7 @@ from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, prefetch
 from fastcnn.backends.numba.product.arguments import Lines, Matrix, Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.packing import bias_row, pack, padded, panel_width, vector_lanes
-from fastcnn.backends.numba.product.sums import add_up
+from fastcnn.backends.numba.product.sums import LONGEST, add_up
 from fastcnn.backends.numba.product.thin import THIN_ROWS, thin_product
 from fastcnn.backends.numba.product.tile import (
     HALF,
@@ -31,10 +31,8 @@ from fastcnn.backends.numba.product.tile import (
     WIDE,
     outer_add,
     row_offsets,
-    tile_add,
     tile_load,
     tile_of,
-    tile_of_zeros,
     tile_store,
 )
 from fastcnn.config import get_num_threads
@@ -42,35 +40,29 @@ from fastcnn.config import get_num_threads
 SMALL_BYTES = 64 << 10  # a B that stays in the caches next to the core
 CHUNK = 168  # rows of C that all columns of such a B are multiplied with at a time; a multiple of all tiles'
 BLOCK_ROWS = 192  # rows of C in one task
-LONGEST = 2048  # terms that are added up one after another; longer sums are cut, and their parts added
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
-LONG_SUM = 64 * DEPTH  # terms of a sum that are cut into pieces however many these become
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 
 
 @inline
-def panel_product(count, halves, span, a, b, c, begin, lines):
+def panel_product(count, halves, span, a, b, c, start, lines):
     """Some rows, `span` (first, last), of one panel of C, in tiles of `count` rows of `halves` half vectors.
 
-    `begin` is (bias, its first element), and `lines` a `Lines`. What is added to C is summed up by itself first.
+    `start` is (bias, its first element), and `lines` a `Lines`.
     """
-    (first, last), (bias, j), line, part = span, begin, lines.first, ALIGNMENT // b.array.itemsize
+    (first, last), (bias, j), line, part = span, start, lines.first, ALIGNMENT // b.array.itemsize
     for i in range(first, last, count):
         for _ in range(0, min(lines.each, lines.last - line), part):
             prefetch(lines.array, line)
             line += part
         a_tile, c_tile = row_offsets(a.rows, i, last, count), row_offsets(c.rows, i, last, count)
-        k, added = b.first, bias.size == 0
-        for start in range(0, max(1, a.columns.size), LONGEST):
-            tile = tile_of_zeros(bias, count, halves) if added else tile_of(bias, j, count, halves)
-            for p in a.columns[start : start + LONGEST]:
-                tile = outer_add(tile, a.array, a_tile, p, b.array, k)
-                k += b.step
-            if added:
-                tile = tile_add(tile_load(c.array, c.first, c_tile, c.columns, halves), tile)
-            tile_store(tile, c.array, c.first, c_tile, c.columns)
-            added = True
+        tile = tile_of(bias, j, count, halves) if bias.size else tile_load(c.array, c.first, c_tile, c.columns, halves)
+        k = b.first
+        for p in a.columns:
+            tile = outer_add(tile, a.array, a_tile, p, b.array, k)
+            k += b.step
+        tile_store(tile, c.array, c.first, c_tile, c.columns)
 
 
 @serial
@@ -169,7 +161,7 @@ def plan(shape: tuple[int, int, int], strides: tuple[int, int], dtype: np.dtype,
     """The function of (a, b, bias, out) that computes ``out = a @ b + bias``, for a `Matrix` of such `strides`."""
     (m, n, k), (a_row, a_column) = shape, strides
     row_blocks, rows, wide = max(1, -(-m // BLOCK_ROWS)), min(m, BLOCK_ROWS), padded(n, dtype)
-    pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks), k // LONG_SUM)
+    pieces = max(1, min(k // DEPTH, MAX_TASKS // row_blocks), -(-k // LONGEST))
     columns = max(1, n) if pieces * row_blocks >= FEW_TASKS else 2 * vector_lanes(dtype)
     tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_column, 0))
     arrays = layout(dtype, (k * wide,), *[(pieces, m, n)] * (pieces > 1))
@@ -194,7 +186,7 @@ def product(a: Array, b: Array, bias: Array | None = None, out: Array | None = N
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n, dtype, left = a.shape, b.shape[1], a.dtype, flat_matrix(a)
     out = empty((m, n), dtype) if out is None else out
-    if m <= THIN_ROWS and k <= LONG_SUM and b.flags.c_contiguous:
+    if m <= THIN_ROWS and k <= LONGEST and b.flags.c_contiguous:
         thin_product(left, b, zeros((n,), dtype) if bias is None else bias, out)
     else:
         plan((m, n, k), left[1:], dtype, get_num_threads())(left, b, bias, out)

@@ -11,11 +11,9 @@ from fastcnn.backends.numba.core.jit import MOVE, inline, serial
 from fastcnn.backends.numba.core.memory import zeros
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.transpose import transpose
-from fastcnn.backends.numba.core.vectors import lanes, load, load_part, store
+from fastcnn.backends.numba.core.vectors import lanes, load, store
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
 from fastcnn.backends.numba.product.arguments import Matrix
-
-SUMMED = 2048  # rows that are added up one after another
 
 
 @inline
@@ -73,15 +71,19 @@ def pack_rows(b, b0, ldb, depth, n, panels, sums):
         width = panel_width(n, j, v)
         for t in range(j, min(n, j + width), v):
             target, at, total = j * depth + t - j, b0 + t, load(sums, t)
-            for first in range(0, depth, SUMMED):
-                some = fill(b, 0)
-                for _ in range(first, min(depth, first + SUMMED)):
-                    row = load(b, at) if at + v <= b.size else load_part(b, at, n - t)
+            for _ in range(depth):
+                if at + v <= b.size:
+                    row = load(b, at)
                     store(panels, target, row)
-                    some = add(some, row)
-                    target += width
-                    at += ldb
-                total = add(total, some)
+                    total = add(total, row)
+                else:  # the end of the array
+                    store(sums, t, total)
+                    for i in range(n - t):
+                        panels[np.uintp(target + i)] = b[np.uintp(at + i)]
+                        sums[np.uintp(t + i)] += b[np.uintp(at + i)]
+                    total = load(sums, t)
+                target += width
+                at += ldb
             store(sums, t, total)
 
 
@@ -90,16 +92,13 @@ def add_up_rows(b, b0, n, depth, sums):
     """Add B[depth, n], whose rows follow each other and are followed by a tile's width of something, to `sums`."""
     v = lanes(b)
     for t in range(0, n, v):
-        total, at = load(sums, t), b0 + t
-        for first in range(0, depth, SUMMED):
-            even, odd, some = fill(b, 0), fill(b, 0), min(SUMMED, depth - first)
-            for _ in range(some // 2):  # two sums, as each waits for its last addition
-                even, odd = add(even, load(b, at)), add(odd, load(b, at + n))
-                at += 2 * n
-            if some % 2:
-                even = add(even, load(b, at))
-            total = add(total, add(even, odd))
-        store(sums, t, total)
+        even, odd, at = load(sums, t), fill(b, 0), b0 + t  # two sums, as each waits for its last addition
+        for _ in range(depth // 2):
+            even, odd = add(even, load(b, at)), add(odd, load(b, at + n))
+            at += 2 * n
+        if depth % 2:
+            even = add(even, load(b, at))
+        store(sums, t, add(even, odd))
 
 
 def vector_lanes(dtype: np.dtype) -> int:

@@ -1,7 +1,8 @@
-"""Sums over the first axis of an array. Requires numba.
+"""Sums over the first axis of an array, and how long a sum may be. Requires numba.
 
-An element is added up by one task in a fixed order, so that threads do not change the result. No sum is one long chain:
-its error would grow with the number of terms. Parts are added up `TOGETHER` at a time, and so are their sums.
+An element is added up by one task in a fixed order, so that threads do not change the result. The error of a sum grows
+with the number of terms that are added one after another: no such chain is longer than `LONGEST`. Parts are added up
+`TOGETHER` at a time, and so are their sums.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
 
 SUM_ROWS = 1024  # rows of one partial sum of a matrix
-SHARE_BLOCKS = 1024  # of pixels: what a task of a weight gradient adds up one after another
+LONGEST = 8192  # terms that anything here adds up one after another: more are cut, and the parts added
 TOGETHER = 64  # parts that are added one after another
 
 

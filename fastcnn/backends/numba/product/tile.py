@@ -122,27 +122,6 @@ def tile_of(typingctx, array, index, count, halves):
     return tile(array, types.intp, count, halves), codegen
 
 
-@intrinsic(prefer_literal=True)
-def tile_of_zeros(typingctx, array, count, halves):
-    """A tile of `count` rows of `halves` half vectors of zeros, of the dtype of `array`."""
-    tile = Tile(array.dtype, count.literal_value, halves.literal_value)
-    return tile(array, count, halves), lambda context, builder, signature, args: ir.Constant(tile.llvm_type, None)
-
-
-@intrinsic
-def tile_add(typingctx, a, b):
-    """The sum of two tiles."""
-
-    def codegen(context, builder, signature, args):
-        value = args[0]
-        for _, _, _, position in a.places():
-            terms = [builder.extract_value(tile, position) for tile in args]
-            value = builder.insert_value(value, builder.fadd(*terms), position)
-        return value
-
-    return a(a, b), codegen
-
-
 @intrinsic
 def outer_add(typingctx, tile, a, rows, p, b, q):
     """tile[r, :] + a[rows[r] + p] * b[q : q + width]."""

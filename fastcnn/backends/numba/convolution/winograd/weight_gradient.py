@@ -34,7 +34,7 @@ from fastcnn.backends.numba.core.vectors import flat, lanes
 from fastcnn.backends.numba.product.arguments import Panels, Prefetch, Rows, Target
 from fastcnn.backends.numba.product.gemm import multiply_rows, offset_tables
 from fastcnn.backends.numba.product.packing import padded, panel_width, vector_lanes
-from fastcnn.backends.numba.product.sums import SHARE_BLOCKS, add_up
+from fastcnn.backends.numba.product.sums import LONGEST, add_up
 
 TILES = 64  # of one block: multiply-adds for each load and store of a sum
 CUT = 64, 128  # input and output channels of one task, whose sums are loaded and stored once for each block
@@ -70,14 +70,12 @@ class Block(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a thread works in: sums of products; tiles of x and of eta, transformed; a tile at the border; and sums of a
-    block's eta."""
+    """What a thread works in: sums of products; tiles of x and of eta, transformed; and a tile at the border."""
 
     part: Array
     v: Array
     e: Array
     edge: Array
-    total: Array
 
 
 @serial
@@ -108,15 +106,12 @@ def add_block(images, block, memory, row, sums, tables, ahead):
     Meanwhile the elements `ahead` of x and of eta, (first, last) of both, come to the L2 cache. `row` is as long as the
     channels, in whole vectors.
     """
-    (offsets, starts, start), (part, v, e, edge, total) = tables, memory
+    (offsets, starts, start), (part, v, e, edge) = tables, memory
     count, channels, n, products = block.tiles[1], block.channels[1], block.panel[1], starts[-1]
     v_step, e_step, step = v.size // products, e.size // (starts.size - 1), part.size // products
     elements, zero, half = Elements(v, 0, v_step, row), np.int64(0), products // 2
     transform_tiles(images.x, images.x_cut, block.tiles, block.channels, images.steps.data, elements, edge)
-    clear(total, 0, n)
-    transform_eta(images, block, e, e_step, total, edge)
-    for i in range(n):
-        sums[np.uintp(i)] += total[np.uintp(i)]
+    transform_eta(images, block, e, e_step, sums, edge)
     a_rows, c_rows, a_columns = offsets[0, :channels], offsets[1, :channels], offsets[2, :count]
     pixels, s0, s1 = flat(images.x), ahead[0], ahead[1]
     for g in range(starts.size - 1):
@@ -157,14 +152,14 @@ def add_all_tiles(task, thread, arrays, cuts, steps: Steps, cut: Task, memory, t
     A task is a share and some input channels and outputs: it transforms their tiles, and the sum of the products back.
     `arrays` are (x, eta, dw, sums), `cuts` those of x and eta, `tables` as in `convolution.convolve_tiles`.
     """
-    (x, eta, dw, sums), (offsets, starts, zero), (parts, v, e, edge, sum_of_block) = arrays, tables, memory
+    (x, eta, dw, sums), (offsets, starts, zero), (parts, v, e, edge) = arrays, tables, memory
     inputs, outputs, shares = x.shape[3], eta.shape[3], dw.shape[0]
     images, total = Images(x, eta, Cut(*cuts[:5]), Cut(*cuts[5:]), steps), eta.shape[0] * cuts[4]
     down, across = (inputs + cut.channels - 1) // cut.channels, (outputs + cut.outputs - 1) // cut.outputs
     s, c, j = task // (down * across), task // across % down, task % across * cut.outputs
     channels = c * cut.channels, min(cut.channels, inputs - c * cut.channels)
     panel, db = (j, min(cut.outputs, outputs - j)), sums[s, c, j:]
-    mine = Memory(parts[thread], v[thread], e[thread], edge[thread], sum_of_block[thread])
+    mine = Memory(parts[thread], v[thread], e[thread], edge[thread])
     first, last = s * cut.blocks // shares, (s + 1) * cut.blocks // shares
     clear(db, 0, panel[1])
     for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
@@ -185,7 +180,7 @@ def shares_of(total: int, inputs: int, outputs: int, dtype: np.dtype) -> tuple[i
         shares *= 2
     if shares * pairs == 1:
         across = padded(-(-across // 2), dtype)
-    return max(shares, -(-total // (TILES * SHARE_BLOCKS))), (down, across)
+    return max(shares, -(-total // LONGEST)), (down, across)
 
 
 def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
@@ -206,7 +201,6 @@ def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Ge
         (threads, products * (block * row + lane)),  # tiles of x
         (threads, groups * (block * cut[1] + lane)),  # tiles of eta
         (threads, max(taken**2 * row, made**2 * 2 * lane)),  # a tile at the border
-        (threads, cut[1]),  # sums of a block's eta
         (shares, -(-inputs // cut[0]), padded(outputs, dtype)),  # sums of eta
     )
     offsets = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, row, 0))
