@@ -15,10 +15,11 @@ from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.pooling.arguments import Limits, Line, PoolWindow, Result
 from fastcnn.backends.numba.pooling.select import store_integers, where_larger, where_passes
+from fastcnn.backends.numba.product.sums import LONGEST
 from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
 from fastcnn.config import get_num_threads
 
-TOGETHER = 256  # numbers that are added one after another: see `docs/reliability.md`
+TOGETHER = 256  # pixels, and sums of them, that are added one after another in a window of more than `LONGEST`
 NO_INDEX = np.empty((0, 0, 0, 0), np.uint8)  # offsets, where means are asked for
 
 
@@ -62,18 +63,31 @@ def sum_of_row(source, at, columns, step, count):
 
 
 @inline
+def sum_of_window(source, at, size, line, count):
+    """The sum of a window's vectors: pixel by pixel, or where there are too many for that row by row."""
+    total = fill(source, 0)
+    if size[0] * size[1] <= LONGEST:
+        for i in range(size[0]):
+            for j in range(size[1]):
+                total = add(total, load_part(source, at + i * line.row + j * line.channels, count))
+        return total
+    for top in range(0, size[0], TOGETHER):
+        some = fill(source, 0)
+        for i in range(top, min(size[0], top + TOGETHER)):
+            some = add(some, sum_of_row(source, at + i * line.row, size[1], line.channels, count))
+        total = add(total, some)
+    return total
+
+
+@inline
 def mean_windows(line, number, size, result):
     """The means of `number` windows, `size` (rows, columns) large."""
-    (rows, columns), source, at, to = size, line.image, line.first, result.first
+    source, at, to = line.image, line.first, result.first
     pixels = fill(source, size[0] * size[1])
     for _ in range(number):
         for t in range(0, line.channels, lanes(source)):
-            total, count = fill(source, 0), line.channels - t
-            for top in range(0, rows, TOGETHER):
-                some = fill(source, 0)
-                for i in range(top, min(rows, top + TOGETHER)):
-                    some = add(some, sum_of_row(source, at + i * line.row + t, columns, line.channels, count))
-                total = add(total, some)
+            count = line.channels - t
+            total = sum_of_window(source, at + t, size, line, count)
             store_part(result.values, to + t, divide(total, pixels), count)
         at += line.step
         to += line.channels
