@@ -92,11 +92,21 @@ LONGEST = (
 )
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("long", "the long part of tests/robustness, which is run by hand")
+    group.addoption("--long", action="store_true", help="run it: hundreds of kills, thousands of steps, a soak")
+    group.addoption("--minutes", type=float, default=20.0, help="of the soak (default: 20)")
+
+
 def pytest_configure(config):
     """Keep that order: pytest-xdist would begin with the files that have the most tests, and 500 may take a second."""
     config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: --long"))
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
