@@ -87,7 +87,7 @@ class Declaration(NamedTuple):
         """
         first, *others = parts(self.terms(compute, arguments, expected))
         if tiles:
-            neighbours, *_ = parts(self.terms(compute, self.spread(arguments), expected))
+            neighbours, *_ = parts(self.terms(self.define, self.spread(arguments), expected))
             first = np.maximum(first, LEFT * neighbours).max(axis=self.tile_axes, keepdims=True)
         return first, *others
 
