@@ -42,13 +42,16 @@ def end_at_random(command, folder, moment, longest, count, **environment):
     before its own end."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | environment
     command = [sys.executable, *map(str, command)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heed_interrupts}
     with subprocess.Popen(command, cwd=folder, env=environment, **pipes) as process:
         signum = moment.choice(SIGNALS)
-        assert process.stdout.readline(), process.stderr.read()
-        time.sleep(moment.uniform(0, longest))
-        process.send_signal(signum)
-        error = process.communicate(timeout=300)[1]
+        try:
+            assert process.stdout.readline(), process.stderr.read()
+            time.sleep(moment.uniform(0, longest))
+            process.send_signal(signum)
+            error = process.communicate(timeout=300)[1]
+        finally:
+            process.kill()
     assert process.returncode in statuses(signum), (signum, process.returncode, error)
     if process.returncode == 0:
         return False
@@ -56,6 +59,11 @@ def end_at_random(command, folder, moment, longest, count, **environment):
     count.halfway += bool(leftovers(folder))
     count.signals[signum.name] = count.signals.get(signum.name, 0) + 1
     return True
+
+
+def heed_interrupts():
+    """In a new process: a shell's job in the background ignores Ctrl-C, and all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def leftovers(folder):
