@@ -133,7 +133,7 @@ class CommandLine(Training):
         super().__init__(("out.npz", "best.npz", "log.csv"), 2.0)
 
     def command(self, folder):
-        options = ("--batch-size", "500", "--epochs", "6", "--lr", "0.2", "--seed", "3", "--patience", "6")
+        options = ("--batch-size", "500", "--epochs", "4", "--lr", "0.2", "--seed", "3", "--patience", "4")
         files = ("--out", "out.npz", "--best", "best.npz", "--csv", "log.csv", "--checkpoint", self.checkpoint)
         resumed = ("--resume", self.checkpoint)
         return ["-m", "fastcnn", "train", *(resumed if (folder / self.checkpoint).exists() else (*options, *files))]

@@ -33,7 +33,6 @@ def contents(folder):
     ("option", "name", "module"),
     [
         ("--csv", "log.csv", None),
-        pytest.param("--best", "best.safetensors", "safetensors", marks=pytest.mark.slow),
         pytest.param("--plot", "curves.png", "matplotlib", marks=pytest.mark.slow),
     ],
 )
