@@ -6,12 +6,14 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 TOKEN = 6  # random bytes in the name of a temporary file
+ABANDONED = 3600.0  # seconds after which a temporary file that nobody writes to is that of a process that was killed
 
 
 def destination(path: str | os.PathLike) -> Path:
@@ -40,18 +42,21 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}.tmp")
 
 
-def remove_leftovers(path: str | os.PathLike) -> None:
-    """Remove the temporary files that killed processes left of `path`; the caller must be its only writer."""
+def remove_leftovers(path: str | os.PathLike, age: float = 0.0) -> None:
+    """Remove the temporary files that killed processes left of `path` at least `age` seconds ago; with 0 the caller
+    must be its only writer."""
     real = destination(path)
     token = "[0-9a-f]" * (2 * TOKEN)  # and not `*`: ".run.best.<token>.tmp" belongs to who writes "run.best"
     for left in real.parent.glob(f".{glob.escape(real.name)}.{token}.tmp"):
         with suppress(OSError):
-            left.unlink()
+            if time.time() - left.stat().st_mtime >= age:
+                left.unlink()
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
     """Write `path` atomically: call `write` with a temporary file beside it, sync that to the disk, and rename it.
 
+    What processes left that were killed here is removed, an hour later: others may be writing the same file.
     An OSError, such as that of a full disk, names `path`.
     """
     real = destination(path)
@@ -65,6 +70,7 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> No
             if real.exists():
                 shutil.copymode(real, temporary)
             os.replace(temporary, real)
+            remove_leftovers(real, ABANDONED)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()

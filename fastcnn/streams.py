@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _lock = threading.Lock()
+_guards: dict[str, Any] = {}  # the last Guard of each stream: see `enter`
 
 
 def open_missing() -> None:
@@ -76,10 +77,20 @@ class Guard:
 
     def __init__(self, stream: Any):
         self.missing = stream is None
-        self.stream = open(os.devnull, "w", encoding="utf-8") if self.missing else stream  # noqa: SIM115 - in `leave`
+        self.stream = stream
+        self.users = 0  # ``with guarded()`` blocks, in any thread
+        self.begin()
+
+    def begin(self) -> None:
+        """Before the first of the blocks that are open at once."""
+        if self.missing:
+            self.stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - `leave` closes it
         self.lost: Exception | None = None
         self.last = "\n"  # the last character written
-        self.users = 0  # ``with guarded()`` blocks, in any thread
+
+    def guards(self, stream: Any) -> bool:
+        """Whether it was made for `stream`, which is None where there is none."""
+        return stream is None if self.missing else stream is self.stream
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -157,9 +168,17 @@ def guarded() -> Iterator[tuple[Guard, Guard]]:
 
 
 def enter(name: str) -> Guard:
-    """The guard of that stream, which is put in its place unless it is there already."""
+    """The guard of that stream, which is put in its place unless it is there already.
+
+    It is kept for the next block: `print` of another thread, which does not hold what it finds in `sys`, may still be
+    writing to it when the last block ends. Python 3.11 crashed where it was gone then.
+    """
     stream = getattr(sys, name)
-    guard = stream if isinstance(stream, Guard) else Guard(stream)
+    guard = stream if isinstance(stream, Guard) else _guards.get(name)
+    if guard is None or not (guard is stream or guard.guards(stream)):
+        guard = _guards[name] = Guard(stream)
+    elif not guard.users:
+        guard.begin()
     guard.users += 1
     setattr(sys, name, guard)
     return guard

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -74,6 +75,47 @@ def test_streams_that_are_closed(monkeypatch):
         assert not sys.stderr.isatty() and error.lost.strerror == "Bad file descriptor"
         assert output.failure() == "cannot write to standard output: I/O operation on closed file"
     assert sys.stdout is closed and sys.stderr is None
+
+
+def test_a_guard_outlives_its_block(monkeypatch):
+    """`print` of another thread may still be writing to it, and does not hold it: the process crashed."""
+    for stream in (io.StringIO(), None):
+        monkeypatch.setattr(sys, "stdout", stream)
+        found = []
+        for _ in range(2):
+            with streams.guarded() as (output, _):
+                print("line")
+                found.append(weakref.ref(output))
+                assert (output.lost is None) == (stream is not None)
+            assert sys.stdout is stream
+            print("outside", file=output)
+            del output
+        assert found[0]() is found[1]() is not None
+        with streams.guarded() as (output, _):
+            assert output.lost is None
+
+
+@pytest.mark.parametrize("options", ["", "sys.stdout = None"])
+def test_threads_that_print_while_others_train(options):
+    code = f"""
+import sys, threading
+from fastcnn import streams
+sys.setswitchinterval(1e-5)
+{options}
+
+def work():
+    for number in range(3000):
+        with streams.guarded():
+            print(number, flush=True)
+        print(number, flush=True)
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print("done", file=sys.stderr)
+"""
+    done = run_python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "done\n")
 
 
 def test_blocks_in_several_threads_share_a_guard(full, monkeypatch):

@@ -18,7 +18,7 @@ from fastcnn.commands.options import (
 )
 from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
 from fastcnn.commands.training_result import print_header, print_result, resume_hint, save
-from fastcnn.files import reason
+from fastcnn.files import reason, remove_leftovers
 
 if TYPE_CHECKING:
     from fastcnn.datasets import Dataset
@@ -150,6 +150,7 @@ def check_files(arguments: argparse.Namespace, out: Path) -> None:
         if first != option:
             raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
     containers.check_destination(out)
+    remove_leftovers(out)  # of a training that was killed while it saved its model
 
 
 def saved_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:

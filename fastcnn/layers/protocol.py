@@ -41,6 +41,7 @@ from fastcnn.components import Component
 from fastcnn.shapes import check_choice
 
 PHASES = ("train", "test")
+CLASSES = 256  # of which answers are kept: more than a model has
 Answer = TypeVar("Answer")
 
 
@@ -118,8 +119,9 @@ def takes_decay(backward: Callable) -> bool:
 
 
 def once_a_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
-    """A function of a class whose answers are kept: a step asks each layer's."""
-    return functools.cache(function)
+    """A function of a class whose answers are kept: a step asks each layer's. Not for ever: a program may make classes
+    again and again, and what is kept keeps them."""
+    return functools.lru_cache(maxsize=CLASSES)(function)
 
 
 @once_a_class

@@ -150,6 +150,27 @@ def test_check_backend_allows_for_cancellation():
     check.conv_forward(x, weights, np.zeros(2, np.float32), 1, (0, 0))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("share", [0.003, 0.03])
+def test_check_backend_allows_for_what_is_left_of_a_tile(share, stride):
+    """Where most pixels, weights and gradients are 0, Winograd's algorithm adds neighbours that cancel out again to
+    results that have no terms at all. A wrong one is still found."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x, eta, weights = (
+            (rng.standard_normal(shape) * (rng.random(shape) < share)).astype(np.float32)
+            for shape in ((2, 12, 12, 12), (2, 10 // stride, 10 // stride, 24), (3, 3, 12, 24))
+        )
+        with fastcnn.using(conv="winograd"):
+            check.conv_forward(x, weights, np.zeros(24, np.float32), stride, (0, 0))
+            check.conv_input_gradient(eta, weights, x.shape, stride, (0, 0))
+            check.conv_weight_gradient(x, eta, 3, stride, (0, 0))
+            with pytest.MonkeyPatch.context() as patch, pytest.raises(fastcnn.BackendMismatch):
+                right = check.fast.conv_forward
+                patch.setattr(check.fast, "conv_forward", lambda *arguments, right=right: right(*arguments) + 0.001)
+                check.conv_forward(x, weights, np.zeros(24, np.float32), stride, (0, 0))
+
+
 @pytest.mark.parametrize("kernel", ["relu_forward", "max_pool_forward", "conv_weight_gradient"])
 def test_check_backend_finds_a_wrong_kernel(rng, monkeypatch, kernel):
     right = getattr(check.fast, kernel)

@@ -135,6 +135,17 @@ def test_a_file_that_may_not_be_read(folder, capsys, monkeypatch):
     assert mended(3) == 6 and hits(mended) == 1
 
 
+def test_what_a_killed_process_left_is_removed(folder):
+    """Once the same kernel is kept; what others are written just now is not touched."""
+    kernel(folder)(3)
+    (path,) = files(folder)
+    own, another = path.with_name(f"{path.name}.tmp.0123"), path.with_name("test_store.other-12.nbc.tmp.0123")
+    own.write_bytes(b"half")
+    another.write_bytes(b"half")
+    path.unlink()
+    assert kernel(folder)(3) == 6 and files(folder) == sorted([path, another])
+
+
 def test_a_file_for_another_key_is_not_used(folder, monkeypatch):
     """Names are 16 digits of a hash: what the file says counts."""
     monkeypatch.setattr(KernelCache, "path_of", lambda self, key: folder / "same.nbc")

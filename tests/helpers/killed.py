@@ -60,12 +60,16 @@ def train(checkpoint, result, steps=5, epochs=12, images=1500):
         resume=checkpoint if os.path.exists(checkpoint) else None,
         verbose=False,
     )
+    if history.stopped is not None:
+        sys.exit(130)
     kept = {f"{key}.{slot}": a for key, slots in optimizer.state_dict()["kept"].items() for slot, a in slots.items()}
     arrays = {f"{i}.{j}.{name}": a for i, layer in enumerate(model.layers) for j, inner in enumerate(parts(layer))
               for name, a in tensors_of(inner).items()}  # fmt: skip
     numbers = {key: values for key, values in history.items() if key not in ("seconds", "images_per_second")}
     random = str(np.random.get_state())
-    np.savez(result, numbers=np.array(json.dumps(numbers)), random=np.array(random), **arrays, **kept)
+    with open(f"{result}.half", "wb") as file:  # it may be killed here too
+        np.savez(file, numbers=np.array(json.dumps(numbers)), random=np.array(random), **arrays, **kept)
+    os.replace(f"{result}.half", result)
 
 
 def parts(layer):

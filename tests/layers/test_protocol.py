@@ -1,16 +1,20 @@
 """What layers offer, and that nothing but the protocol decides it: fastcnn's own, and a script's with no base class."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
 
+import fastcnn
 from fastcnn import Sequential, layers
 from fastcnn.components import Component
 from fastcnn.layers import (
     BatchNorm,
     Conv2D,
     Dropout,
+    Flatten,
     FullyConnect,
     Layer,
     MaxPooling,
@@ -23,6 +27,25 @@ from fastcnn.layers.chain import absorbs_relu, forward_through, gradient_through
 from fastcnn.losses import Loss
 
 SHAPE = (2, 6, 6, 3)
+
+
+def test_classes_that_are_made_again_and_again_are_not_kept():
+    """As a notebook's cell or a function does that defines a layer's class."""
+
+    def step():
+        class Own(Relu):
+            pass
+
+        with fastcnn.use_backend("numpy"):
+            Sequential([Own(SHAPE), Flatten(SHAPE), Softmax((2, 108))]).train_on_batch(np.ones(SHAPE), [0, 1])
+        return weakref.ref(Own)
+
+    first = step()
+    assert first() is not None
+    for _ in range(protocol.CLASSES):
+        step()
+    gc.collect()
+    assert first() is None
 
 
 class Bare:

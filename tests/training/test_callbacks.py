@@ -547,6 +547,17 @@ def test_leftovers_of_ones_own_file_alone_are_removed(data, tmp_path):
     assert not own.exists() and all(path.exists() for path in others)
 
 
+@pytest.mark.parametrize("make", [CSVLogger, LearningCurves])
+def test_leftovers_of_logs_are_removed(data, tmp_path, make):
+    """A training that is killed again and again leaves one at most."""
+    if make is LearningCurves:
+        pytest.importorskip("matplotlib")
+    path = tmp_path / "log.svg"
+    temporary_beside(path).write_bytes(b"half")
+    small().fit(data[0][:20], data[1][:20], 1, 20, callbacks=[make(path)], verbose=False)
+    assert os.listdir(tmp_path) == ["log.svg"]
+
+
 class Bare:
     """A layer of a script: what every layer must have, and nothing else."""
 

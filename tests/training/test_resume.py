@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import select
 import subprocess
 import sys
@@ -21,46 +20,7 @@ from tests.helpers.killed import make_model
 from tests.helpers.models import small
 from tests.helpers.processes import ROOT, run_fastcnn
 from tests.helpers.switches import threads
-
-KILLED = ROOT / "tests/helpers/killed.py"
-KILLS = 25
-
-
-def start(checkpoint, result):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-    command = [sys.executable, KILLED, checkpoint, result]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def assert_same(a, b):
-    with np.load(a) as first, np.load(b) as second:
-        assert first.files == second.files
-        for name in first.files:
-            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again(tmp_path):
-    """kill -9 at 25 random moments, while a checkpoint is being written too; each new process goes on from the last."""
-    whole = start(tmp_path / "whole.npz", tmp_path / "whole_result.npz")
-    assert whole.communicate(timeout=300)[0] == "begun\n" and whole.returncode == 0
-    moment, kills = random.Random(5), 0
-    checkpoint, result = tmp_path / "run.npz", tmp_path / "result.npz"
-    while kills < KILLS or not result.exists():
-        if result.exists():  # a machine so fast that it was done before: once more from the start
-            assert_same(tmp_path / "whole_result.npz", result)
-            result.unlink()
-            checkpoint.unlink()
-        process = start(checkpoint, result)
-        assert process.stdout.readline() == "begun\n", process.stderr.read()
-        if kills < KILLS:
-            time.sleep(moment.uniform(0, 0.2))
-            process.kill()
-        error = process.communicate(timeout=300)[1]
-        assert process.returncode in (0, -9), error
-        kills += process.returncode == -9
-    assert_same(tmp_path / "whole_result.npz", result)
-    assert sorted(os.listdir(tmp_path)) == ["result.npz", "run.npz", "whole.npz", "whole_result.npz"]
+from tests.helpers.victims import assert_same_arrays
 
 
 class StopAt(Callback):
@@ -359,11 +319,11 @@ def test_resume_by_the_command_line(tmp_path):
         "train", "--resume", "c.npz", "--out", "run.npz", "--quiet", "--backend", "numpy", cwd=tmp_path
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert_same(tmp_path / "whole.npz", tmp_path / "run.npz")
+    assert_same_arrays(tmp_path / "whole.npz", tmp_path / "run.npz")
     (tmp_path / "run.npz").unlink()
     alone = run_fastcnn("train", "--resume", "c.npz", "--quiet", "--backend", "numpy", cwd=tmp_path)
     assert alone.stdout.endswith("model saved to run.npz\n")  # the name is in the checkpoint
-    assert_same(tmp_path / "whole.npz", tmp_path / "run.npz")
+    assert_same_arrays(tmp_path / "whole.npz", tmp_path / "run.npz")
     wrong = run_fastcnn("train", "--resume", "c.npz", "--epochs", "9", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "argument --epochs: expected 3 as in c.npz, or nothing: a resumed run has the options" in wrong.stderr

@@ -11,7 +11,7 @@ import socket
 import time
 from typing import Any
 
-from fastcnn.files import check_writable, errors_named, write_whole
+from fastcnn.files import check_writable, errors_named, remove_leftovers, write_whole
 from fastcnn.shapes import check_path
 from fastcnn.training.callbacks.base import Callback
 from fastcnn.training.run import TrainingRun
@@ -25,6 +25,9 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike):
         self.path = check_path("CSVLogger", "path", path)
         check_writable(path)
+
+    def on_fit_begin(self, run: TrainingRun) -> None:
+        remove_leftovers(self.path)
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         columns = ["epoch", *run.history]
@@ -105,6 +108,9 @@ class LearningCurves(Callback):
 
         plotting.new_figure(path)  # an error in it is raised before the training
         self.path, self.draw = path, plotting.learning_curves
+
+    def on_fit_begin(self, run: TrainingRun) -> None:
+        remove_leftovers(self.path)
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         self.draw(run.history, self.path)

@@ -9,6 +9,7 @@ A cache never costs a run: what is damaged, cannot be read, or cannot be kept is
 """
 
 import contextlib
+import glob
 import hashlib
 import os
 import pickle
@@ -66,6 +67,9 @@ def write(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
+    for left in path.parent.glob(f"{glob.escape(path.name)}.tmp.*"):  # of a process that was killed
+        with contextlib.suppress(OSError):  # or of one that writes the same now: `save` finds that it is kept
+            left.unlink()
 
 
 class KernelCache(FunctionCache):
