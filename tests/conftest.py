@@ -92,11 +92,19 @@ LONGEST = (
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests marked long: see docs/reliability.md")
+
+
 def pytest_configure(config):
     """Keep that order: pytest-xdist would begin with the files that have the most tests, and 500 may take a second."""
     config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long: runs by the option --long"))
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
