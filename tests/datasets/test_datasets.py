@@ -339,3 +339,34 @@ def test_debians_fashion_mnist():
     data = datasets.load("fashion-mnist")
     assert data.train_images.shape == (60000, 28, 28, 1) and data.test_images.shape == (10000, 28, 28, 1)
     assert (np.bincount(data.train_labels) == 6000).all() and data.class_names[9] == "Ankle boot"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"train_images": [[1]]}, "`train_images` is of the type list; expected an array"),
+        ({"test_labels": None}, "`test_labels` is of the type NoneType; expected an array"),
+        ({"class_names": "ab"}, "`class_names` is of the type str; expected a tuple of texts"),
+        ({"class_names": 2}, "`class_names` is of the type int; expected a tuple of texts"),
+    ],
+)
+def test_parts_of_another_type(changed, message):
+    x, y = np.zeros((2, 4, 4, 1)), np.array([0, 1])
+    parts = {"train_images": x, "train_labels": y, "test_images": x, "test_labels": y, "class_names": ("a", "b")}
+    with pytest.raises(FileFormatError, match=f"data set own: {message}"):
+        datasets.Dataset("own", **parts | changed)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (datasets.read_idx, "path"),
+        (lambda folder: datasets.read_idx_folder(folder, "own"), "folder"),
+        (datasets.read_cifar10, "folder"),
+        (datasets.read_npz_dataset, "path"),
+    ],
+)
+@pytest.mark.parametrize("path", [None, 3, np.zeros(2)])
+def test_what_is_no_path(read, name, path):
+    with pytest.raises(TypeError, match=rf"`{name}` must be a path, text or a pathlib.Path. Received {name}="):
+        read(path)
