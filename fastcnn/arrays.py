@@ -3,13 +3,14 @@
 As in :mod:`fastcnn.shapes`: which argument, what was expected, what was received; and the line that mends it.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastcnn.shapes import received, shape_text
+from fastcnn.shapes import allocate, received, shape_text
 
 LARGEST_NUMBER = {np.dtype(name): float(np.finfo(name).max) for name in ("float32", "float64")}
 
@@ -90,7 +91,8 @@ def check_array(
         raise ValueError(f"{owner}: `{name}` must have the shape {expected}. Received the shape {array.shape}{hint}")
     try:
         with np.errstate(over="raise" if array.dtype.kind == "f" else None):
-            return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+            ready = functools.partial(np.require, array, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+            return allocate(owner, name, array.shape, dtype, ready)
     except FloatingPointError:
         check_finite(owner, name, np.where(np.isfinite(array), array, 0), dtype=dtype)
         raise

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastcnn.arrays import real_array
 from fastcnn.backends.active import active
 from fastcnn.components import Checked
 from fastcnn.shapes import check_flag, check_int, must_be, shape_text
@@ -96,9 +97,10 @@ def check_size(owner: str, name: str, value: Any) -> tuple[int, int]:
     return height, width
 
 
-def center_crop(images: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def center_crop(images: Any, size: int | tuple[int, int]) -> np.ndarray:
     """The middle of images (N, H, W, C), `size` = (height, width) large; a view."""
     height, width = check_size("center_crop", "size", size)
+    images = real_array("center_crop", "images", images)
     if images.ndim != 4 or images.shape[1] < height or images.shape[2] < width:
         raise ValueError(
             f"center_crop: `images` must have the shape {shape_text('N', f'{height} or more', f'{width} or more', 'C')}"

@@ -230,7 +230,7 @@ def layer_dtype(owner: str, dtype: Any = None) -> np.dtype:
 def _float_dtype(owner: str, name: str, value: Any) -> np.dtype:
     try:
         dtype = None if value is None else np.dtype(value)  # None is float64 to NumPy
-    except TypeError:
+    except Exception:  # of any class, as NumPy takes text for a language of its own
         dtype = None
     if dtype is None or dtype.name not in DTYPES:
         raise ValueError(must_be(owner, name, f"one of {', '.join(map(repr, DTYPES))}", value))

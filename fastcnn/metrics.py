@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.arrays import check_labels
+from fastcnn.arrays import check_labels, real_array
 from fastcnn.shapes import allocate, check_choice, check_int, check_side, must_be
 
 
 def confusion_matrix(labels: Any, predicted: Any, classes: int) -> np.ndarray:
     """(classes, classes) counts: row i, column j says how many images of class i were taken for class j."""
     classes = check_side("confusion_matrix", "classes", classes)
-    count = len(labels) if np.ndim(labels) else 1
+    labels = real_array("confusion_matrix", "labels", labels)
+    count = len(labels) if labels.ndim else 1
     labels = check_labels("confusion_matrix", "labels", labels, count, classes)
     predicted = check_labels("confusion_matrix", "predicted", predicted, count, classes)
     pairs, shape = labels * classes + predicted, (classes, classes)
@@ -83,7 +84,18 @@ class Report:
         return "\n".join(lines)
 
 
-def report(labels: np.ndarray, probabilities: np.ndarray) -> Report:
+def check_probabilities(owner: str, labels: Any, probabilities: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The arguments of a metric."""
+    probabilities = real_array(owner, "probabilities", probabilities)
+    if probabilities.ndim != 2 or not probabilities.shape[1]:
+        raise ValueError(
+            f"{owner}: `probabilities` must have the shape (images, classes). Received the shape {probabilities.shape}"
+        )
+    return check_labels(owner, "labels", labels, *probabilities.shape), probabilities
+
+
+def report(labels: Any, probabilities: Any) -> Report:
+    labels, probabilities = check_probabilities("report", labels, probabilities)
     return Report(confusion_matrix(labels, probabilities.argmax(axis=1), probabilities.shape[1]))
 
 
@@ -91,7 +103,8 @@ def top_k_accuracy(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
     """The share of images whose class is among the `k` likeliest."""
     k = check_int("top_k_accuracy", "k", k)
 
-    def metric(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    def metric(labels: Any, probabilities: Any) -> float:
+        labels, probabilities = check_probabilities(metric.__name__, labels, probabilities)
         own = probabilities[np.arange(len(labels)), labels]
         ahead = (probabilities > own[:, np.newaxis]).sum(axis=1)
         return float(((ahead < k) & ~np.isnan(own)).mean())

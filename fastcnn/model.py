@@ -57,11 +57,8 @@ class Sequential(Network):
     fit = training.fit  # the function is the method: one signature, documented once
 
     def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
-        """The arguments of `evaluate`, or with y None of `predict`, checked."""
-        if y is None:
-            x = self.take_images(owner, x, group.shard)
-        else:
-            x, y = self.take_data(owner, x, y, group.shard)
+        """The arguments of `evaluate` and `report`, checked."""
+        x, y = self.take_data(owner, x, y, group.shard)
         return x, y, check_int(owner, "batch_size", batch_size)
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:
@@ -94,7 +91,8 @@ class Sequential(Network):
         `distributed` as in `evaluate`: the ranks share the work, and all return the whole.
         """
         with Group.of("predict", distributed) as group:
-            x, _, batch_size = group.together(lambda: self.take_work("predict", x, None, batch_size, group))
+            x = group.together(lambda: self.take_images("predict", x, group.shard))
+            batch_size = group.together(lambda: check_int("predict", "batch_size", batch_size))
             inference.check_same("predict", self, x, None, batch_size, group)
             return inference.outputs(self, self.forward, x, batch_size, group)
 

@@ -1,7 +1,7 @@
 """Network: layers in a row, what they compute and how their gradients are found."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from fastcnn.layers.protocol import (
     walk,
 )
 from fastcnn.losses import Loss
-from fastcnn.shapes import shape_text
+from fastcnn.shapes import must_be, shape_text
 
 
 class Network:
@@ -47,7 +47,9 @@ class Network:
 
     def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
         self.layers = layers
-        self.metadata = dict(metadata or {})
+        if not (metadata is None or isinstance(metadata, Mapping)):
+            raise TypeError(must_be(self.owner, "metadata", "a dict", metadata))
+        self.metadata: dict[str, Any] = dict(metadata or {})
 
     @property
     def layers(self) -> list[Any]:
@@ -86,8 +88,9 @@ class Network:
 
         `phase` is 'train' in a training step of one's own: BatchNorm and Dropout do then what they do in training.
         """
+        phase = check_phase("logits", phase)
         self.waits |= mode.keeps
-        return forward_through(self.body, x, check_phase("logits", phase))
+        return forward_through(self.body, x, phase)
 
     def forward(self, x: Any) -> np.ndarray:
         """The output of the last layer: probabilities where it is a loss."""

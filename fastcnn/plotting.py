@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastcnn.files import check_writable, write_whole
-from fastcnn.shapes import check_path
+from fastcnn.shapes import check_path, must_be
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +45,8 @@ def learning_curves(history: dict[str, list[float]], path: str | os.PathLike) ->
     `history` is what `Sequential.fit` returns. Raises as :func:`new_figure` does; a file that is there is replaced
     whole or not at all.
     """
+    if not (isinstance(history, dict) and isinstance(history.get("loss"), list)):
+        raise TypeError(must_be("learning_curves", "history", "what `fit` returns, a dict of lists", history))
     figure = new_figure(path)
     epochs = range(1, len(history["loss"]) + 1)
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

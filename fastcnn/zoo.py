@@ -21,7 +21,9 @@ from fastcnn.layers import (
 )
 from fastcnn.losses import Loss
 from fastcnn.model import Sequential
-from fastcnn.shapes import check_int
+from fastcnn.shapes import check_int, check_number
+
+MOST_BLOCKS = 1000  # in a stage of a network; the deepest that has been trained has 200 of them
 
 
 class _Stack:
@@ -32,7 +34,7 @@ class _Stack:
         self.dtype = dtype
         self.layers: list[Layer | Loss] = []
         self.shape: Sequence[int] = shape
-        if scale != 1:
+        if check_number("zoo", "scale", scale) != 1:
             self.add(Rescaling, scale)
 
     def add(self, layer_class: type[Layer] | type[Loss], *args: Any) -> None:
@@ -117,7 +119,7 @@ def resnet_small(
     Each convolution is followed by BatchNorm; the second and third stage halve the image. After He et al., "Deep
     Residual Learning for Image Recognition" (2016), section 4.2. Other parameters: see :func:`lenet`.
     """
-    blocks = check_int("resnet_small", "blocks", blocks)
+    blocks = check_int("resnet_small", "blocks", blocks, largest=MOST_BLOCKS)
     stack = _Stack(shape, scale, rng, dtype)
     stack.convolution(16, 3)
     stack.add(Relu)

@@ -93,8 +93,10 @@ LONGEST = (
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("long", "the long part of tests/robustness, which is run by hand")
-    group.addoption("--long", action="store_true", help="run it: hundreds of kills, thousands of steps, a soak")
+    group = parser.getgroup("long", "the long part of the tests, which is run by hand: see docs/reliability.md")
+    group.addoption(
+        "--long", action="store_true", help="run it: kills, steps, inputs and terms by the thousand, a soak"
+    )
     group.addoption("--minutes", type=float, default=20.0, help="of the soak (default: 20)")
 
 

@@ -38,6 +38,7 @@ def test_confusion_matrix(dtype):
             r"predicted.argmax\(axis=1\) turns one-hot rows into labels",
         ),
         (([0.0], [0], 4), TypeError, "confusion_matrix: `labels` must hold integers"),
+        (([[0, 1], [0]], [0, 0], 4), ValueError, "confusion_matrix: `labels` must be an array of numbers"),
         (([0], [0], 0), ValueError, "confusion_matrix: `classes` must be an integer of at least 1. Received classes=0"),
         ((3, [0], 4), ValueError, r"confusion_matrix: `labels` must have the shape .*Received the shape \(\)"),
         ((None, [0], 4), TypeError, "confusion_matrix: `labels` must hold real numbers. Received labels=None"),
@@ -184,3 +185,20 @@ def test_names_in_the_metadata_that_are_none(data):
         model.metadata["class_names"] = names
         assert str(model.report(*data)).splitlines()[1].split()[0] == "0", names
     assert metrics.METRICS.keys() == {"precision", "recall", "f1", "top_3_accuracy", "top_5_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "message"),
+    [
+        ([0, 1], [1.0, 2.0], r"`probabilities` must have the shape \(images, classes\). Received the shape \(2,\)"),
+        ([0, 1], np.zeros((2, 0)), r"`probabilities` must have the shape \(images, classes\)"),
+        ([0, 2], np.eye(2), "`labels` must lie in 0 to 1"),
+        ([0], np.eye(2), r"`labels` must have the shape \(2,\)"),
+        ([0, 1], None, "`probabilities` must hold real numbers"),
+    ],
+)
+def test_arguments_of_metrics(labels, probabilities, message):
+    for name, metric in (("report", metrics.report), ("top_2_accuracy", top_k_accuracy(2))):
+        with pytest.raises((TypeError, ValueError), match=f"{name}: {message}"):
+            metric(labels, probabilities)
+    assert top_k_accuracy(1)([0, 0], [[0.9, 0.1], [0.2, 0.8]]) == 0.5

@@ -346,3 +346,22 @@ def test_a_backward_without_decay(data):
     before = bias.value
     model.train_on_batch(data[0][:9], data[1][:9])
     assert bias.value != before
+
+
+@pytest.mark.parametrize("metadata", [..., [1], np.ones(3), "text", 0])
+def test_metadata_that_is_no_dict(metadata):
+    with pytest.raises(TypeError, match=r"Sequential: `metadata` must be a dict. Received metadata="):
+        Sequential(small().layers, metadata)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "report"])
+def test_labels_are_needed(method, data):
+    model = small()
+    with pytest.raises(TypeError, match=f"{method}: `y` must hold real numbers. Received y=None"):
+        getattr(model, method)(data[0], None)
+
+
+@pytest.mark.parametrize("layers", [np.array(None), np.ones((2, 2))])
+def test_an_array_is_no_list_of_layers(layers):
+    with pytest.raises(TypeError, match="Sequential: `layers` must be a list of layers"):
+        Sequential(layers)

@@ -23,6 +23,14 @@ class Dataset:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("train_images", "train_labels", "test_images", "test_labels"):
+            if not isinstance(getattr(self, name), np.ndarray):
+                kind = type(getattr(self, name)).__name__
+                raise self.error(f"`{name}` is of the type {kind}; expected an array")
+        if not isinstance(self.class_names, tuple | list):
+            raise self.error(
+                f"`class_names` is of the type {type(self.class_names).__name__}; expected a tuple of texts"
+            )
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             wanted = ("N", *self.image_shape) if self.train_images.ndim == 4 else ("N", *IMAGE_AXES)

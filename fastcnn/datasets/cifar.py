@@ -12,7 +12,7 @@ from fastcnn.datasets import cifar_pickle
 from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
 from fastcnn.files import memory_for, open_to_read
-from fastcnn.shapes import shortened
+from fastcnn.shapes import check_path, shortened
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * 32 * 32
@@ -60,6 +60,7 @@ def cifar_suffix(folder: str | os.PathLike) -> str | None:
 
 def read_cifar10(folder: str | os.PathLike) -> Dataset:
     """The five training batches and the test batch of CIFAR-10 in `folder`, as NHWC images."""
+    folder = check_path("read_cifar10", "folder", folder)
     suffix = cifar_suffix(folder) or ""
     images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     labels: dict[str, list[np.ndarray]] = {"train": [], "test": []}

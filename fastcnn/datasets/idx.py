@@ -20,6 +20,7 @@ from fastcnn.datasets.base import Dataset, dataset_in, first_file, require_files
 from fastcnn.errors import FileFormatError
 from fastcnn.files import memory_for, open_to_read
 from fastcnn.saving.limits import check_expansion
+from fastcnn.shapes import check_path
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -103,7 +104,7 @@ def read_idx(path: str | os.PathLike, mapped: bool = False) -> np.ndarray:
     With `mapped` a plain file is mapped into memory, and read as it is used; what is written into the array stays in
     this process, and the file must not be shortened meanwhile.
     """
-    name = os.fspath(path)
+    name = check_path("read_idx", "path", path)
     with open_to_read(path, "an IDX file") as file, memory_for(path):
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -128,7 +129,7 @@ def read_idx_folder(
     folder: str | os.PathLike, name: str, class_names: tuple[str, ...] = (), mapped: bool = False
 ) -> Dataset:
     """The four files of MNIST or a set in its format: train and t10k, images and labels. `mapped` as in `read_idx`."""
-    parts = {}
+    parts, folder = {}, check_path("read_idx_folder", "folder", folder)
     for part, path in require_files(folder, FILES).items():
         parts[part] = array = read_idx(path, mapped)
         axes = 3 if part.endswith("images") else 1

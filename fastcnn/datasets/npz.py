@@ -9,12 +9,14 @@ import numpy as np
 from fastcnn.datasets.base import Dataset, dataset_in
 from fastcnn.errors import FileFormatError
 from fastcnn.saving.containers import read_npz
+from fastcnn.shapes import check_path
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz_dataset(path: str | os.PathLike, name: str | None = None) -> Dataset:
     """Images (N, H, W) or (N, H, W, C) and labels (N,) or (N, 1) from an `.npz` file; pickled objects are refused."""
+    path = check_path("read_npz_dataset", "path", path)
     arrays = read_npz(path, "an .npz data set")
     missing = [key for key in KEYS if key not in arrays]
     if missing:

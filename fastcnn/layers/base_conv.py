@@ -98,16 +98,15 @@ class Conv2D(WeightedLayer):
         return conv_output_shape(self.input_shape, self.weights_shape, self.stride, self.padding)
 
     def forward(self, x: Any) -> np.ndarray:
-        self.keep("_rectified", False)
-        return self.convolve(x)
+        return self.convolve(x, False)
 
     def forward_rectified(self, x: Any) -> np.ndarray:
         """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
-        self.keep("_rectified", True)
         return self.convolve(x, True)
 
-    def convolve(self, x: Any, rectify: bool = False) -> np.ndarray:
+    def convolve(self, x: Any, rectify: bool) -> np.ndarray:
         x = self.keep_x(x)
+        self.keep("_rectified", rectify)
         return active().conv_forward(x, self.weights, self.bias, self.stride, self.padding, rectify)
 
     def parameter_gradient(self, eta: np.ndarray) -> None:

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from fastcnn.components import Component
 from fastcnn.layers.protocol import descend, dtype_of, input_shape_of, is_half_made, is_layer, output_shape_of
 from fastcnn.losses import Loss
@@ -26,7 +28,7 @@ def check_layers(owner: str, name: str, layers: Any, loss: bool) -> list[Any]:
     TypeError
         Something that is not a layer, or a `Layer` whose class forgot ``super().__init__``.
     """
-    if not isinstance(layers, Iterable):
+    if not isinstance(layers, Iterable) or isinstance(layers, np.ndarray):
         raise TypeError(must_be(owner, name, "a list of layers", layers))
     layers = list(layers)
     if not layers:

@@ -99,16 +99,15 @@ class MaxPooling(Pooling):
     _argmax: np.ndarray | None = None
 
     def forward(self, x: Any) -> np.ndarray:
-        self.keep("_rectified", False)
-        return self.pool(x)
+        return self.pool(x, False)
 
     def forward_rectified(self, x: Any) -> np.ndarray:
         """``forward(max(x, 0))``; `input_gradient` is then with respect to x."""
-        self.keep("_rectified", True)
         return self.pool(x, True)
 
-    def pool(self, x: Any, rectify: bool = False) -> np.ndarray:
+    def pool(self, x: Any, rectify: bool) -> np.ndarray:
         x = self.take_image(x)
+        self.keep("_rectified", rectify)
         out, argmax = active().max_pool_forward(x, self.ksize, self.stride, rectify)
         self.keep("_argmax", argmax)
         self.keep("_batch", len(x))

@@ -42,8 +42,9 @@ class Residual(Layer):
 
     def __init__(self, body: Any, shortcut: Any = None):
         self.body = check_layers(self.name, "body", listed(body), loss=False)
-        shortcut = listed(shortcut)
-        self.shortcut = check_layers(self.name, "shortcut", shortcut, loss=False) if shortcut else []
+        shortcut = [] if shortcut is None else listed(shortcut)
+        none = isinstance(shortcut, list | tuple) and not shortcut
+        self.shortcut = [] if none else check_layers(self.name, "shortcut", shortcut, loss=False)
         if not isinstance(self.body[0], Layer) or output_shape_of(self.body[-1]) is None:
             raise TypeError(must_be(self.name, "body", "a list of layers that say their shapes", body))
         if self.shortcut and None in (input_shape_of(self.shortcut[0]), output_shape_of(self.shortcut[-1])):

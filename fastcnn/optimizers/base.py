@@ -93,7 +93,7 @@ class Optimizer:
         clip_value: float | None = None,
     ):
         given = getattr(layers, "layers", layers)
-        self.layers = list(given) if isinstance(given, Iterable) else []
+        self.layers = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []
         self.learning_rate = self.default_rate if learning_rate is None else learning_rate
         self.weight_decay, self.decay = weight_decay, decay
         self.clip_norm, self.clip_value = clip_norm, clip_value
@@ -141,7 +141,7 @@ class Optimizer:
         has been done, for a learning rate schedule.
         """
         scale = 1 / check_int(self.name, "batch_size", batch_size)
-        rate = self.rate(done)
+        rate = self.rate(check_number(self.name, "done", done))
         self.steps += 1
         if self.clip_value is not None:
             limit = self.clip_value / scale

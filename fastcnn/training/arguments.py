@@ -81,11 +81,12 @@ def check_loss_options(model: Network, y: np.ndarray, class_weight: Any, label_s
     options: dict[str, Any] = {}
     if class_weight is not None:
         options["class_weights"] = class_weights(class_weight, y, loss.input_shape[1], loss.dtype)
-    if label_smoothing:
-        options["label_smoothing"] = label_smoothing
-    if options or label_smoothing != 0:  # the layer itself raises what is wrong with them
+    smoothing = check_number(type(loss).__name__, "label_smoothing", label_smoothing, 0)
+    if smoothing:
+        options["label_smoothing"] = smoothing
+    if options:  # the layer itself raises what is wrong with them
         twin = type(loss)((1, loss.input_shape[1]), dtype=loss.dtype)
-        twin.cal_loss(np.zeros((1, loss.input_shape[1]), loss.dtype), [0], label_smoothing=label_smoothing)
+        twin.cal_loss(np.zeros((1, loss.input_shape[1]), loss.dtype), [0], label_smoothing=smoothing)
     return options
 
 

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastcnn import streams
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.backends.active import compilation_announced
@@ -116,7 +118,6 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
     def checked() -> Loop:
         arguments.check_augmentation("fit", model, augmentation)
         images, labels = arguments.take_images(model, "fit", x, y, augmentation, group)
-        remember(model.metadata, images)
         validation = None
         if validation_data is not None:
             validation = arguments.take_validation(model, validation_data, augmentation, group)
@@ -144,7 +145,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         )
 
     with streams.guarded(), Group.of("fit", distributed) as group, contextlib.ExitStack() as stack:
-        if verbose and group.lead:
+        if isinstance(verbose, int | np.bool_) and verbose and group.lead:  # what it is instead is told below
             stack.enter_context(compilation_announced())
         run = group.together(checked)
         run.agree_on_arguments(any_seed=seed is None)
@@ -153,6 +154,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         if group.broadcast(resume is not None):
             file = group.on_lead(lambda: model_file.read(check_path("fit", "resume", resume)))
             group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
+        remember(model.metadata, np.asarray(x))
         run.optimizer.clear_gradients()
         run.train()
     return run.history

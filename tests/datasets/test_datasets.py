@@ -365,3 +365,34 @@ def test_labels_that_begin_at_1(tmp_path, rng):
     arrays["y_train"], arrays["y_test"] = arrays["y_train"] - 1, arrays["y_test"] - 1
     np.savez(tmp_path / "own.npz", **arrays)
     assert datasets.load(tmp_path / "own.npz").classes == 3  # a warning would be an error
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"train_images": [[1]]}, "`train_images` is of the type list; expected an array"),
+        ({"test_labels": None}, "`test_labels` is of the type NoneType; expected an array"),
+        ({"class_names": "ab"}, "`class_names` is of the type str; expected a tuple of texts"),
+        ({"class_names": 2}, "`class_names` is of the type int; expected a tuple of texts"),
+    ],
+)
+def test_parts_of_another_type(changed, message):
+    x, y = np.zeros((2, 4, 4, 1)), np.array([0, 1])
+    parts = {"train_images": x, "train_labels": y, "test_images": x, "test_labels": y, "class_names": ("a", "b")}
+    with pytest.raises(FileFormatError, match=f"data set own: {message}"):
+        datasets.Dataset("own", **parts | changed)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (datasets.read_idx, "path"),
+        (lambda folder: datasets.read_idx_folder(folder, "own"), "folder"),
+        (datasets.read_cifar10, "folder"),
+        (datasets.read_npz_dataset, "path"),
+    ],
+)
+@pytest.mark.parametrize("path", [None, 3, np.zeros(2)])
+def test_what_is_no_path(read, name, path):
+    with pytest.raises(TypeError, match=rf"`{name}` must be a path, text or a pathlib.Path. Received {name}="):
+        read(path)

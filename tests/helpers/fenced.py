@@ -3,9 +3,11 @@
 Kernels do not check indices, and a vector that sticks out of its array is no error that a comparison of results would
 find. `tests/backends/test_kernels.py` runs this as a process of its own, as a crash takes the process with it: the last
 line printed names the kernel. Results are compared with the NumPy twin's, so that this is also the test of other vector
-widths than the processor's own, which a process has only one of. Arguments: dtypes, and --cross for the last act.
+widths than the processor's own, which a process has only one of. Arguments: dtypes; --cross for the last act; and
+--random=N for N random shapes of each kernel by each algorithm in place of all other acts.
 """
 
+import contextlib
 import ctypes
 import itertools
 import mmap
@@ -23,7 +25,7 @@ from fastcnn.backends.numba.product import gemm
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import CONV_ALGORITHMS
 from tests.helpers.arguments import Seeded, wide
-from tests.helpers.switches import conv_algorithm, forget_plans, winograd
+from tests.helpers.switches import conv_algorithm, forget_plans, on_threads, winograd
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -156,13 +158,46 @@ def run_products(fence, dtype, rng):
         kernels.dense_weight_gradient(*(fence.copy(np.ones((1500, n), dtype)) for n in (3, 5)))
 
 
+def algorithms(declaration):
+    """(name, switch, ksize, stride) of each way to compute a kernel: each row of Winograd's table is one."""
+    if not declaration.tile_axes:
+        return [("auto", conv_algorithm("auto"), None, None)]
+    own = [(name, conv_algorithm(name), None, None) for name in ("direct", "im2col")]
+    return own + [(row.name, winograd(row.name), row.r, row.stride) for row in table.TABLE]
+
+
+def run_random(fence, dtype, count):
+    """Random shapes by each algorithm, on one thread and on all, whatever the work."""
+    for name, declaration in DECLARED.items():
+        for algorithm, switch, ksize, stride in algorithms(declaration):
+            print(name, algorithm, dtype, flush=True)
+            with switch:
+                for seed in range(count):
+                    fence.at_end = seed % 2 == 0
+                    ranges = wide(ksize, stride) | (WIDER if seed % 8 == 7 else {})
+                    arguments = declaration.draw(Seeded(1000 + seed, dtype, ranges))
+                    with on_threads() if seed % 4 > 1 else contextlib.nullcontext():
+                        getattr(check, name)(*map(fence.copy, arguments))
+    for seed in range(count if dtype == "float32" else 0):  # bytes are what augmentation moves
+        fence.at_end = seed % 2 == 0
+        images, *rest = DECLARED["gather_images"].draw(Seeded(seed, dtype, wide()))
+        check.gather_images(fence.copy(images.astype(np.uint8)), *map(fence.copy, rest))
+
+
+WIDER = {"channels": (30, 140), "width": (5, 45), "outputs": (30, 140), "rows": (1, 700), "size": (1, 3000)}
+
+
 def main():
-    fence, dtypes = Fence(), [name for name in sys.argv[1:] if name != "--cross"]
+    fence, dtypes = Fence(), [name for name in sys.argv[1:] if not name.startswith("--")]
+    count = sum(int(name.removeprefix("--random=")) for name in sys.argv[1:] if name.startswith("--random="))
     print(f"vectors of {width.VECTOR_BYTES * 8} bits", flush=True)
     for module in [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]:
         for name in ("empty", "workspace", "zeros"):
             if getattr(module, name, None) is getattr(memory, name) and module is not memory:
                 setattr(module, name, getattr(fence, name))
+    for dtype in dtypes if count else []:
+        run_random(fence, dtype, count)
+    dtypes = [] if count else dtypes
     for dtype in dtypes:
         run_small(fence, dtype)
     for dtype in dtypes:

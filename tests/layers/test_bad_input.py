@@ -273,3 +273,29 @@ def test_softmax_predictions():
         softmax.cal_loss(np.zeros((2, 4)), [0, 1])
     with pytest.raises(ValueError, match=r"Softmax: `prediction` must have"):
         softmax.predict(np.zeros(3))
+
+
+@pytest.mark.parametrize("layer", [Conv2D(SHAPE, 4), MaxPooling(SHAPE)], ids=lambda layer: layer.name)
+def test_what_is_refused_leaves_a_pending_gradient_alone(layer, backend, rng):
+    """Also one that includes the gradient of a Relu before the layer."""
+    x = rng.standard_normal(SHAPE)
+    eta = layer.forward_rectified(x)
+    wanted = layer.gradient(eta)
+    layer.forward_rectified(x)
+    with pytest.raises(ValueError, match="`x` must have the shape"):
+        layer.forward(x[0])
+    assert layer.rectified
+    np.testing.assert_array_equal(layer.gradient(eta), wanted)
+
+
+def test_what_no_memory_holds_once_it_is_copied():
+    huge = np.broadcast_to(np.float32(1), (2**50, *SHAPE[1:]))
+    for layer in (Conv2D(SHAPE, 4), Relu(SHAPE), Rescaling(SHAPE)):
+        with pytest.raises(MemoryError, match=rf"{layer.name}: `x` of the shape \(1125899906842624, 6, 5, 3\) takes"):
+            layer.forward(huge)
+
+
+@pytest.mark.parametrize("dtype", ["\ud800", "f4,,", {"names": 1}, [1], object(), np.zeros(3)])
+def test_dtypes_that_numpy_cannot_read(dtype):
+    with pytest.raises(ValueError, match=r"Relu: `dtype` must be one of 'float32', 'float64'. Received dtype="):
+        Relu(SHAPE, dtype=dtype)

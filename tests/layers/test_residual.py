@@ -174,3 +174,20 @@ def test_resnet_small(data):
     assert model.evaluate(*data).accuracy > 0.8
     with pytest.raises(ValueError, match=r"resnet_small: `blocks` must be an integer of at least 1. Received blocks=0"):
         zoo.resnet_small((1, 28, 28, 1), blocks=0)
+
+
+@pytest.mark.parametrize("shortcut", [np.ones(3), np.array(None), 0, ""])
+def test_a_shortcut_that_is_no_list_of_layers(shortcut):
+    with pytest.raises((TypeError, ValueError), match="Residual: `shortcut"):
+        Residual([Relu((2, 3))], shortcut)
+
+
+@pytest.mark.parametrize("scale", [np.ones(3), "1", None])
+def test_a_scale_that_is_no_number(scale):
+    with pytest.raises(ValueError, match=r"zoo: `scale` must be a finite number. Received scale="):
+        zoo.lenet((2, 28, 28, 1), scale=scale)
+
+
+def test_more_blocks_than_a_network_has():
+    with pytest.raises(ValueError, match=r"resnet_small: `blocks` must be an integer from 1 to 1000. Received"):
+        zoo.resnet_small((2, 28, 28, 1), blocks=2**31)

@@ -582,3 +582,18 @@ def test_names():
         name: name for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
     }
     assert isinstance(optimizers.make("Adam", two_layers(), learning_rate=0.5), Adam)
+
+
+@pytest.mark.parametrize("done", ["a", None, np.ones(3), float("nan"), {}])
+def test_a_share_that_is_no_number(done):
+    model = small()
+    optimizer = optimizers.SGD(model, schedules.cosine(0.1))
+    with pytest.raises(ValueError, match=r"SGD: `done` must be a finite number. Received done="):
+        optimizer.step(2, done)
+    assert optimizer.steps == 0
+
+
+@pytest.mark.parametrize("layers", [np.array(None), np.broadcast_to(0, 2**52)])
+def test_an_array_is_no_list_of_layers(layers):
+    with pytest.raises(ValueError, match="SGD: `layers` must be a model or layers of which one has parameters"):
+        optimizers.SGD(layers)

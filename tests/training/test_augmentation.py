@@ -266,3 +266,9 @@ def test_text():
     assert repr(Augmentation(2, True, (4, 3))) == "Augmentation(shift=2, flip=True, crop=(4, 3))"
     assert repr(Augmentation()) == "Augmentation(shift=0, flip=False, crop=None)"
     assert "augmentation" in training.fit.__doc__
+
+
+def test_the_middle_of_what_is_no_array():
+    with pytest.raises(TypeError, match=r"center_crop: `images` must hold real numbers. Received images=None"):
+        center_crop(None, 2)
+    np.testing.assert_array_equal(center_crop(np.arange(9).reshape(1, 3, 3, 1).tolist(), 1), [[[[4]]]])

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from fastcnn import Sequential
+from fastcnn import Sequential, plotting
 from fastcnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningCurves, TensorBoard
 from fastcnn.files import temporary_beside
 from fastcnn.optimizers import Adam
@@ -603,3 +603,11 @@ def test_early_stopping_cannot_restore_weights_that_it_cannot_see(data):
     message = r"`restore_best` cannot restore the weights of the layer 0, a Hidden, which learns and has no parameters"
     with pytest.raises(TypeError, match=message):
         model.fit(*data, 5, 40, callbacks=[EarlyStopping("loss", restore_best=True)], verbose=False)
+
+
+@pytest.mark.parametrize("history", [None, [1.0], {}, {"loss": 1.0}])
+def test_learning_curves_of_no_history(tmp_path, history):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(TypeError, match="learning_curves: `history` must be what `fit` returns, a dict of lists"):
+        plotting.learning_curves(history, tmp_path / "curves.svg")
+    assert not list(tmp_path.iterdir())

@@ -129,3 +129,20 @@ def test_a_seed_of_any_length(data, tmp_path):
     whole = small().fit(*data, 2, seed=seed, callbacks=[Checkpoint(path)], verbose=False)
     again = small().fit(*data, 2, seed=seed, resume=path, verbose=False)
     assert whole == again and whole["loss"] != small().fit(*data, 2, seed=1, verbose=False)["loss"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be an integer"),
+        ({"callbacks": 1}, "`callbacks` must be a list"),
+        ({"label_smoothing": np.ones(3)}, "Softmax: `label_smoothing` must be a finite number"),
+        ({"verbose": np.ones(3)}, "`verbose` must be True or False"),
+        ({"seed": "a"}, "`seed` must be an integer"),
+    ],
+)
+def test_a_refused_training_leaves_the_model_as_it_was(data, arguments, message):
+    model = small()
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.fit(*data, **{"verbose": False} | arguments)
+    assert model.metadata == {}

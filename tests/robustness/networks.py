@@ -1,0 +1,160 @@
+"""Random layers, their twins of the oracle, and random inputs, from a :class:`fastcnn.backends.arguments.Source`."""
+
+import numpy as np
+
+from fastcnn import layers
+from tests.robustness import oracle
+
+ALPHAS, KEPT = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0)
+INPUTS = ("float32", "float64", "float16", "uint8", "int8", "int16", ">i4", "int64", "bool", ">f8")
+
+
+def among(source, name, values):
+    return values[source.integer(name, 0, len(values) - 1)]
+
+
+def conv(source, shape):
+    same, most = source.boolean("same"), min(5, *shape[1:3])
+    ksize = source.integer("ksize", 1, 5 if same else most)
+    method = "SAME" if same else "VALID"
+    stride = source.integer("stride", 1, 4) if source.boolean("strided") else 1
+    return layers.Conv2D(shape, source.integer("outputs", 1, 17), ksize, stride, method, dtype=source.dtype)
+
+
+def pooling(kind):
+    def make(source, shape):
+        padding = source.integer("padding", 0, 2)
+        most = min(4, *(side + 2 * padding for side in shape[1:3]))
+        ksize = source.integer("ksize", min(padding + 1, most), most)
+        stride = source.integer("stride", 1, most)
+        return kind(shape, ksize, stride, padding=min(padding, ksize - 1), dtype=source.dtype)
+
+    return make
+
+
+def plain(kind, **choices):
+    def make(source, shape):
+        given = {name: among(source, name, values) for name, values in choices.items()}
+        return kind(shape, **given, dtype=source.dtype)
+
+    return make
+
+
+ANY = [
+    plain(layers.Relu),
+    plain(layers.LeakyRelu, alpha=ALPHAS),
+    plain(layers.ELU, alpha=ALPHAS),
+    plain(layers.Sigmoid),
+    plain(layers.Tanh),
+    plain(layers.PReLU),
+    plain(layers.BatchNorm, epsilon=(1e-5, 0.1), moving_decay=(0.997, 0.5, 0.0)),
+    plain(layers.Dropout, prob=KEPT),
+    plain(layers.Rescaling, scale=(1 / 255, -2.0), offset=(0.0, 0.5)),
+    plain(layers.FullyConnect, output_num=(1, 2, 10, 33)),
+    plain(layers.Flatten),
+]
+FIRST_ANY = len(ANY) - 2  # those before keep the shape
+IMAGES = [conv, conv, conv, pooling(layers.MaxPooling), pooling(layers.AvgPooling), plain(layers.GlobalAvgPooling)]
+
+
+def draw_layer(source, shape):
+    """A layer for inputs of that shape, whose parameters are random numbers of order 1."""
+    kinds = [*ANY, *IMAGES, residual_of_one_shape] if len(shape) == 4 else [*ANY, residual_of_one_shape]
+    layer = among(source, "kind", kinds)(source, shape)
+    for inner in [layer, *layer.children().values()]:
+        fill(source, inner)
+    return layer
+
+
+def residual_of_one_shape(source, shape):
+    """Layers that keep the shape in both ways."""
+    keeping = ANY[:FIRST_ANY]
+    body = [among(source, "kind", keeping)(source, shape) for _ in range(source.integer("body", 1, 2))]
+    return layers.Residual(body, among(source, "kind", keeping)(source, shape) if source.boolean("shortcut") else None)
+
+
+def fill(source, layer):
+    for name, array in layer.parameters().items():
+        fan_in = max(1, array[..., 0].size if array.ndim > 1 else 1)
+        setattr(layer, name, source.rng.standard_normal(array.shape) / np.sqrt(fan_in))
+    if isinstance(layer, layers.BatchNorm) and source.boolean("seen a batch"):
+        layer.moving_mean = source.rng.standard_normal(layer.moving_mean.shape)
+        layer.moving_var = source.rng.random(layer.moving_var.shape) + 0.1
+
+
+def draw_network(source, most=4):
+    """Layers in a row. What they draw from NumPy's global generator follows from `source` too."""
+    np.random.seed(source.integer("global seed", 0, 2**20))
+    shape = source.image() if source.integer("rank", 0, 3) else (source.integer("batch", 1, 9), *small(source))
+    shape = (source.integer("batch", 1, 9), *shape[1:])
+    found = []
+    for _ in range(source.integer("layers", 1, most)):
+        found.append(draw_layer(source, found[-1].output_shape if found else shape))
+    return found
+
+
+def small(source):
+    return tuple(source.integer("side", 1, 9) for _ in range(source.integer("axes", 1, 3)))
+
+
+def twin(layer):
+    """The oracle's layer for one of fastcnn, with its values."""
+    if isinstance(layer, layers.Dropout):
+        layer.draw_seed()
+    make = TWINS[type(layer)]
+    return make(layer)
+
+
+TWINS = {
+    layers.Conv2D: lambda own: oracle.Conv(own.weights, own.bias, own.stride, own.method == "SAME"),
+    layers.FullyConnect: lambda own: oracle.Dense(own.weights, own.bias),
+    layers.MaxPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=False),
+    layers.AvgPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=True),
+    layers.GlobalAvgPooling: lambda own: oracle.GlobalMean(),
+    layers.Relu: lambda own: oracle.leaky(0.0),
+    layers.LeakyRelu: lambda own: oracle.leaky(own.alpha),
+    layers.ELU: lambda own: oracle.elu(own.alpha),
+    layers.PReLU: lambda own: oracle.Slopes(own.alpha),
+    layers.Sigmoid: lambda own: oracle.logistic(),
+    layers.Tanh: lambda own: oracle.tanh(),
+    layers.BatchNorm: lambda own: oracle.Norm(
+        own.alpha, own.beta, (own.moving_mean, own.moving_var), own.epsilon, own.moving_decay
+    ),
+    layers.Dropout: lambda own: oracle.Drop(own.prob, own.seed, own.calls),
+    layers.Flatten: lambda own: oracle.Flat(),
+    layers.Rescaling: lambda own: oracle.rescaling(own.scale, own.offset),
+    layers.Residual: lambda own: oracle.Sum(list(map(twin, own.body)), list(map(twin, own.shortcut))),
+}
+
+
+def draw_input(source, shape):
+    """An array of numbers as scripts pass them: of any real dtype, order in memory and alignment."""
+    name = among(source, "input", INPUTS)
+    values = 3 * source.rng.standard_normal(shape)
+    if name in ("uint8", "bool"):
+        values = abs(40 * values) % 256
+    array = values.astype(name)
+    return among(source, "layout", LAYOUTS)(array)
+
+
+def unaligned(array):
+    place = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    place[...] = array
+    return place
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS = [
+    lambda array: array,
+    np.asfortranarray,
+    lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    lambda array: np.ascontiguousarray(array[::-1])[::-1],
+    lambda array: np.ascontiguousarray(np.moveaxis(array, -1, 0)).transpose(*range(1, array.ndim), 0),
+    read_only,
+    unaligned,
+    lambda array: array.tolist(),
+]
