@@ -12,38 +12,13 @@ from fastcnn.backends.active import active
 from fastcnn.components import Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
+from fastcnn.optimizers.checks import check_decay, check_rate, number
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.saving import model_file
-from fastcnn.shapes import check_choice, check_int, check_number, must_be, received
+from fastcnn.shapes import check_int, check_number, must_be, received
 
 # Elements of one dot product: BLAS divides longer ones among its threads, whose number would then change the result.
 CHUNK = 8192
-
-
-DECAYS = ("all", "weights")
-
-
-def number(above: bool = False, below: float = math.inf, optional: bool = False) -> Callable[[str, str, Any], Any]:
-    """The check of a number of at least 0, or above 0, and below `below`; None too where it is `optional`."""
-
-    def check(owner: str, name: str, value: Any) -> float | None:
-        if value is None and optional:
-            return None
-        number = check_number(owner, name, value, 0)
-        if (above and number == 0) or number >= below:
-            bound = f"{'above' if above else 'of at least'} 0{f' and below {below:g}' if below < math.inf else ''}"
-            raise ValueError(must_be(owner, name, f"a number {bound}", value))
-        return number
-
-    return check
-
-
-def check_rate(owner: str, name: str, value: Any) -> Any:
-    return value if callable(value) else check_number(owner, name, value, 0)
-
-
-def check_decay(owner: str, name: str, value: Any) -> Any:
-    return value if callable(value) else check_choice(owner, name, value, DECAYS, ", or a function of (place, name)")
 
 
 class Optimizer:

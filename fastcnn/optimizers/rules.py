@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastcnn.components import Checked
-from fastcnn.optimizers.base import Optimizer, number
+from fastcnn.optimizers.base import Optimizer
+from fastcnn.optimizers.checks import number
 
 
 class SGD(Optimizer):

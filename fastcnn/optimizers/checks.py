@@ -1,0 +1,32 @@
+"""What an optimizer's arguments must be."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fastcnn.shapes import check_choice, check_number, must_be
+
+DECAYS = ("all", "weights")
+
+
+def number(above: bool = False, below: float = math.inf, optional: bool = False) -> Callable[[str, str, Any], Any]:
+    """The check of a number of at least 0, or above 0, and below `below`; None too where it is `optional`."""
+
+    def check(owner: str, name: str, value: Any) -> float | None:
+        if value is None and optional:
+            return None
+        number = check_number(owner, name, value, 0)
+        if (above and number == 0) or number >= below:
+            bound = f"{'above' if above else 'of at least'} 0{f' and below {below:g}' if below < math.inf else ''}"
+            raise ValueError(must_be(owner, name, f"a number {bound}", value))
+        return number
+
+    return check
+
+
+def check_rate(owner: str, name: str, value: Any) -> Any:
+    return value if callable(value) else check_number(owner, name, value, 0)
+
+
+def check_decay(owner: str, name: str, value: Any) -> Any:
+    return value if callable(value) else check_choice(owner, name, value, DECAYS, ", or a function of (place, name)")
