@@ -1,8 +1,8 @@
-"""Everything at random: ``soak.py SECONDS SEED MIB FOLDER``, in a process that may have MIB of address space.
+"""Everything at random: ``soak.py SECONDS CASES MIB FOLDER``, in a process that may take MIB of address space more.
 
-Layers, trainings, predictions, files and switches are drawn from a seed, and so are their inputs: the same ones come
-again and again, on other threads, after other calls, beside another Python thread. Each result is compared bitwise with
-the first for the same inputs. It prints its figures as JSON.
+Layers, trainings, predictions, files and switches are drawn from a seed, and for each piece of work one of CASES inputs
+(6 at most): the same ones come again and again, on other threads, after other calls, beside another Python thread. Each
+result is compared bitwise with the first for the same inputs. It prints its figures as JSON.
 """
 
 import contextlib
@@ -29,7 +29,6 @@ from fastcnn.callbacks import Callback, Checkpoint
 from fastcnn.layers import AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, MaxPooling, Relu, Residual, Softmax
 from fastcnn.optimizers import OPTIMIZERS
 
-CASES = 6  # inputs of each kind of work
 KERNELS = ((3, 1, "SAME"), (5, 1, "VALID"), (3, 2, "SAME"), (1, 1, "VALID"), (4, 3, "VALID"), (3, 1, "VALID"))
 SHAPE = (16, 14, 14, 1)
 DRAWN = threading.local()  # `source`: what a piece of work draws from
@@ -141,8 +140,9 @@ COUNTS = (8, 4, 4, 8, 1)
 class Soak:
     """The first results, and what differed from them."""
 
-    def __init__(self, folder):
-        self.folder, self.first, self.wrong, self.compared, self.done = folder, {}, [], 0, 0
+    def __init__(self, folder, cases):
+        self.folder, self.cases = folder, cases
+        self.first, self.wrong, self.compared, self.done = {}, [], 0, 0
 
     def one(self, seed, alone=True):
         """One piece of work under switches that are drawn with it; `alone` where no other Python thread works.
@@ -155,7 +155,7 @@ class Soak:
         conv = drawn.choice(("auto", "im2col", "direct", "winograd"))
         threads = drawn.randrange(1, 5)
         work = drawn.choices(list(WORKS), COUNTS)[0]
-        case = drawn.randrange(CASES)
+        case = drawn.randrange(self.cases)
         blas = threads if backend == "numpy" else None
         with fastcnn.using(backend=backend, conv=conv, threads=threads):
             found = work(case, self.folder)
@@ -171,10 +171,11 @@ class Soak:
             self.first[key] = found
 
 
-def main(seconds, seed, mib, folder):
-    limit = int(mib) << 20
+def main(seconds, cases, mib, folder):
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = taken + (int(mib) << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    soak, seeds = Soak(Path(folder)), itertools.count(int(seed) * 1_000_003)
+    soak, seeds = Soak(Path(folder), int(cases)), itertools.count()
     soak.one(next(seeds))  # which may compile
     end = time.monotonic() + float(seconds)
     with ThreadPoolExecutor(2) as pool:

@@ -17,7 +17,7 @@ LONG = [
     ("batches", 300, 900),
     ("models", 50, 200),
     ("fits", 30, 200),
-    ("errors", 60, 2000),
+    ("errors", 600, 2000),
     ("commands", 12, 120),
 ]
 QUICK = [("layers", 90, 240), ("models", 12, 30)]
