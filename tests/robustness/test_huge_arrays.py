@@ -9,6 +9,7 @@ import ctypes
 import mmap
 import os
 import sys
+import time
 import weakref
 
 import numpy as np
@@ -58,8 +59,8 @@ def repeated(shape, dtype, own=None):
 
 
 @pytest.fixture(autouse=True)
-def _results_are_repeated(monkeypatch):
-    usual = memory.empty
+def _results_are_repeated(monkeypatch, request, capsys):
+    usual, start = memory.empty, time.monotonic()
 
     def empty(shape, dtype):
         return repeated(shape, dtype) if np.prod(shape, dtype=np.int64) >= LARGE // 8 else usual(shape, dtype)
@@ -67,6 +68,10 @@ def _results_are_repeated(monkeypatch):
     for name, module in list(sys.modules.items()):
         if name.startswith("fastcnn.backends.numba.") and getattr(module, "empty", None) is usual:
             monkeypatch.setattr(module, "empty", empty)
+    yield
+    with capsys.disabled():
+        minutes = (time.monotonic() - start) / 60
+        print(f"\n{request.node.name}: {COUNT * int(np.prod(IMAGE)):,} elements, {minutes:.1f} minutes")
 
 
 def images(rng, shape=IMAGE, dtype=np.float32):
