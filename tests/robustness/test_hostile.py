@@ -11,7 +11,8 @@ import pytest
 
 import fastcnn
 from tests.helpers.switches import switches_kept
-from tests.robustness.hostile import VALUES, targets
+from tests.robustness.hostile import targets
+from tests.robustness.hostile_values import VALUES
 
 resource = pytest.importorskip("resource")  # of POSIX, as signal.setitimer is
 pytest.importorskip("numba")
