@@ -6,6 +6,7 @@ A network that was trained on pixels from 0 to 255 answers as if by chance where
 
 import math
 import warnings
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +27,20 @@ class DataRange(NamedTuple):
         return f"{self.low:.4g} to {self.high:.4g} ({self.dtype})"
 
 
-def remember(metadata: dict[str, Any], x: np.ndarray) -> None:
+def range_of(x: np.ndarray) -> DataRange | None:
+    """That of images; None where there are none."""
+    return DataRange(float(x.min()), float(x.max()), x.dtype.name) if x.size else None
+
+
+def joined(parts: Iterable[DataRange | None]) -> DataRange:
+    """The range of images of which these are those of all parts, of which one at least is not empty."""
+    known = [part for part in parts if part is not None]
+    return DataRange(min(part.low for part in known), max(part.high for part in known), known[0].dtype)
+
+
+def remember(metadata: dict[str, Any], trained: DataRange) -> None:
     """Keep the range of training images in a model's metadata."""
-    metadata[KEY] = DataRange(float(x.min()), float(x.max()), x.dtype.name)._asdict()
+    metadata[KEY] = trained._asdict()
 
 
 def remembered(metadata: dict[str, Any]) -> DataRange | None:

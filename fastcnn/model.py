@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import inference, metrics, training
-from fastcnn.data_range import KEY, remember
+from fastcnn.data_range import KEY, joined, range_of, remember
 from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
 from fastcnn.inference import Evaluation
@@ -51,7 +51,7 @@ class Sequential(Network):
         weight_decay = check_number("train_on_batch", "weight_decay", weight_decay, 0)
         x, y = self.take_data("train_on_batch", x, y, used=False)
         if KEY not in self.metadata:
-            remember(self.metadata, x)
+            remember(self.metadata, joined([range_of(x)]))
         return self.step(x, y, learning_rate, weight_decay)
 
     fit = training.fit  # the function is the method: one signature, documented once

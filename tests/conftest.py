@@ -97,7 +97,7 @@ def pytest_addoption(parser):
     group.addoption(
         "--long", action="store_true", help="run it: kills, steps, inputs and terms by the thousand, a soak"
     )
-    group.addoption("--minutes", type=float, default=20.0, help="of the soak (default: 20)")
+    group.addoption("--minutes", type=float, default=20.0, help="of the soak, and of fuzzing (default: 20 each)")
 
 
 def pytest_configure(config):

@@ -1,11 +1,13 @@
 """The arguments of `fit`, checked before anything is trained."""
 
+import warnings
 from typing import Any, cast
 
 import numpy as np
 
 from fastcnn.arrays import check_array, check_finite, check_labels, real_array
 from fastcnn.augmentation import Augmentation, center_crop
+from fastcnn.data_range import joined, range_of, remember
 from fastcnn.distributed.group import Group
 from fastcnn.layers.protocol import dtype_of
 from fastcnn.network import Network
@@ -63,6 +65,30 @@ def take_images(
     return x, check_labels(owner, "y", y, len(x), model.loss_layer.input_shape[1])
 
 
+def remember_range(model: Network, x: Any, validation: Any, group: Group) -> None:
+    """Let the model remember the range of its training images, and warn of validation images that are scaled otherwise.
+
+    Each rank reads its shard, of an array that may be a file larger than memory.
+    """
+    images = np.asarray(x)
+    remember(model.metadata, joined(group.all_gather(range_of(images[group.shard(len(images))]))))
+    if validation is not None:
+        images = validation[0]
+        model.compare("fit, validation_data", joined(group.all_gather(range_of(images[group.shard(len(images))]))))
+
+
+def warn_of_empty_class(y: np.ndarray, classes: int) -> None:
+    """Warn where every class has images but the first: the labels seem to count from 1."""
+    present = np.bincount(y, minlength=classes) > 0
+    if classes > 2 and not present[0] and present[1:].all():
+        warnings.warn(
+            f"fit: `y` holds every label from 1 to {classes - 1} and no 0: the first of {classes} classes stays empty. "
+            f"y = y - 1 counts from 0, for a model of {classes - 1} classes",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def take_validation(model: Network, data: Any, augmentation: Any, group: Group) -> tuple[np.ndarray, np.ndarray]:
     """Validation images and labels; of larger images than the model takes the middle, where training crops them."""
     if not isinstance(data, tuple | list) or len(data) != 2:
@@ -72,7 +98,7 @@ def take_validation(model: Network, data: Any, augmentation: Any, group: Group) 
         x = real_array("fit, validation_data", "x", x)
         if x.ndim == 4 and x.shape[1] >= augmentation.crop[0] and x.shape[2] >= augmentation.crop[1]:
             x = center_crop(x, augmentation.crop)
-    return model.take_data("fit, validation_data", x, y, group.shard)
+    return model.take_data("fit, validation_data", x, y, group.shard, used=False)
 
 
 def check_loss_options(model: Network, y: np.ndarray, class_weight: Any, label_smoothing: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 from fastcnn import streams
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.backends.active import compilation_announced
-from fastcnn.data_range import remember
 from fastcnn.distributed.group import Group
 from fastcnn.metrics import check_metrics
 from fastcnn.network import Network
@@ -154,7 +153,8 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         if group.broadcast(resume is not None):
             file = group.on_lead(lambda: model_file.read(check_path("fit", "resume", resume)))
             group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
-        remember(model.metadata, np.asarray(x))
+        arguments.remember_range(model, x, run.validation_data, group)
+        arguments.warn_of_empty_class(run.y, model.loss_layer.input_shape[1])
         run.optimizer.clear_gradients()
         run.train()
     return run.history

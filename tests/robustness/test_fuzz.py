@@ -1,6 +1,7 @@
 """The quick part of fuzzing: seeds, and seeded changes of them. `fuzz_readers.py` is the long one."""
 
 import functools
+import importlib.util
 import json
 import os
 
@@ -11,6 +12,7 @@ from fastcnn import use_backend
 
 pytest.importorskip("resource")  # of POSIX, as pipes and devices are
 
+from tests.helpers.processes import ROOT, run_python
 from tests.robustness.targets import DOCUMENTED, TARGETS, attempt, equal, memory
 
 CHANGES = 80  # of each target's seeds: some tenths of a second
@@ -129,3 +131,17 @@ def test_what_is_no_file(tmp_path, put):
         with pytest.raises(DOCUMENTED) as raised:
             target.read(path)
         assert path.name in str(raised.value)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TARGETS)
+def test_inputs_that_coverage_guides(name, pytestconfig, figures):
+    """All targets together take as long as the soak."""
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip('atheris: pip install -e ".[fuzz,test]"')
+    seconds = max(1, round(60 * pytestconfig.getoption("--minutes") / len(TARGETS)))
+    done = run_python(
+        "-m", "tests.robustness.fuzz_readers", name, "--seconds", seconds, cwd=ROOT, timeout=2 * seconds + 120
+    )
+    figures(done.stdout.strip())
+    assert done.returncode == 0, done.stderr

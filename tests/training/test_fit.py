@@ -1,5 +1,6 @@
 """`fit`: its signature, and arguments that no other file is about."""
 
+import contextlib
 import inspect
 import json
 
@@ -8,6 +9,7 @@ import pytest
 
 from fastcnn import Sequential, training
 from fastcnn.callbacks import Callback, Checkpoint
+from fastcnn.layers import FullyConnect, Softmax
 from fastcnn.training import TrainingRun
 from tests.helpers.models import small
 
@@ -146,3 +148,13 @@ def test_a_refused_training_leaves_the_model_as_it_was(data, arguments, message)
     with pytest.raises((TypeError, ValueError), match=message):
         model.fit(*data, **{"verbose": False} | arguments)
     assert model.metadata == {}
+
+
+@pytest.mark.parametrize(("labels", "warned"), [([1, 2, 3, 3], True), ([1, 2, 2, 2], False), ([0, 1, 2, 3], False)])
+def test_labels_that_count_from_1(labels, warned):
+    """Of four classes; where some others are empty too, it may be a part of a set."""
+    fc = FullyConnect((4, 5), 4, rng=0)
+    model, x = Sequential([fc, Softmax((4, 4))]), np.ones((4, 5))
+    message = r"fit: `y` holds every label from 1 to 3 and no 0: the first of 4 classes stays empty\. y = y - 1 counts"
+    with pytest.warns(UserWarning, match=message) if warned else contextlib.nullcontext():
+        model.fit(x, labels, verbose=False)
