@@ -147,7 +147,7 @@ TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or p
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
 UNMEASURED = "not measured: only where it is asked for"
-READS = "one matrix product that reads the image where it lies"
+READS = "any shape: one matrix product that reads the image where it lies"
 
 MEASURED = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
