@@ -224,7 +224,8 @@ def test_info_says_how_a_convolution_is_computed_and_why():
     lines = run_fastcnn("info", *spec[:-1], "15", FASTCNN_CONV="").stdout.splitlines()
     assert lines[0] == "convolution      64x32x32x16 -> 64x32x32x15, 3x3, stride 1, padding 1,1"
     assert lines[2].startswith("forward          direct: any shape")
-    assert lines[3].strip() == "not winograd F(4,3): channels 15, not >= 16"
+    assert lines[3].strip() == "terms 144 < 8193"
+    assert lines[4].strip() == "not winograd F(4,3): channels 15, not >= 16"
     asked = run_fastcnn("info", *spec, "--ksize", "7", FASTCNN_CONV="winograd").stdout
     assert "winograd, by $FASTCNN_CONV" in asked and asked.count(" direct: ") == 3
     five = run_fastcnn("info", *spec, "--ksize", "5", FASTCNN_CONV="winograd").stdout
