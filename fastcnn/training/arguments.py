@@ -78,9 +78,10 @@ def remember_range(model: Network, x: Any, validation: Any, group: Group) -> Non
 
 
 def warn_of_empty_class(y: np.ndarray, classes: int) -> None:
-    """Warn where every class has images but the first: the labels seem to count from 1."""
+    """Warn where every class has images but the first: the labels seem to count from 1. Not of so few images that
+    chance may leave a class out."""
     present = np.bincount(y, minlength=classes) > 0
-    if classes > 2 and not present[0] and present[1:].all():
+    if len(y) >= 10 * classes > 20 and not present[0] and present[1:].all():
         warnings.warn(
             f"fit: `y` holds every label from 1 to {classes - 1} and no 0: the first of {classes} classes stays empty. "
             f"y = y - 1 counts from 0, for a model of {classes - 1} classes",

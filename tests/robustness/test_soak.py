@@ -13,7 +13,7 @@ from tests.helpers.processes import ROOT, run_python
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit of a process's memory")
 
-MEMORY = 1024  # MiB of address space beyond what the imports take: LLVM, the threads' stacks and heaps, and all arrays
+MEMORY = 2048  # MiB of address space beyond what the imports take: LLVM, the threads' stacks and heaps, and all arrays
 QUICK = 5.0  # seconds after the first result, which may have to be compiled
 THREADS = "4"
 
