@@ -63,9 +63,10 @@ class Softmax(Loss):
         Inception Architecture", 2016, section 7).
         """
         found = self.compute(prediction, label, class_weights, label_smoothing)
+        # Past the attributes' checks, as all of it has been checked, and in inference too: a loss is not a layer.
+        vars(self).update(prediction=found.logits, _label=found.labels, loss=found.loss, _smoothing=label_smoothing)
         self._shown = self._probabilities = found.probabilities
-        self._smoothing, self._image_weights = label_smoothing, found.image_weights
-        self.prediction, self._label, self.loss = found.logits, found.labels, found.loss
+        self._image_weights = found.image_weights
         return found.loss
 
     def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
@@ -111,5 +112,5 @@ class Softmax(Loss):
             eta -= self._smoothing / eta.shape[1]
         if self._image_weights is not None:
             eta *= self._image_weights[:, np.newaxis]
-        self.eta = eta
+        self.__dict__["eta"] = eta
         return eta

@@ -20,7 +20,7 @@ FEW = 4096  # logits
 def softmax_rows(logits, labels, lowest, probabilities, losses):
     """The probabilities of each row, and its loss where there are labels."""
     for row in range(logits.shape[0]):
-        largest, total = logits[row, 0], 0.0  # a float64
+        largest, total = logits[row, 0], logits.dtype.type(0)
         for k in range(1, logits.shape[1]):
             if logits[row, k] > largest or math.isnan(logits[row, k]):
                 largest = logits[row, k]
