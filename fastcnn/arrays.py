@@ -133,15 +133,15 @@ def check_labels(owner: str, name: str, label: Any, count: int, classes: int) ->
 
 def check_finite(
     owner: str, name: str, array: np.ndarray, part: slice = slice(None), dtype: np.dtype | None = None
-) -> tuple[float, float]:
-    """The smallest and the largest value of data, or of a part of it.
+) -> tuple[float, float] | None:
+    """The smallest and the largest value of floats, or of a part of them; None of data that are always finite.
 
     Raises ValueError where there is NaN, an infinity, or a number that would be infinite in `dtype`; the message says
     where the first one is.
     """
     offset, array = part.start or 0, array[part] if array.ndim else array
-    if not array.size:
-        return 0.0, 0.0
+    if array.dtype.kind != "f" or not array.size:
+        return None
     low, high = float(array.min()), float(array.max())  # NaN where there is one
     limit = math.inf if dtype is None else LARGEST_NUMBER[dtype]
     if -limit <= low and high <= limit and math.isfinite(low) and math.isfinite(high):

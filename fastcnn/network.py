@@ -9,7 +9,7 @@ import numpy as np
 from fastcnn import streams
 from fastcnn.arrays import check_finite, check_labels, image_hint, real_array
 from fastcnn.components import mode, nothing_kept
-from fastcnn.data_range import KEY, DataRange, remembered, scaled_otherwise, warn_of_scale
+from fastcnn.data_range import KEY, DataRange, range_of, remembered, scaled_otherwise, warn_of_scale
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
 from fastcnn.layers.protocol import (
@@ -176,15 +176,16 @@ class Network:
                 f"Received the shape {x.shape}{image_hint('x', x.shape, tuple(wanted)) if x.size else ''}"
             )
         dtype = dtype_of(self.layers[0])
-        low, high = check_finite(owner, "x", x, slice(None) if shard is None else shard(len(x)), dtype)
-        if used and KEY in self.metadata:
-            self.compare(owner, DataRange(low, high, x.dtype.name))
+        part = slice(None) if shard is None else shard(len(x))
+        found = check_finite(owner, "x", x, part, dtype)
+        if used and KEY in self.metadata and not self.warned:
+            self.compare(owner, range_of(x[part]) if found is None else DataRange(*found, x.dtype.name))
         return x
 
-    def compare(self, owner: str, used: DataRange) -> None:
+    def compare(self, owner: str, used: DataRange | None) -> None:
         """Warn, once for a model, of data that are scaled otherwise than those of the training."""
         trained = remembered(self.metadata)
-        if trained and not self.warned and scaled_otherwise(trained, used):
+        if trained and used and not self.warned and scaled_otherwise(trained, used):
             self.warned = True
             warn_of_scale(owner, trained, used)
 
