@@ -246,7 +246,7 @@ def check_fit(source):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=60)
+@settings(max_examples=35)
 @given(data=st.data())
 def test_random_trainings(dtype, data):
     check_fit(Drawn(data, dtype))
