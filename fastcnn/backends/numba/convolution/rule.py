@@ -160,15 +160,7 @@ MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
     *MEASURED,
     *(
-        Row(
-            "winograd",
-            row.name,
-            "not measured: only where it is asked for",
-            row.r,
-            row.stride,
-            fits=(SUMMED,),
-            asked=True,
-        )
+        Row("winograd", row.name, UNMEASURED, row.r, row.stride, fits=(SUMMED,), asked=True)
         for row in TABLE
         if row.name not in MEASURED_TRANSFORMS
     ),
