@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,10 @@ def run(arguments: argparse.Namespace) -> None:
         print_header(options, data, group.size)
         model.summary()
     start = time.perf_counter()
-    history = fit(arguments, options, model, data, out, group)
+    with warnings.catch_warnings():
+        if not data.class_names:  # then the data set has said so already
+            warnings.filterwarnings("ignore", "fit: `y` holds every label from 1")
+        history = fit(arguments, options, model, data, out, group)
     seconds = time.perf_counter() - start
     del model.metadata["files"]  # of the run, and not of the model
     group.on_lead(lambda: save(model, out))

@@ -40,13 +40,13 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
         Pillow is not installed.
     """
     name = os.fspath(path)
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{name}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
-        ) from error
     with open_to_read(path, "an image") as file, memory_for(path):
+        try:
+            from PIL import Image, UnidentifiedImageError
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"{name}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
+            ) from error
         try:
             size = verified_size(file)
         except UnidentifiedImageError as error:  # its text shows Python's object and not the reason

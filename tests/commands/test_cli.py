@@ -183,8 +183,12 @@ def test_predict_pictures_without_pillow(model, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['PIL'] = None")
     (tmp_path / "a.png").write_text("")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    done = run_fastcnn("predict", model, "a.png", cwd=tmp_path, PYTHONPATH=path, **FAST)
-    assert_fails(done, 1, "reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array")
+    for name, message in (
+        ("a.png", "a.png: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"),
+        ("missing.png", "No such file or directory: 'missing.png'"),
+    ):
+        done = run_fastcnn("predict", model, name, cwd=tmp_path, PYTHONPATH=path, **FAST)
+        assert_fails(done, 1, message)
 
 
 @pytest.mark.slow
