@@ -15,7 +15,7 @@ from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_back
 from fastcnn.optimizers.checks import check_decay, check_rate, number
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.saving import model_file
-from fastcnn.shapes import check_int, check_number, must_be, received
+from fastcnn.shapes import check_int, check_number, check_share, must_be, received
 
 # Elements of one dot product: BLAS divides longer ones among its threads, whose number would then change the result.
 CHUNK = 8192
@@ -113,10 +113,10 @@ class Optimizer:
         """Update all parameters by the gradients since the last step, and clear these.
 
         `batch_size` is the number of images that the gradients are sums over; `done` is the share of the training that
-        has been done, for a learning rate schedule.
+        has been done, from 0 to 1, for a learning rate schedule.
         """
         scale = 1 / check_int(self.name, "batch_size", batch_size)
-        rate = self.rate(check_number(self.name, "done", done))
+        rate = self.rate(check_share(self.name, "done", done))
         self.steps += 1
         if self.clip_value is not None:
             limit = self.clip_value / scale

@@ -584,11 +584,12 @@ def test_names():
     assert isinstance(optimizers.make("Adam", two_layers(), learning_rate=0.5), Adam)
 
 
-@pytest.mark.parametrize("done", ["a", None, np.ones(3), float("nan"), {}])
-def test_a_share_that_is_no_number(done):
+@pytest.mark.parametrize("done", ["a", None, np.ones(3), float("nan"), {}, -0.1, 1.01, 30, 2**62])
+def test_a_share_that_is_none(done):
+    """Such as the number of an epoch: a schedule's formula would give some rate."""
     model = small()
     optimizer = optimizers.SGD(model, schedules.cosine(0.1))
-    with pytest.raises(ValueError, match=r"SGD: `done` must be a finite number. Received done="):
+    with pytest.raises(ValueError, match=r"SGD: `done` must be a number from 0 to 1. Received done="):
         optimizer.step(2, done)
     assert optimizer.steps == 0
 

@@ -130,6 +130,14 @@ def test_bad_arguments(make, message):
         make()
 
 
+@pytest.mark.parametrize("done", [30, -1e-9, 1.01, math.nan, "a", None])
+def test_a_schedule_takes_a_share(done):
+    """And no epoch's number."""
+    for schedule in (constant(1), step(1), exponential(1, 0.1), cosine(1), warm_up(1), one_cycle(1)):
+        with pytest.raises(ValueError, match=r"^\w+\(.*\): `done` must be a number from 0 to 1. Received done="):
+            schedule(done)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_fit_asks_for_the_share_that_is_done(data, optimizer):
     """Before each step, the last, smaller batch's too; never for 1."""
