@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.components import left_as_they_are
 from fastcnn.distributed.group import Group, data_facts
 from fastcnn.network import Network
 from fastcnn.saving import model_facts
@@ -46,7 +47,7 @@ def outputs(
     model: Network, function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, batch_size: int, group: Group
 ) -> np.ndarray:
     """What `function`, of the model, returns for all images, on all ranks."""
-    with model.left_as_it_is():
+    with left_as_they_are(model):
         rows = collect(lambda batch: function(x[batch]), group.shard(len(x)), batch_size)
     return group.all_gather_rows(rows)
 
@@ -64,7 +65,7 @@ def measure(
         sums[1] += np.count_nonzero(logits.argmax(axis=1) == y[batch])
         return probabilities
 
-    with model.left_as_it_is():
+    with left_as_they_are(model):
         probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
     loss, hits = group.all_reduce(sums) / len(x)
     return Evaluation(float(loss), float(hits)), probabilities

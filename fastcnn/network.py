@@ -1,14 +1,13 @@
 """Network: layers in a row, what they compute and how their gradients are found."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastcnn import streams
 from fastcnn.arrays import check_finite, check_labels, image_hint, real_array
-from fastcnn.components import mode, nothing_kept
+from fastcnn.components import HandOver, is_of_a_script, mode, stand_in
 from fastcnn.data_range import KEY, DataRange, range_of, remembered, scaled_otherwise, warn_of_scale
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
@@ -17,12 +16,10 @@ from fastcnn.layers.protocol import (
     check_phase,
     dtype_of,
     input_shape_of,
-    is_of_a_script,
     multiply_adds_of,
     output_shape_of,
     parameter_count_of,
     update,
-    walk,
 )
 from fastcnn.losses import Loss
 from fastcnn.shapes import must_be, shape_text
@@ -89,33 +86,18 @@ class Network:
         `phase` is 'train' in a training step of one's own: BatchNorm and Dropout do then what they do in training.
         """
         phase = check_phase("logits", phase)
-        self.waits |= mode.keeps
+        if mode.keeps:
+            with HandOver.lock:
+                self.waits = True
         return forward_through(self.body, x, phase)
 
     def forward(self, x: Any) -> np.ndarray:
         """The output of the last layer: probabilities where it is a loss."""
-        out = self.logits(x)
-        return self.layers[-1].predict(out) if isinstance(self.layers[-1], Loss) else out
-
-    def left_as_it_is(self) -> contextlib.AbstractContextManager[None]:
-        """Inside a ``with`` block forward passes keep nothing: a `gradient` that is to come belongs to its own batch.
-
-        Layers of a script's own may keep what they like. They get back all attributes that they had where a forward
-        pass of this model waits for its gradient, and are left alone otherwise.
-        """
-        return self.put_back() if self.waits else nothing_kept()
-
-    @contextlib.contextmanager
-    def put_back(self) -> Iterator[None]:
-        own = [vars(layer) for _, layer in walk(self.layers) if is_of_a_script(layer)]
-        before = [attributes.copy() for attributes in own]
-        try:
-            with nothing_kept():
-                yield
-        finally:
-            for attributes, values in zip(own, before, strict=True):
-                attributes.clear()
-                attributes.update(values)
+        out, last = self.logits(x), self.layers[-1]
+        if not isinstance(last, Loss):
+            return out
+        own = is_of_a_script(type(last)) and not mode.keeps
+        return (stand_in(last) if own else last).predict(out)
 
     def gradient(self, eta: Any) -> np.ndarray:
         """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""

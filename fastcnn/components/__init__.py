@@ -1,6 +1,21 @@
 """What layers and losses have in common."""
 
 from fastcnn.components.attributes import BatchArray, Checked, Constant, Fixed, Parameter, Setting
-from fastcnn.components.base import Component, mode, nothing_kept
+from fastcnn.components.base import Component, mode
+from fastcnn.components.stand_ins import HandOver, is_of_a_script, left_as_they_are, stand_in, twin_of
 
-__all__ = ["BatchArray", "Checked", "Component", "Constant", "Fixed", "Parameter", "Setting", "mode", "nothing_kept"]
+__all__ = [
+    "BatchArray",
+    "Checked",
+    "Component",
+    "Constant",
+    "Fixed",
+    "HandOver",
+    "Parameter",
+    "Setting",
+    "is_of_a_script",
+    "left_as_they_are",
+    "mode",
+    "stand_in",
+    "twin_of",
+]

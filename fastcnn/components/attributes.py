@@ -75,9 +75,9 @@ class Parameter(BatchArray):
         if value is None:
             value = super().__get__(layer, owner)
             if layer is not None:
-                layer.__dict__[self.name] = value
                 if self.first is not None:
                     value[...] = self.first(layer)
+                value = layer.__dict__.setdefault(self.name, value)  # whole, as other threads may read it too
         return value
 
     def __set__(self, layer: Any, value: Any) -> None:

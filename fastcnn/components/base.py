@@ -14,25 +14,14 @@ Kept = TypeVar("Kept")
 
 
 class Mode(threading.local):
-    """What a thread does: in inference layers keep nothing of a batch."""
+    """What a thread does: in inference layers keep nothing of a batch, and copies stand in for those of a script."""
 
-    keeps = True
+    def __init__(self) -> None:
+        self.keeps = True
+        self.stand_ins: dict[int, Any] = {}  # by the `id` of the layer
 
 
 mode = Mode()
-
-
-class nothing_kept:
-    """Inside a ``with`` block the forward passes of this thread leave all layers as they are.
-
-    A `gradient` that is still to come then belongs to the batch that it is meant for, and no array of a batch lives on.
-    """
-
-    def __enter__(self) -> None:
-        self.before, mode.keeps = mode.keeps, False
-
-    def __exit__(self, *error: object) -> None:
-        mode.keeps = self.before
 
 
 class Component:
@@ -101,7 +90,7 @@ class Component:
             self.__dict__[name] = value.copy() if read_only else value
 
     def keep(self, name: str, value: Kept) -> Kept:
-        """Store in an attribute what the gradient of this batch needs; not in inference, see `nothing_kept`.
+        """Store in an attribute what the gradient of this batch needs; not in inference, see `left_as_they_are`.
 
         It has been checked or comes from a kernel, and needs no second check.
         """

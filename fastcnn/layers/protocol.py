@@ -63,11 +63,6 @@ def is_layer(candidate: Any) -> bool:
     return offers(candidate, "forward") and offers(candidate, "gradient")
 
 
-def is_of_a_script(layer: Any) -> bool:
-    """Whether its class is a script's own, with attributes of its own."""
-    return not type(layer).__module__.startswith("fastcnn.") and hasattr(layer, "__dict__")
-
-
 def is_half_made(layer: Any) -> bool:
     """Whether it is a `Component` whose class forgot ``super().__init__``."""
     return isinstance(layer, Component) and not (hasattr(layer, "input_shape") and hasattr(layer, "dtype"))

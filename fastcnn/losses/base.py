@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.components import BatchArray, Component
+from fastcnn.components import BatchArray, Component, twin_of
 
 
 class Loss(Component):
@@ -45,13 +45,8 @@ class Loss(Component):
 
     def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
         """The loss of logits and their probabilities, (batch, classes); a pending `gradient` is not affected."""
-        before = vars(self).copy()
-        try:
-            loss = self.cal_loss(prediction, label)
-            return loss, self.softmax
-        finally:
-            vars(self).clear()
-            vars(self).update(before)
+        twin = twin_of(self)
+        return twin.cal_loss(prediction, label), twin.softmax
 
     def forward(self, x: Any) -> np.ndarray:
         """The same as `predict`."""

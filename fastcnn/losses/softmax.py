@@ -99,8 +99,7 @@ class Softmax(Loss):
     def predict(self, prediction: Any) -> np.ndarray:
         """The probabilities of logits `prediction`, (batch, classes); rows sum to 1."""
         logits = check_array(self.name, "prediction", prediction, self.input_shape, self.dtype)
-        self._shown = probabilities = active().softmax_forward(logits)
-        return probabilities
+        return self.keep("_shown", active().softmax_forward(logits))
 
     def gradient(self) -> np.ndarray:
         """dLoss/dLogits of the last `cal_loss`, ``softmax - onehot(label)``, a sum over the batch; also in `eta`."""

@@ -25,6 +25,16 @@ from fastcnn.optimizers import SGD, Adam, Momentum, RMSProp
 SHAPE = (3, 7, 5, 2)
 
 
+@pytest.mark.parametrize(("made", "name", "first"), [(BatchNorm, "alpha", 1.0), (PReLU, "alpha", 0.25)])
+def test_a_parameter_that_is_read_for_the_first_time_is_seen_whole(monkeypatch, made, name, first):
+    """Another thread may read it in the midst of that: it would have computed with zeros."""
+    layer, seen = made(SHAPE), []
+    first_of = vars(made)[name].first
+    monkeypatch.setattr(vars(made)[name], "first", lambda layer: seen.append(name in vars(layer)) or first_of(layer))
+    assert (getattr(layer, name) == first).all() and seen == [False]
+    assert getattr(layer, name) is getattr(layer, name)
+
+
 def test_parameters_can_be_assigned(backend):
     fc = FullyConnect((2, 3), 2)
     fc.weights = [[1, 2], [3, 4], [5, 6]]
