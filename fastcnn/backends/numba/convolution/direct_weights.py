@@ -85,7 +85,7 @@ def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, mos
     shares = max(1, min(batch * -(-oh // rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
     work = batch * oh * ow * size
     threads = threads_for(work, most)
-    cut = -(-batch * oh * ow // shares) > LONGEST
+    cut = -(-batch * -(-oh // rows) // shares) * rows * ow > LONGEST  # of the longest share, in whole blocks
     areas = (threads, area), (threads, rows * ow * wide), (shares, (size + wide) * cut)
     arrays = layout(dtype, (shares, size), (shares, wide), *areas)
 

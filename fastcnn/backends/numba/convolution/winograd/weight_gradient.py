@@ -180,7 +180,8 @@ def shares_of(total: int, inputs: int, outputs: int, dtype: np.dtype) -> tuple[i
         shares *= 2
     if shares * pairs == 1:
         across = padded(-(-across // 2), dtype)
-    return max(shares, -(-total // LONGEST)), (down, across)
+    longest = LONGEST - LONGEST // TILES  # shares are whole blocks, whose size is rounded up
+    return max(shares, -(-total // longest)), (down, across)
 
 
 def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
