@@ -12,6 +12,7 @@ import numpy as np
 
 from fastcnn.shapes import allocate, received, shape_text
 
+PICTURE_CHANNELS = 4  # at most: red, green, blue, alpha
 LARGEST_NUMBER = {np.dtype(name): float(np.finfo(name).max) for name in ("float32", "float64")}
 
 
@@ -20,12 +21,7 @@ def real_array(owner: str, name: str, value: Any, names_hint: str = "") -> np.nd
 
     `names_hint`, with {0} for `name`, is the line that makes numbers of text.
     """
-    for array in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(array, np.ma.MaskedArray) and (masked := np.count_nonzero(np.ma.getmaskarray(array))):
-            raise TypeError(
-                f"{owner}: `{name}` must hold no masked values: nothing here computes with a mask. Fill them, as in "
-                f"{name}.filled(0). Received {masked} masked of {array.size} values"
-            )
+    check_unmasked(owner, name, value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
@@ -39,6 +35,18 @@ def real_array(owner: str, name: str, value: Any, names_hint: str = "") -> np.nd
     return array
 
 
+def check_unmasked(owner: str, name: str, value: Any) -> None:
+    """Raise where a masked value lies in an array, or in lists of such: NumPy would use the number under the mask."""
+    if isinstance(value, np.ma.MaskedArray) and (masked := np.count_nonzero(np.ma.getmaskarray(value))):
+        raise TypeError(
+            f"{owner}: `{name}` must hold no masked values: nothing here computes with a mask. Fill them, as in "
+            f"{name}.filled(0). Received {masked} masked of {value.size} values"
+        )
+    for item in value if isinstance(value, list | tuple) else ():
+        if isinstance(item, list | tuple | np.ma.MaskedArray):
+            check_unmasked(owner, name, item)
+
+
 def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:
     """Whether `value` is the array that kernels take, whatever the batch, as nearly every array is: asked first."""
     usual = type(value) is np.ndarray and value.dtype == dtype and value.ndim == len(shape)
@@ -48,8 +56,7 @@ def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:
 def image_hint(name: str, received: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     """The line that makes of what was received, by its shape, images of the shape `wanted`; '' where none is known."""
     height, width, channels = wanted if len(wanted) == 3 else (0, 0, 0)
-    plane, axis = ("[..., 0]", "[..., np.newaxis]") if channels == 1 else ("", "")
-    resized = f"PIL.Image.fromarray(image{plane}).resize(({width}, {height}))"
+    resized = f"PIL.Image.fromarray(np.float32(plane)).resize(({width}, {height}))"  # of any dtype, one channel
     lines = [
         (received == wanted, f"{name}[np.newaxis] makes a batch of one"),
         (received[1:] == (height, width) and channels == 1, f"{name}[..., np.newaxis] adds the axis of channels"),
@@ -58,14 +65,16 @@ def image_hint(name: str, received: tuple[int, ...], wanted: tuple[int, ...]) ->
             f"{name}.reshape(-1, {height}, {width}, {channels}) makes images of rows",
         ),
         (received[1:] == (channels, height, width), f"{name}.transpose(0, 2, 3, 1) puts channels last"),
+        (received[1:] == (width, height, channels), f"{name}.transpose(0, 2, 1, 3) exchanges height and width"),
         (received[1:] == (height, width, 1), f"{name}.repeat({channels}, axis=3) makes grey images coloured"),
         (
             received[1:] == (height, width, 3) and channels == 1,
             f"({name} @ [0.299, 0.587, 0.114])[..., np.newaxis] makes coloured images grey",
         ),
         (
-            len(received) == 4 and received[3] == channels,
-            f"np.stack([{resized} for image in {name}]){axis} makes pictures of another size fit",
+            len(received) == 4 and received[3] == channels <= PICTURE_CHANNELS,
+            f"np.stack([np.stack([{resized} for plane in np.moveaxis(image, 2, 0)], axis=2) for image in {name}]) "
+            "makes pictures of another size fit",
         ),
     ]
     line = next((line for holds, line in lines if holds and (channels or received == wanted)), "")

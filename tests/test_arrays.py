@@ -19,7 +19,7 @@ def model(channels):
 
 def line_in(error, name):
     """The statement at the end of a message."""
-    found = re.search(rf"[( ]({name} = .*?) (?:makes|puts|adds|turns|numbers)", str(error.value))
+    found = re.search(rf"[( ]({name} = .*?) (?:makes|puts|adds|turns|numbers|exchanges)", str(error.value))
     assert found, f"no line that mends it: {error.value}"
     return found[1]
 
@@ -45,8 +45,10 @@ SHAPES = [
     (3, (2, 216), "images of rows"),
     (3, (2, 8, 9, 1), "grey images coloured"),
     (3, (2, 4, 5, 3), "pictures of another size fit"),
+    (3, (2, 9, 8, 3), "exchanges height and width"),
     (3, (2, 8, 9), None),
     (3, (2, 4, 5, 2), None),
+    (6, (2, 4, 5, 6), None),  # what layers make is no picture
 ]
 
 
@@ -69,6 +71,17 @@ def test_channels_first_are_put_last(rng):
     with pytest.raises(ValueError, match="puts channels last") as error:
         network.predict(x)
     np.testing.assert_array_equal(mended(error, "x", x), right)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "uint16", "float32", "float64", ">f4", "bool"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_pictures_of_another_size_keep_their_values(dtype, channels):
+    x = np.broadcast_to(np.arange(channels) / channels, (2, 16, 20, channels))
+    x = (x if dtype[-2] == "f" or dtype.startswith("f") else x * 200).astype(dtype)
+    with pytest.raises(ValueError, match="makes pictures of another size fit") as error:
+        model(channels).predict(x)
+    fitting = mended(error, "x", x)
+    np.testing.assert_allclose(fitting, np.broadcast_to(x[0, 0, 0], (2, 8, 9, channels)), rtol=1e-6)
 
 
 LABELS = {

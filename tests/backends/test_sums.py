@@ -1,7 +1,7 @@
 """Sums of many terms: within the bound that docs/reliability.md states, on every backend, up to 1e8 terms.
 
-The terms are equal: additions to a long float32 chain then err in the same direction for a while, and 2**24 ones are all
-that such a chain can count. The right values are known without a sum. How long chains are: `test_sum_lengths`.
+The terms are equal: additions to a long float32 chain then err in the same direction for a while, and 2**24 ones are
+all that such a chain can count. The right values are known without a sum. How long chains are: `test_sum_lengths`.
 """
 
 import math

@@ -285,7 +285,7 @@ def test_masked_arrays(backend):
     """Their mask would be lost without a word, and what is under it used."""
     masked = np.ma.masked_array(np.arange(6.0).reshape(2, 3), [[0, 0, 1], [0, 0, 0]])
     message = r"`x` must hold no masked values.*as in x.filled\(0\). Received 1 masked of 6 values"
-    for x in (masked, [masked[0], masked[1]]):
+    for x in (masked, [masked[0], masked[1]], [[np.ma.masked, 1.0, 2.0]], ([masked[1]], [masked[0]])):
         with pytest.raises(TypeError, match=message if x is masked else "`x` must hold no masked values"):
             Relu((2, 3)).forward(x)
     np.testing.assert_array_equal(Relu((2, 3)).forward(masked.filled(0)), [[0, 1, 0], [3, 4, 5]])
