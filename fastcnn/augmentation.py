@@ -13,7 +13,7 @@ import numpy as np
 
 from fastcnn.arrays import real_array
 from fastcnn.backends.active import active
-from fastcnn.components import Checked
+from fastcnn.components import Assignable, Checked
 from fastcnn.shapes import check_flag, check_int, must_be, shape_text
 
 DTYPES = ("uint8", "float32", "float64")  # that the kernel is compiled for
@@ -27,7 +27,7 @@ class Moves(NamedTuple):
     flip: np.ndarray
 
 
-class Augmentation:
+class Augmentation(Assignable):
     """Random changes of training images (N, H, W, C).
 
     Parameters

@@ -17,6 +17,7 @@ import numpy as np
 PADDING_METHODS = ("VALID", "SAME")
 
 LARGEST = sys.maxsize  # number of bytes, of images or of steps that the machine's own integers hold
+LARGEST_FLOAT = float(np.finfo(np.float32).max)  # of a setting: layers compute in float32, or may be loaded so
 LARGEST_SIDE = 2**31 - 1  # of a window, a stride, or a number of channels: kernels multiply these with sizes of images
 
 
@@ -83,18 +84,20 @@ def check_path(owner: str, name: str, value: Any, expected: str = "a path, text 
 
 
 def check_number(owner: str, name: str, value: Any, minimum: float | None = None) -> float:
-    """`value` as a finite float, at least `minimum` where one is given."""
-    if type(value) is float and math.isfinite(value) and (minimum is None or value >= minimum):
+    """`value` as a float that float32 can hold too, at least `minimum` where one is given."""
+    if type(value) is float and -LARGEST_FLOAT <= value <= LARGEST_FLOAT and (minimum is None or value >= minimum):
         return value  # as nearly every number is: 1 us shorter, ten times a step
+    expected = "a finite number" if minimum is None else f"a finite number of at least {minimum:g}"
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
         try:
             number = float(value)
         except OverflowError:  # an integer of 400 digits
             number = np.inf
         if np.isfinite(number) and (minimum is None or number >= minimum):
-            return number
-    bound = "" if minimum is None else f" of at least {minimum:g}"
-    raise ValueError(must_be(owner, name, f"a finite number{bound}", value))
+            if abs(number) <= LARGEST_FLOAT:
+                return number
+            expected += f", and no larger than float32 can hold, {LARGEST_FLOAT:.1e}"
+    raise ValueError(must_be(owner, name, expected, value))
 
 
 def check_share(owner: str, name: str, value: Any, *, positive: bool = False) -> float:

@@ -19,6 +19,28 @@ from fastcnn.shapes import must_be, received, zeros
 Value = TypeVar("Value")
 
 
+def is_of_a_script(made_by: type) -> bool:
+    """Whether a class is a script's own, whose objects have attributes."""
+    return not made_by.__module__.startswith("fastcnn.") and made_by.__dictoffset__ != 0
+
+
+class Assignable:
+    """What scripts assign attributes to: a name that nothing reads, such as PyTorch's `lr`, is told of.
+
+    Objects of a script's own classes may have any attributes, and so may private ones of all.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self)
+        if not (name.startswith("_") or hasattr(kind, name) or is_of_a_script(kind) or name in self.__dict__):
+            names = [own for own in dir(kind) if isinstance(getattr(kind, own), Checked | Parameter)]
+            self.unknown_attribute(f"{kind.__name__}: nothing reads `{name}`. What may be assigned: {', '.join(names)}")
+        super().__setattr__(name, value)
+
+    def unknown_attribute(self, message: str) -> None:
+        raise AttributeError(message)
+
+
 class BatchArray:
     """An array attribute, (batch, ...) as `shape_of` says: zeros until something is stored, any batch size after."""
 

@@ -1,14 +1,15 @@
 """Component: what layers and losses have in common, from shape and dtype to the arrays that a file holds."""
 
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastcnn.components.attributes import Checked, Constant, Parameter
+from fastcnn.components.attributes import Assignable, Checked, Constant, Parameter, is_of_a_script
 from fastcnn.config import layer_dtype
-from fastcnn.shapes import check_int, check_shape, received, shape_text
+from fastcnn.shapes import check_int, check_shape, must_be, received, shape_text
 
 Kept = TypeVar("Kept")
 
@@ -24,7 +25,7 @@ class Mode(threading.local):
 mode = Mode()
 
 
-class Component:
+class Component(Assignable):
     """A layer or a loss: made for the shape of its input, computing in one dtype.
 
     Parameters
@@ -76,7 +77,14 @@ class Component:
 
     @output_shape.setter
     def output_shape(self, value: Any) -> None:
-        self.__dict__["output_shape"] = check_shape(self.name, value, None, "output_shape")
+        shape = check_shape(self.name, value, None, "output_shape")
+        if not is_of_a_script(type(self)) and shape[1:] != self.input_shape[1:]:
+            raise ValueError(must_be(self.name, "output_shape", f"{self.input_shape}, as `input_shape` is", value))
+        self.__dict__["output_shape"] = shape
+
+    def unknown_attribute(self, message: str) -> None:
+        """A warning: scripts that were written for the original may mark its layers with what they like."""
+        warnings.warn(message, UserWarning, stacklevel=3)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrays in buffers that pickle does not own arrive read-only: they are copied."""

@@ -8,6 +8,7 @@ import os
 import threading
 from typing import Any, TypeVar
 
+from fastcnn.components.attributes import is_of_a_script
 from fastcnn.components.base import Component, mode
 
 Original = TypeVar("Original")
@@ -26,11 +27,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def is_of_a_script(made_by: type) -> bool:
-    """Whether a class is a script's own, whose objects have attributes."""
-    return not made_by.__module__.startswith("fastcnn.") and made_by.__dictoffset__ != 0
 
 
 def twin_of(original: Original) -> Original:

@@ -11,12 +11,12 @@ from fastcnn.shapes import check_number, must_be, zeros
 
 
 class Computed(NamedTuple):
-    """Of a batch: logits and labels, checked; probabilities; how much the loss of each image counts; the loss."""
+    """Of a batch: logits and labels, checked; probabilities; how much each class counts; the loss."""
 
     logits: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
-    image_weights: np.ndarray | None
+    class_weights: np.ndarray | None
     loss: float
 
 
@@ -32,7 +32,7 @@ class Softmax(Loss):
     _probabilities: np.ndarray | None = None  # what `gradient` starts from
     _label: np.ndarray | None = None
     _smoothing: float = 0.0
-    _image_weights: np.ndarray | None = None  # how much the loss of each image of the batch counts
+    _class_weights: np.ndarray | None = None
 
     @property
     def softmax(self) -> np.ndarray:
@@ -66,7 +66,7 @@ class Softmax(Loss):
         # Past the attributes' checks, as all of it has been checked, and in inference too: a loss is not a layer.
         vars(self).update(prediction=found.logits, _label=found.labels, loss=found.loss, _smoothing=label_smoothing)
         self._shown = self._probabilities = found.probabilities
-        self._image_weights = found.image_weights
+        self._class_weights = found.class_weights
         return found.loss
 
     def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
@@ -88,12 +88,11 @@ class Softmax(Loss):
             weights = check_array(self.name, "class_weights", class_weights, shape, self.dtype, any_batch=False)
             if not (np.isfinite(weights) & (weights >= 0)).all():
                 raise ValueError(must_be(self.name, "class_weights", "finite numbers of at least 0", class_weights))
-            weights = weights[labels]
         probabilities, losses = active().softmax_loss(logits, labels)
         if smoothing:  # the mean cross-entropy of all classes is that of the label, and z[label] - mean(z)
             losses = losses + smoothing * (logits[np.arange(len(labels)), labels] - logits.mean(axis=1))
         if weights is not None:
-            losses = losses * weights
+            losses = losses * weights[labels]
         return Computed(logits, labels, probabilities, weights, float(losses.sum(dtype=np.float64)))
 
     def predict(self, prediction: Any) -> np.ndarray:
@@ -105,11 +104,16 @@ class Softmax(Loss):
         """dLoss/dLogits of the last `cal_loss`, ``softmax - onehot(label)``, a sum over the batch; also in `eta`."""
         if self._probabilities is None or self._label is None:
             raise RuntimeError(f"{self.name}: `gradient` needs a call of `cal_loss` first")
-        eta = self._probabilities.copy()
-        eta[np.arange(len(eta)), self._label] -= 1 - self._smoothing
+        eta, label = self._probabilities.copy(), self._label
+        if len(label) != len(eta):
+            raise RuntimeError(
+                f"{self.name}: `gradient` needs a label for each image. `softmax` has {len(eta)} images and `label` "
+                f"{len(label)}: call `cal_loss` with both"
+            )
+        eta[np.arange(len(eta)), label] -= 1 - self._smoothing
         if self._smoothing:
             eta -= self._smoothing / eta.shape[1]
-        if self._image_weights is not None:
-            eta *= self._image_weights[:, np.newaxis]
+        if self._class_weights is not None:
+            eta *= self._class_weights[label, np.newaxis]
         self.__dict__["eta"] = eta
         return eta

@@ -1,5 +1,6 @@
 """What all optimizers share: the layers they train, clipping, and the state they keep between steps."""
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +10,7 @@ import numpy as np
 
 from fastcnn.arrays import check_array
 from fastcnn.backends.active import active
-from fastcnn.components import Checked
+from fastcnn.components import Assignable, Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.checks import check_decay, check_rate, number
@@ -21,7 +22,7 @@ from fastcnn.shapes import check_int, check_number, check_share, must_be, receiv
 CHUNK = 8192
 
 
-class Optimizer:
+class Optimizer(Assignable):
     """What all optimizers share.
 
     Parameters
@@ -56,6 +57,8 @@ class Optimizer:
     decay = Checked(check_decay)
     clip_norm = Checked(number(above=True, optional=True))
     clip_value = Checked(number(above=True, optional=True))
+    steps = Checked(functools.partial(check_int, minimum=0))
+    trained: tuple[tuple[str, Any], ...] = ()  # each layer that is trained, with its place
 
     def __init__(
         self,
@@ -67,26 +70,43 @@ class Optimizer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ):
-        given = getattr(layers, "layers", layers)
-        self.layers = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []
         self.learning_rate = self.default_rate if learning_rate is None else learning_rate
         self.weight_decay, self.decay = weight_decay, decay
         self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.layers = layers
         self.steps = 0
-        self.kept: dict[str, dict[str, np.ndarray]] = {}
-        self.trained = list(self.find_trained())
-        if not self.trained:
+        self._kept: dict[str, dict[str, np.ndarray]] = {}
+
+    @property
+    def kept(self) -> dict[str, dict[str, np.ndarray]]:
+        """The arrays of each parameter, by ``place.parameter`` and slot; `load_state_dict` puts others there."""
+        return self._kept
+
+    @property
+    def layers(self) -> list[Any]:
+        """As given to the constructor."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Any) -> None:
+        given = getattr(layers, "layers", layers)
+        given = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []
+        trained = tuple(self.find_trained(given))
+        if not trained:
             raise ValueError(must_be(self.name, "layers", "a model or layers of which one has parameters", layers))
-        if len({id(layer) for _, layer in self.trained}) < len(self.trained):
+        if len({id(layer) for _, layer in trained}) < len(trained):
             raise ValueError(f"{self.name}: `layers` must hold each layer once. {received('layers', layers)}")
+        if "_layers" in vars(self) and trained != self.trained:
+            raise ValueError(f"{self.name}: `layers` stay those of the constructor: make a new optimizer for others")
+        self._layers, self.trained = given, trained
 
     @property
     def name(self) -> str:
         return type(self).__name__
 
-    def find_trained(self) -> Iterator[tuple[str, Any]]:
-        """Each layer that is trained, with its place."""
-        for place, layer in walk(self.layers):
+    def find_trained(self, layers: list[Any]) -> Iterator[tuple[str, Any]]:
+        """Each of `layers` that is trained, or layer inside one, with its place."""
+        for place, layer in walk(layers):
             own = has_own_backward(layer)
             named = has_gradients(layer)
             if own and not (self.takes_backward or named):
@@ -133,7 +153,7 @@ class Optimizer:
             for name, parameter in layer.parameters().items():
                 if name in gradients:
                     kept = [self.slot(place, name, slot, parameter) for slot in self.slots]
-                    ready = all(is_plain(array, parameter) for array in (parameter, gradients[name]))
+                    ready = all(is_plain(array, parameter) for array in (parameter, gradients[name], *kept))
                     factors = self.factors(place, name, parameter, scale)
                     self.update(active() if ready else load("numpy"), parameter, gradients[name], kept, rate, factors)
             clear_gradients(layer)
@@ -156,7 +176,7 @@ class Optimizer:
 
     def slot(self, place: str, name: str, slot: str, parameter: np.ndarray) -> np.ndarray:
         """The array of that name that is kept for a parameter: zeros before the first step."""
-        slots = self.kept.setdefault(f"{place}.{name}", {})
+        slots = self._kept.setdefault(f"{place}.{name}", {})
         if slot not in slots:
             slots[slot] = np.zeros_like(parameter)
         return slots[slot]
@@ -208,7 +228,7 @@ class Optimizer:
                 kept[key][slot] = check_array(self.name, name, array, own.shape, own.dtype, any_batch=False).copy()
                 if np.isnan(kept[key][slot]).any():  # infinity is right: a large gradient squared, and then a step of 0
                     raise ValueError(must_be(self.name, name, "free of NaN", array))
-        self.steps, self.kept = steps, kept
+        self.steps, self._kept = steps, kept
 
     def with_slots(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each parameter for which arrays are kept, with its name in `kept`."""
@@ -228,9 +248,9 @@ class Optimizer:
 
 
 def is_plain(array: Any, like: np.ndarray) -> bool:
-    """Whether a kernel can change `array` in place."""
+    """Whether kernels, which check no index, can take `array` beside `like`."""
     usual = type(array) is np.ndarray and array.dtype == like.dtype and array.dtype.name in ("float32", "float64")
-    return usual and array.flags.carray
+    return usual and array.shape == like.shape and array.flags.carray
 
 
 def square_sum(array: np.ndarray) -> float:

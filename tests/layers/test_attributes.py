@@ -281,6 +281,73 @@ def test_what_has_no_order_is_no_shape(shape):
         Relu(shape)
 
 
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (Conv2D((1, 2, 2, 1), 2, 1), "strides"),
+        (Dropout((1, 2)), "p"),
+        (BatchNorm((1, 2)), "momentum"),
+        (Softmax((1, 2)), "class_weight"),
+    ],
+)
+def test_a_name_that_nothing_reads(layer, name):
+    """A warning, once, as scripts may mark layers with what they like; but they may mean another framework's name."""
+    message = f"{type(layer).__name__}: nothing reads `{name}`. What may be assigned: .*batchsize"
+    with pytest.warns(UserWarning, match=message):
+        setattr(layer, name, 2)
+    setattr(layer, name, 3)
+    assert getattr(layer, name) == 3
+
+
+def test_attributes_of_a_layer_of_a_script():
+    class Own(layers.Layer):
+        def __init__(self, shape):
+            super().__init__(shape)
+            self.level = 3
+            self.output_shape = (1, 5)
+
+    assert Own((1, 2)).level == 3 and Own((1, 2)).output_shape == (1, 5)
+
+
+@pytest.mark.parametrize("made", [Softmax, layers.Rescaling])
+def test_an_output_shape_that_is_that_of_the_input(made):
+    layer = made((4, 3))
+    layer.output_shape = (2, 3)
+    with pytest.raises(ValueError, match=r"`output_shape` must be \(4, 3\), as `input_shape` is. Received"):
+        layer.output_shape = (4, 9)
+    assert layer.output_shape == (2, 3)
+
+
+def test_a_misspelt_augmentation():
+    with pytest.raises(AttributeError, match=r"nothing reads `sihft`. What may be assigned: crop, flip, shift"):
+        Augmentation().sihft = 3
+
+
+BEYOND = {
+    "LeakyRelu": lambda: LeakyRelu((1, 2), 1e300),
+    "ELU": lambda: ELU((1, 2), alpha=1e300),
+    "PReLU": lambda: PReLU((1, 2), alpha=-1e300),
+    "Rescaling": lambda: layers.Rescaling((1, 2), 1e300),
+    "Rescaling's offset": lambda: layers.Rescaling((1, 2), 1, offset=1e300),
+    "BatchNorm": lambda: BatchNorm((1, 2), epsilon=1e300),
+    "Conv2D": lambda: Conv2D((1, 2, 2, 1), 2, 1, initializer=1e300),
+    "FullyConnect": lambda: FullyConnect((1, 2), 2, initializer=10**60),
+    "backward": lambda: FullyConnect((1, 2), 2).backward(1e39),
+    "weight_decay": lambda: FullyConnect((1, 2), 2).backward(0.1, 1e39),
+    "SGD": lambda: SGD([FullyConnect((1, 2), 2)], 1e300),
+    "SGD's decay": lambda: SGD([FullyConnect((1, 2), 2)], 0.1, weight_decay=1e300),
+    "Adam": lambda: Adam([FullyConnect((1, 2), 2)], epsilon=1e300),
+    "clipping": lambda: SGD([FullyConnect((1, 2), 2)], 0.1, clip_norm=1e300),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_settings_that_float32_cannot_hold(name):
+    """They would become infinite, and what is computed with them 0, infinite or NaN."""
+    with pytest.raises(ValueError, match=r"must be a finite number.* no larger than float32 can hold, 3.4e\+38"):
+        BEYOND[name]()
+
+
 def test_masked_arrays(backend):
     """Their mask would be lost without a word, and what is under it used."""
     masked = np.ma.masked_array(np.arange(6.0).reshape(2, 3), [[0, 0, 1], [0, 0, 0]])

@@ -67,6 +67,25 @@ def test_assigned_probabilities_are_what_the_gradient_starts_from():
     np.testing.assert_array_equal(layer.gradient(), [[0.25, -0.25]])
 
 
+def test_an_assigned_label_has_the_weight_of_its_class(rng):
+    logits = rng.standard_normal((4, 3))
+    layer, wanted = Softmax((4, 3)), Softmax((4, 3))
+    layer.cal_loss(logits, [0, 1, 2, 0], class_weights=[1, 2, 3])
+    layer.label = [2, 2, 2, 2]
+    wanted.cal_loss(logits, [2, 2, 2, 2], class_weights=[1, 2, 3])
+    np.testing.assert_array_equal(layer.gradient(), wanted.gradient())
+
+
+def test_labels_and_probabilities_of_two_batches():
+    """One label for four images would be that of each."""
+    layer = Softmax((4, 3))
+    layer.cal_loss(np.zeros((4, 3)), [0, 1, 2, 0])
+    layer.prediction = np.zeros((1, 3))
+    layer.label = [2]
+    with pytest.raises(RuntimeError, match="`softmax` has 4 images and `label` 1: call `cal_loss` with both"):
+        layer.gradient()
+
+
 def test_predicting_between_loss_and_gradient_does_no_harm(rng):
     layer = Softmax((4, 3))
     logits, labels = rng.standard_normal((4, 3)), np.array([0, 1, 2, 0])

@@ -577,6 +577,49 @@ def test_an_optimizer_has_its_own_rate(data, name):
         model.fit(*data, optimizer=Adam(model), verbose=False, **{name: 0.1})
 
 
+def test_what_an_optimizer_is_made_with_stays():
+    """`step` trains the layers of the constructor: others that are assigned would be left as they are."""
+    model, other = small(), small()
+    optimizer = Adam(model)
+    optimizer.layers = model
+    for layers in (other, [model.layers[0]]):
+        with pytest.raises(ValueError, match="Adam: `layers` stay those of the constructor: make a new optimizer"):
+            optimizer.layers = layers
+    with pytest.raises(ValueError, match=r"Adam: `steps` must be an integer of at least 0. Received steps=2.5"):
+        optimizer.steps = 2.5
+    with pytest.raises(AttributeError, match="kept"):
+        optimizer.kept = {}
+    assert optimizer.steps == 0 and optimizer.layers == model.layers
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", 1e-9), ("momentum", 0.9), ("learning_rates", 0.1)])
+def test_a_name_that_nothing_reads(name, value):
+    """Such as another framework's: the training would go on at the old rate."""
+    message = rf"SGD: nothing reads `{name}`. What may be assigned: clip_norm, clip_value, decay, learning_rate, steps"
+    with pytest.raises(AttributeError, match=message):
+        setattr(optimizers.SGD(small()), name, value)
+
+
+def test_an_optimizer_of_a_script_has_attributes_of_its_own():
+    class Own(optimizers.SGD):
+        pass
+
+    optimizer = Own(small())
+    optimizer.note = 3
+    assert optimizer.note == 3
+
+
+def test_kept_arrays_of_another_shape_reach_no_kernel():
+    """Kernels check no index."""
+    model = small()
+    optimizer = Momentum(model)
+    model.train_on_batch(np.zeros((2, *model.input_shape[1:])), [0, 1])
+    optimizer.step()
+    optimizer.kept["0.weights"]["velocity"] = np.zeros((7, 3), np.float32)
+    with pytest.raises(ValueError, match="operands could not be broadcast"):
+        optimizer.step()
+
+
 def test_names():
     assert {name: rule.__name__.lower() for name, rule in optimizers.OPTIMIZERS.items()} == {
         name: name for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")

@@ -183,7 +183,7 @@ def plan(shape: tuple[int, int, int], strides: tuple[int, int], dtype: np.dtype,
 
 
 def long_thin_product(a: Array, b: Array, bias: Array, out: Array) -> None:
-    """``out = a @ b + bias`` of few rows, the sums in pieces. B is not packed: that took 13 times as long, of 12,288 x 10."""
+    """``out = a @ b + bias`` of few rows, in pieces. B is not packed: that took 13 times as long, of 12,288 x 10."""
     (m, k), n, dtype = a.shape, b.shape[1], a.dtype
     count, zero = -(-k // LONGEST), zeros((n,), dtype)
     parts = empty((count, m, n), dtype)
