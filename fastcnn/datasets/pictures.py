@@ -14,6 +14,7 @@ import numpy as np
 
 from fastcnn.errors import FileFormatError
 from fastcnn.files import memory_for, open_to_read
+from fastcnn.saving.limits import check_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +36,8 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
     Raises
     ------
     FileFormatError
-        The file is no picture, is truncated or corrupt, or it is not defined how a person sees it.
+        The file is no picture, is truncated or corrupt, describes far more than it may hold, or it is not defined how a
+        person sees it.
     ImportError
         Pillow is not installed.
     """
@@ -48,15 +50,20 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
                 f"{name}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
             ) from error
         try:
-            size = verified_size(file)
+            size, mode = verified_head(file)
         except UnidentifiedImageError as error:  # its text shows Python's object and not the reason
             raise damaged(name, "it has the format of no image file") from error
         except Exception as error:  # damaged bytes raise a dozen classes, of Pillow and the codecs below it
             raise damaged(name, str(error)) from error
         check(size)
+        wanted = "RGB" if colour else "L"
+        try:
+            check_memory(os.fstat(file.fileno()).st_size, size[0] * size[1] * pixel_bytes(mode, wanted))
+        except ValueError as error:
+            raise FileFormatError(f"{name}: {error}") from error
         try:
             with warnings_raised(), Image.open(file) as picture:
-                return np.asarray(as_seen(picture).convert("RGB" if colour else "L"))
+                return np.asarray(in_mode(as_seen(picture), wanted))
         except UnreadablePictureError as error:
             raise FileFormatError(f"{name}: {error}") from error
         except MemoryError:
@@ -82,8 +89,9 @@ def warnings_raised() -> Iterator[None]:
         yield
 
 
-def verified_size(file: BinaryIO) -> tuple[int, int]:
-    """(height, width) as a person sees them, by the file's head; Pillow's error where a checksum is wrong."""
+def verified_head(file: BinaryIO) -> tuple[tuple[int, int], str]:
+    """(height, width) as a person sees them and Pillow's mode, by the file's head; Pillow's error where a checksum is
+    wrong."""
     from PIL import Image
 
     with warnings_raised():
@@ -95,7 +103,19 @@ def verified_size(file: BinaryIO) -> tuple[int, int]:
         size = picture.size[::-1]
         turned = may_be_turned(picture) and picture.getexif().get(ORIENTATION) in range(5, 9)
     file.seek(0)
-    return size[::-1] if turned else size
+    return size[::-1] if turned else size, picture.mode
+
+
+def pixel_bytes(mode: str, wanted: str) -> int:
+    """Bytes that a pixel takes: as Pillow holds it, converted where that is another mode, and in the array."""
+    held = {"1": 1, "L": 1, "P": 1, "RGB": 4}
+    own = 2 if mode.startswith("I;16") else held.get(mode, 4)
+    return own + (held[wanted] if mode != wanted else 0) + len(wanted)
+
+
+def in_mode(picture: "Image", mode: str) -> "Image":
+    """`picture` in a mode; itself where it has that, of which Pillow would make a copy."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def may_be_turned(picture: "Image") -> bool:

@@ -293,6 +293,41 @@ def test_sizes_are_refused_before_pixels_are_read(tmp_path, monkeypatch):
         read(path)
 
 
+def png_head(path, width, height, depth, colours):
+    """A PNG file that describes a picture, with pixels for none of its rows."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("depth", "colours", "colour", "described"),
+    [
+        (16, 0, False, 9400 * 9400 * (2 + 1 + 1)),  # as Pillow holds a pixel, as it is converted, in the array
+        (16, 0, True, 9400 * 9400 * (2 + 4 + 3)),
+        (8, 0, True, 9400 * 9400 * (1 + 4 + 3)),
+        (8, 2, True, 9400 * 9400 * (4 + 3)),
+        (8, 2, False, 9400 * 9400 * (4 + 1 + 1)),
+        (8, 6, True, 9400 * 9400 * (4 + 4 + 3)),
+    ],
+)
+def test_a_small_file_that_describes_a_huge_picture_is_refused_by_its_head(tmp_path, depth, colours, colour, described):
+    path = png_head(tmp_path / "a.png", 9400, 9400, depth, colours)
+    own = path.stat().st_size
+    message = (
+        rf"a\.png: it describes {described:,} bytes, more than 100 times its own {own:,} and than 268,435,456: not"
+    )
+    with pytest.raises(FileFormatError, match=message):
+        read(path, colour)
+
+
+def test_a_flat_picture_may_be_a_thousandth_of_its_pixels(tmp_path):
+    for ending in ("png", "webp", "gif"):
+        path = saved(tmp_path, Image.new("L", (1500, 1500), 77), ending, lossless=True)
+        assert path.stat().st_size < 1500 * 1500 // 300
+        assert (read(path, colour=False) == 77).all()
+
+
 @pytest.mark.parametrize("ending", ["png", "gif", "jpg", "tif", "bmp", "webp"])
 def test_truncated_pictures(tmp_path, rng, ending):
     content = saved(tmp_path, Image.fromarray(rng.integers(0, 256, (28, 28)).astype(np.uint8)), ending).read_bytes()
