@@ -50,22 +50,27 @@ def remembered(metadata: dict[str, Any]) -> DataRange | None:
         found = DataRange(float(kept["low"]), float(kept["high"]), str(kept["dtype"])) if kept else None
     except (KeyError, TypeError, ValueError):
         return None
-    return found if found and -math.inf < found.low < found.high < math.inf else None
+    return found if found and -math.inf < found.low <= found.high < math.inf else None
 
 
 def scaled_otherwise(trained: DataRange, used: DataRange) -> bool:
-    """Whether data that are used cannot be scaled as those of the training."""
+    """Whether data that are used cannot be scaled as those of the training; of equal values nothing is known."""
+    if trained.low == trained.high:
+        return False
     span, largest = trained.high - trained.low, max(abs(trained.low), abs(trained.high))
     far = used.low < trained.low - FAR * span or used.high > trained.high + FAR * span
     small = used.dtype.startswith("float") and 0 < max(abs(used.low), abs(used.high)) <= largest / SMALL
     return far or small
 
 
-def warn_of_scale(owner: str, trained: DataRange, used: DataRange) -> None:
-    """Warn of data that are used and scaled otherwise than those of the training."""
+USED = "It takes data that are scaled as these were"
+LEARNT = "The training goes on, from weights that were made for data that are scaled as these were"
+
+
+def warn_of_scale(owner: str, trained: DataRange, used: DataRange, why: str = USED) -> None:
+    """Warn of data that are used, or learnt, and scaled otherwise than those of the training before."""
     warnings.warn(
-        f"{owner}: `x` ranges from {used}, and the model was trained on {trained}. It takes data that are scaled as "
-        f"these were{hint(trained, used)}",
+        f"{owner}: `x` ranges from {used}, and the model was trained on {trained}. {why}{hint(trained, used)}",
         UserWarning,
         stacklevel=2,
     )

@@ -153,7 +153,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         if group.broadcast(resume is not None):
             file = group.on_lead(lambda: model_file.read(check_path("fit", "resume", resume)))
             group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
-        arguments.remember_range(model, x, run.validation_data, group)
+        arguments.learn_range(model, x, run.validation_data, group, run.is_new)
         arguments.warn_of_empty_class(run.y, model.loss_layer.input_shape[1])
         run.optimizer.clear_gradients()
         run.train()
