@@ -73,6 +73,11 @@ ALIKE = [
     ([0, 255], "uint8", [0, 2]),  # a dark one, in whole numbers
     ([0, 255], "uint8", [3.0, 30.0]),
     ([0.0, 255.0], "float64", [0.0, 0.0]),
+    ([0, 255], "uint16", np.array([0, 2], "uint8")),  # dark, and 255 would be white
+    ([0.0, 255.0], "float32", np.array([0, 2], "uint8")),
+    ([0, 65535], "uint16", np.array([0, 12], "uint16")),
+    ([0, 65535], "uint16", np.array([0, 0], "uint8")),
+    ([0, 4095], "uint16", np.array([100, 255], "uint8")),  # half as bright as the half is no proof
     ([-1.0, 1.0], "float32", [-4.0, 4.0]),  # outliers
     ([-1.0, 1.0], "float32", [0.1, 0.2]),
     ([3.0, 3.0], "float32", [0.0, 500.0]),  # nothing is known of a range
@@ -82,7 +87,8 @@ ALIKE = [
 @pytest.mark.parametrize(("known", "dtype", "used"), ALIKE, ids=str)
 def test_data_that_may_be_scaled_alike(known, dtype, used):
     model = trained(np.resize(np.array(known, dtype), (12, 5)))
-    given = np.resize(np.array(used, dtype if isinstance(used[0], int) else float), (2, 5))
+    used = used if isinstance(used, np.ndarray) else np.array(used, dtype if isinstance(used[0], int) else float)
+    given = np.resize(used, (2, 5))
     model.predict(given)  # warnings are errors in these tests
 
 
@@ -91,6 +97,10 @@ FAR = [
     ([0.0, 1.0], [-300.0, 5.0], "scaled as these were$"),
     ([0.0, 65535.0], [0.0, 1.0], "scaled as these were$"),
     ([-1000.0, 1000.0], [-1.0, 1.0], "scaled as these were$"),
+    (np.array([0, 65535], "uint16"), np.array([0, 255], "uint8"), r"0 to 255 \(uint8\).* 0 to 6.554e\+04 \(uint16\)"),
+    ([0.0, 65535.0], np.array([0, 255], "uint8"), "scaled as these were$"),
+    (np.array([0, 4095], "uint16"), np.array([0, 12], "uint8"), "scaled as these were$"),
+    (np.array([0, 255], "uint8"), np.array([False, True]), r"0 to 1 \(bool\).*: x = x \* 255$"),
 ]
 
 
