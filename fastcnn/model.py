@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import inference, metrics, training
-from fastcnn.arrays import check_labels
+from fastcnn.arrays import check_labels, warn_of_channels_first
 from fastcnn.data_range import KEY, DataRange, joined, remember, remembered, scaled_otherwise
 from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
@@ -74,6 +74,7 @@ class Sequential(Network):
             return
         batch = DataRange(float(low), float(high), x.dtype.name)
         if known is None:
+            warn_of_channels_first(owner, "x", x.shape, stacklevel=4)
             before = remembered(self.metadata)
             self.learn_range(owner, batch)
             known = before if before and not scaled_otherwise(before, batch) else batch
