@@ -5,6 +5,7 @@ As in :mod:`fastcnn.shapes`: which argument, what was expected, what was receive
 
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,22 @@ def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:
     return usual and value.shape[1:] == shape[1:] and value.flags.carray
 
 
+def warn_of_channels_first(owner: str, name: str, shape: tuple[int, ...], stacklevel: int = 3) -> None:
+    """Warn of images that seem to be (images, channels, height, width), as other libraries have them: they are taken
+    for images of 1 or 3 rows."""
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
+        warnings.warn(
+            f"{owner}: `{name}` has the shape {shape}, which is taken for (images, height, width, channels) and seems "
+            f"to have channels first: {name} = {channels_last(name)}",
+            UserWarning,
+            stacklevel,
+        )
+
+
+def channels_last(name: str) -> str:
+    return f"{name}.transpose(0, 2, 3, 1) puts channels last"
+
+
 def image_hint(name: str, received: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     """The line that makes of what was received, by its shape, images of the shape `wanted`; '' where none is known."""
     height, width, channels = wanted if len(wanted) == 3 else (0, 0, 0)
@@ -64,7 +81,7 @@ def image_hint(name: str, received: tuple[int, ...], wanted: tuple[int, ...]) ->
             received[1:] == (math.prod(wanted),),
             f"{name}.reshape(-1, {height}, {width}, {channels}) makes images of rows",
         ),
-        (received[1:] == (channels, height, width), f"{name}.transpose(0, 2, 3, 1) puts channels last"),
+        (received[1:] == (channels, height, width), channels_last(name)),
         (received[1:] == (width, height, channels), f"{name}.transpose(0, 2, 1, 3) exchanges height and width"),
         (received[1:] == (height, width, 1), f"{name}.repeat({channels}, axis=3) makes grey images coloured"),
         (

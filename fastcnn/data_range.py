@@ -14,6 +14,8 @@ import numpy as np
 KEY = "training_data"  # in a model's metadata, and so in its file
 FAR = 4  # ranges of the training data outside it: a few outliers lie nearer, and 0 to 255 is further from 0 to 1
 SMALL = 50  # times smaller: 0 to 1 is, of 0 to 255, and a dark picture hardly
+USED = "It takes data that are scaled as these were"
+LEARNT = "The training goes on, from weights that were made for data that are scaled as these were"
 
 
 class DataRange(NamedTuple):
@@ -50,22 +52,30 @@ def remembered(metadata: dict[str, Any]) -> DataRange | None:
         found = DataRange(float(kept["low"]), float(kept["high"]), str(kept["dtype"])) if kept else None
     except (KeyError, TypeError, ValueError):
         return None
-    return found if found and -math.inf < found.low < found.high < math.inf else None
+    return found if found and -math.inf < found.low <= found.high < math.inf else None
 
 
 def scaled_otherwise(trained: DataRange, used: DataRange) -> bool:
-    """Whether data that are used cannot be scaled as those of the training."""
+    """Whether data that are used cannot be scaled as those of the training; of equal values nothing is known."""
+    if trained.low == trained.high:
+        return False
     span, largest = trained.high - trained.low, max(abs(trained.low), abs(trained.high))
     far = used.low < trained.low - FAR * span or used.high > trained.high + FAR * span
-    small = used.dtype.startswith("float") and 0 < max(abs(used.low), abs(used.high)) <= largest / SMALL
-    return far or small
+    small = 0 < max(abs(used.low), abs(used.high)) <= largest / SMALL
+    return far or (small and largest_of(np.dtype(used.dtype)) < largest)
 
 
-def warn_of_scale(owner: str, trained: DataRange, used: DataRange) -> None:
-    """Warn of data that are used and scaled otherwise than those of the training."""
+def largest_of(dtype: np.dtype) -> int:
+    """The largest whole number of a dtype: bytes are no dark picture of a training on 16 bits. 0 of floats."""
+    if dtype.kind == "f":
+        return 0
+    return 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
+
+
+def warn_of_scale(owner: str, trained: DataRange, used: DataRange, why: str = USED) -> None:
+    """Warn of data that are used, or learnt, and scaled otherwise than those of the training before."""
     warnings.warn(
-        f"{owner}: `x` ranges from {used}, and the model was trained on {trained}. It takes data that are scaled as "
-        f"these were{hint(trained, used)}",
+        f"{owner}: `x` ranges from {used}, and the model was trained on {trained}. {why}{hint(trained, used)}",
         UserWarning,
         stacklevel=2,
     )

@@ -8,7 +8,16 @@ import numpy as np
 from fastcnn import streams
 from fastcnn.arrays import check_finite, check_labels, image_hint, real_array
 from fastcnn.components import HandOver, is_of_a_script, mode, stand_in
-from fastcnn.data_range import KEY, DataRange, range_of, remembered, scaled_otherwise, warn_of_scale
+from fastcnn.data_range import (
+    KEY,
+    LEARNT,
+    DataRange,
+    range_of,
+    remember,
+    remembered,
+    scaled_otherwise,
+    warn_of_scale,
+)
 from fastcnn.layers.chain import forward_through, gradient_through, parameter_gradient_through
 from fastcnn.layers.layer_list import check_layers
 from fastcnn.layers.protocol import (
@@ -41,6 +50,8 @@ class Network:
     owner: ClassVar[str] = "Network"  # the class that messages name
     waits = False  # whether a forward pass waits for its gradient
     warned = False  # of data that are scaled otherwise than those of the training
+    batches: DataRange | None = None  # the range of those of a training step by step
+    searched = 0  # how many of these, of whole numbers, were searched for it
 
     def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
         self.layers = layers
@@ -150,6 +161,15 @@ class Network:
         self, owner: str, x: Any, shard: Callable[[int], slice] | None = None, used: bool = True
     ) -> np.ndarray:
         """Images, checked as by `take_data`; a warning where they are used and scaled otherwise than in training."""
+        x, part, found = self.check_images(owner, x, shard)
+        if used and KEY in self.metadata and not self.warned:
+            self.compare(owner, range_of(x[part]) if found is None else DataRange(*found, x.dtype.name))
+        return x
+
+    def check_images(
+        self, owner: str, x: Any, shard: Callable[[int], slice] | None = None
+    ) -> tuple[np.ndarray, slice, tuple[float, float] | None]:
+        """Images, the part of them that was searched, and its smallest and largest value where they are floats."""
         x = real_array(owner, "x", x)
         wanted = x.shape[1:] if self.input_shape is None else self.input_shape[1:]
         if not x.ndim or x.shape[1:] != wanted or not x.size:
@@ -157,19 +177,26 @@ class Network:
                 f"{owner}: `x` must have the shape {shape_text('images', *wanted)}, one image at least. "
                 f"Received the shape {x.shape}{image_hint('x', x.shape, tuple(wanted)) if x.size else ''}"
             )
-        dtype = dtype_of(self.layers[0])
         part = slice(None) if shard is None else shard(len(x))
-        found = check_finite(owner, "x", x, part, dtype)
-        if used and KEY in self.metadata and not self.warned:
-            self.compare(owner, range_of(x[part]) if found is None else DataRange(*found, x.dtype.name))
-        return x
+        return x, part, check_finite(owner, "x", x, part, dtype_of(self.layers[0]))
 
     def compare(self, owner: str, used: DataRange | None) -> None:
-        """Warn, once for a model, of data that are scaled otherwise than those of the training."""
+        """Warn, once for a training, of data that are scaled otherwise than those of the training."""
         trained = remembered(self.metadata)
         if trained and used and not self.warned and scaled_otherwise(trained, used):
             self.warned = True
             warn_of_scale(owner, trained, used)
+
+    def learn_range(self, owner: str, images: DataRange, anew: bool = True) -> None:
+        """Remember the range of images that the model is trained on.
+
+        Where the training begins `anew`, and does not go on, a warning says if the model was trained on others before.
+        """
+        before = remembered(self.metadata)
+        if anew and before and scaled_otherwise(before, images):
+            warn_of_scale(owner, before, images, LEARNT)
+        remember(self.metadata, images)
+        self.warned, self.batches = False, None
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table: layer, output shape, parameters, multiply-adds of one image's forward."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastcnn import Sequential
-from fastcnn.layers import Conv2D, FullyConnect, Softmax
+from fastcnn.layers import Conv2D, Flatten, FullyConnect, Softmax
 
 PIL = pytest.importorskip("PIL.Image", reason="a line for pictures of another size uses Pillow")
 
@@ -110,3 +110,16 @@ def test_labels_that_no_line_mends(rng):
         with pytest.raises((ValueError, TypeError), match="`y` must") as error:
             model(1).evaluate(rng.random((4, 8, 9, 1)), wrong)
         assert " = " not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["fit", "train_on_batch"])
+def test_training_images_that_seem_to_have_channels_first(how, rng):
+    layer = Flatten((4, 3, 6, 6))
+    model = Sequential([layer, FullyConnect(layer.output_shape, 2), Softmax((4, 2))])
+    x, y = rng.random((4, 3, 6, 6)), np.arange(4) % 2
+    arguments = {"verbose": False} if how == "fit" else {}
+    message = rf"^{how}: `x` has the shape \(4, 3, 6, 6\), .* channels first: x = x\.transpose\(0, 2, 3, 1\) puts"
+    with pytest.warns(UserWarning, match=message):
+        getattr(model, how)(x, y, **arguments)
+    if how == "train_on_batch":
+        model.train_on_batch(x, y)  # once: a warning is an error

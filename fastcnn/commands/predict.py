@@ -32,16 +32,15 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
 
     from fastcnn.datasets.npy import read_npy
     from fastcnn.datasets.pictures import read_picture
-    from fastcnn.layers import Rescaling
 
     def check(shape: tuple[int, int]) -> None:
         """Raise where the model does not take a picture of that size: it may be as large as memory."""
         if cropped_size(model, shape) != image_shape[:2]:
             raise wrong_shape(path, image_shape, shape)
-        first = model.layers[0]
-        if isinstance(first, Rescaling) and 0 < first.scale < 0.5 / 255:  # a picture would be nearly black to it
-            white = f"{1 / first.scale:,.0f}"
-            raise ValueError(f"{path}: the model takes numbers to {white}, and a picture has bytes: pass an .npy array")
+        if (white := largest_taken(model)) > 2 * 255:  # a picture would be nearly black to it
+            raise ValueError(
+                f"{path}: the model takes numbers to {white:,.0f}, and a picture has bytes: pass an .npy array"
+            )
 
     is_array, colour = path.lower().endswith(".npy"), image_shape[2] != 1
     image = read_npy(path) if is_array else read_picture(path, colour, check)
@@ -55,7 +54,17 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
     image = cropped(model, image)
     if image.shape[1:] != image_shape:
         raise wrong_shape(path, image_shape, shape)
-    return image
+    return image if is_array else np.ascontiguousarray(image)  # the middle alone, where a large picture was cropped
+
+
+def largest_taken(model: Sequential) -> float:
+    """The largest number that a model takes, by the layer that brings its images to 0 to 1 and by its training."""
+    from fastcnn.data_range import remembered
+    from fastcnn.layers import Rescaling
+
+    first, trained = model.layers[0], remembered(model.metadata)
+    rescaled = 1 / first.scale if isinstance(first, Rescaling) and first.scale > 0 else 0.0
+    return max(rescaled, trained.high if trained else 0.0)
 
 
 def trained_on_shares(model: Sequential) -> bool:

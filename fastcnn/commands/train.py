@@ -78,8 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
         print_header(options, data, group.size)
         model.summary()
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        if not data.class_names:  # then the data set has said so already
+    with warnings.catch_warnings():  # without those of what the data set has said already
+        warnings.filterwarnings("ignore", "fit: `x` has the shape .* channels first")
+        if not data.class_names:
             warnings.filterwarnings("ignore", "fit: `y` holds every label from 1")
         history = fit(arguments, options, model, data, out, group)
     seconds = time.perf_counter() - start

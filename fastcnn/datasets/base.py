@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastcnn.arrays import warn_of_channels_first
 from fastcnn.errors import FileFormatError
 from fastcnn.shapes import IMAGE_AXES, shape_text
 
@@ -46,6 +47,7 @@ class Dataset:
                 )
             if not images.size:
                 raise self.error(f"there are no {split} images: their shape is {images.shape}")
+        warn_of_channels_first(f"data set {self.name}", "images", self.train_images.shape, stacklevel=4)
         self.check_classes()
 
     def check_classes(self) -> None:

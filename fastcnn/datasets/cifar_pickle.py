@@ -25,6 +25,7 @@ OPCODES = (
     *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
 )
 
+LONGEST_NAME = 20  # of a dtype, a byte order, an encoding
 ORDERS: dict[str, Literal["=", "<", ">"]] = {"|": "=", "=": "=", "<": "<", ">": ">"}  # of bytes; a single byte has none
 
 
@@ -53,43 +54,62 @@ class PickledArray:
 
 
 def as_text(value: Any) -> str:
-    """Text of either version of Python."""
-    return value.decode("ascii") if isinstance(value, bytes) else str(value)
-
-
-def encoded(text: str, encoding: Any) -> bytes:
-    """Bytes, which protocols 0 to 2 write as text."""
-    if as_text(encoding) != "latin1":
-        raise pickle.UnpicklingError(f"text in {encoding!r}; expected latin1")
-    return text.encode("latin1")
+    """A name, in text of either version of Python. What is long may be named often: each time would be a copy."""
+    if not isinstance(value, bytes | str) or len(value) > LONGEST_NAME:
+        raise pickle.UnpicklingError("expected a short text, such as the name of a dtype")
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
 def filled(content: Any, dtype: PickledDtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
     """An array of the bytes that are its numbers."""
-    raw = content.encode("latin1") if isinstance(content, str) else content
-    return np.frombuffer(raw, dtype.dtype()).reshape(shape, order="F" if as_text(order) == "F" else "C")
+    return np.frombuffer(content, dtype.dtype()).reshape(shape, order="F" if as_text(order) == "F" else "C")
 
 
 GLOBALS: dict[tuple[str, str], Callable | None] = {
     ("numpy", "ndarray"): None,  # an argument that is not looked at
     ("numpy", "dtype"): lambda name, *_: PickledDtype(as_text(name)),
-    ("_codecs", "encode"): encoded,
 }
 for core in ("numpy.core", "numpy._core"):  # NumPy 2 moved them; files of either are read
     GLOBALS[f"{core}.multiarray", "_reconstruct"] = lambda *_: PickledArray()
     GLOBALS[f"{core}.numeric", "_frombuffer"] = filled
 
 
+class Batch(dict[Any, Any]):
+    """A dict of a pickle: the hash of pairs of pairs of pairs would take for ever."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(key, bytes | str):
+            raise pickle.UnpicklingError(f"a key of the type {type(key).__name__}; expected text")
+        super().__setitem__(key, value)
+
+
 class BatchUnpickler(pickle._Unpickler):
     """Python's unpickler in Python, whose memo is a dict: that in C makes room for as many entries as a pickle says."""
 
     stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
     dispatch: ClassVar[dict[int, Callable[..., Any]]] = {
         getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in OPCODES
     }
 
+    def __init__(self, file: BinaryIO):
+        super().__init__(file, encoding="bytes")
+        self.encodings: dict[str, bytes] = {}
+
+    def encoded(self, text: Any, encoding: Any) -> bytes:
+        """Bytes, which protocols 0 to 2 write as text: once for each text, as a pickle may name one again and again."""
+        if not isinstance(text, str):
+            raise pickle.UnpicklingError(f"it encodes a {type(text).__name__}; expected text")
+        if as_text(encoding) != "latin1":
+            raise pickle.UnpicklingError(f"text in {encoding!r}; expected latin1")
+        if text not in self.encodings:
+            self.encodings[text] = text.encode("latin1")
+        return self.encodings[text]
+
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return self.encoded
         if (module, name) not in GLOBALS:
             raise pickle.UnpicklingError(f"it calls {module}.{name}, which a CIFAR-10 batch has no need of")
         return GLOBALS[module, name]
@@ -108,13 +128,24 @@ class BatchUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError(f"{size} bytes are described, and {len(content)} are there")
         self.stack.append(bytearray(content))
 
+    def load_empty_dictionary(self) -> None:
+        self.stack.append(Batch())
+
+    def load_dict(self) -> None:
+        items, batch = self.pop_mark(), Batch()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            batch[key] = value
+        self.stack.append(batch)
+
+    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary
+    dispatch[pickle.DICT[0]] = load_dict
     dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
 def load(file: BinaryIO) -> dict[Any, Any]:
     """The dict that a pickle holds; an error of any class where it is damaged, or holds something else."""
-    return BatchUnpickler(file, encoding="bytes").load()
+    return BatchUnpickler(file).load()
 
 
 def as_array(value: Any) -> np.ndarray:

@@ -14,13 +14,14 @@ import numpy as np
 
 from fastcnn.errors import FileFormatError
 from fastcnn.files import memory_for, open_to_read
+from fastcnn.saving.limits import check_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ORIENTATION, WHITE_IS_ZERO, BITS = 0x0112, 262, 258  # tags of EXIF and TIFF
+ORIENTATION, WHITE_IS_ZERO, BITS, SAMPLE_FORMAT = 0x0112, 262, 258, 339  # tags of EXIF and TIFF
 SRGB_GAMMA = 0.45455
-ADVICE = "save it with 8 or 16 bits a channel, or pass an .npy array"
+ADVICE = "save it as a PNG file of 8 or 16 bits, or pass an .npy array"
 
 
 class UnreadablePictureError(ValueError):
@@ -35,7 +36,8 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
     Raises
     ------
     FileFormatError
-        The file is no picture, is truncated or corrupt, or it is not defined how a person sees it.
+        The file is no picture, is truncated or corrupt, describes far more than it may hold, or it is not defined how a
+        person sees it.
     ImportError
         Pillow is not installed.
     """
@@ -48,15 +50,20 @@ def read_picture(path: str | os.PathLike, colour: bool, check: Callable[[tuple[i
                 f"{name}: reading image files needs Pillow: `pip install fastcnn[images]`, or pass an .npy array"
             ) from error
         try:
-            size = verified_size(file)
+            size, mode = verified_head(file)
         except UnidentifiedImageError as error:  # its text shows Python's object and not the reason
             raise damaged(name, "it has the format of no image file") from error
         except Exception as error:  # damaged bytes raise a dozen classes, of Pillow and the codecs below it
             raise damaged(name, str(error)) from error
         check(size)
+        wanted = "RGB" if colour else "L"
+        try:
+            check_memory(os.fstat(file.fileno()).st_size, size[0] * size[1] * pixel_bytes(mode, wanted))
+        except ValueError as error:
+            raise FileFormatError(f"{name}: {error}") from error
         try:
             with warnings_raised(), Image.open(file) as picture:
-                return np.asarray(as_seen(picture).convert("RGB" if colour else "L"))
+                return np.asarray(in_mode(as_seen(picture), wanted))
         except UnreadablePictureError as error:
             raise FileFormatError(f"{name}: {error}") from error
         except MemoryError:
@@ -82,8 +89,9 @@ def warnings_raised() -> Iterator[None]:
         yield
 
 
-def verified_size(file: BinaryIO) -> tuple[int, int]:
-    """(height, width) as a person sees them, by the file's head; Pillow's error where a checksum is wrong."""
+def verified_head(file: BinaryIO) -> tuple[tuple[int, int], str]:
+    """(height, width) as a person sees them and Pillow's mode, by the file's head; Pillow's error where a checksum is
+    wrong."""
     from PIL import Image
 
     with warnings_raised():
@@ -95,7 +103,19 @@ def verified_size(file: BinaryIO) -> tuple[int, int]:
         size = picture.size[::-1]
         turned = may_be_turned(picture) and picture.getexif().get(ORIENTATION) in range(5, 9)
     file.seek(0)
-    return size[::-1] if turned else size
+    return size[::-1] if turned else size, picture.mode
+
+
+def pixel_bytes(mode: str, wanted: str) -> int:
+    """Bytes that a pixel takes: as Pillow holds it, converted where that is another mode, and in the array."""
+    held = {"1": 1, "L": 1, "P": 1, "RGB": 4}
+    own = 2 if mode.startswith("I;16") else held.get(mode, 4)
+    return own + (held[wanted] if mode != wanted else 0) + len(wanted)
+
+
+def in_mode(picture: "Image", mode: str) -> "Image":
+    """`picture` in a mode; itself where it has that, of which Pillow would make a copy."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def may_be_turned(picture: "Image") -> bool:
@@ -114,7 +134,25 @@ def as_seen(picture: "Image") -> "Image":
     if "transparency" in picture.info and picture.format == "PNG":
         picture.info["transparency"] = transparent_value(picture)
     tags = getattr(picture, "tag_v2", {})  # which a turned picture has no more
+    check_levels(picture, tags)
     return over_white(as_bytes(ImageOps.exif_transpose(picture), tags))
+
+
+def check_levels(picture: "Image", tags: Mapping[int, Any]) -> None:
+    """Raise where it is not defined which number is black and which is white; `tags` are those of a TIFF file.
+
+    Pillow makes mode I of 32 bits and of signed 16; of PNG and PPM files alone it is grey levels to 65535.
+    """
+    mode, kind = picture.mode, picture.format
+    if mode == "F":
+        raise UnreadablePictureError(f"a picture of floats (mode F), of which nobody knows what is white: {ADVICE}")
+    if 2 in tags.get(SAMPLE_FORMAT, ()):
+        bits = tags.get(BITS, (1,))[0]
+        raise UnreadablePictureError(f"a picture of signed integers of {bits} bits (SampleFormat 2): {ADVICE}")
+    if mode == "I" and kind not in ("PNG", "PPM"):
+        raise UnreadablePictureError(f"a picture of 32 bits (mode I), of which nobody knows what is white: {ADVICE}")
+    if mode.startswith("I;16") and kind in ("FITS", "MCIDAS"):
+        raise UnreadablePictureError(f"measurements of 16 bits ({kind}), of which nobody knows what is white: {ADVICE}")
 
 
 def transparent_value(picture: Any) -> Any:
@@ -130,8 +168,6 @@ def transparent_value(picture: Any) -> Any:
 def as_bytes(picture: "Image", tags: Mapping[int, Any]) -> "Image":
     """`picture` with 8 bits a channel, transparency kept; `tags` are those of a TIFF file."""
     mode = picture.mode
-    if mode == "F":
-        raise UnreadablePictureError(f"a picture of floats (mode F), of which nobody knows what is white: {ADVICE}")
     if mode == "I" or mode.startswith("I;16"):
         return from_16_bits(picture, tags)
     if mode == "LAB":
@@ -142,21 +178,16 @@ def as_bytes(picture: "Image", tags: Mapping[int, Any]) -> "Image":
 
 
 def from_16_bits(picture: "Image", tags: Mapping[int, Any]) -> "Image":
-    """Grey levels of 0 to 65535, or to what a TIFF file says, as bytes."""
+    """Grey levels of 0 to 65535, or of as many bits as a TIFF file says, as bytes."""
     from PIL import Image
 
-    bits = min(16, tags.get(BITS, (16,))[0])  # 12, for one
-    values = np.asarray(picture).astype(np.int64)
-    low, high = values.min(), values.max()
-    if low < 0 or high >= 1 << bits:
-        raise UnreadablePictureError(
-            f"its grey levels lie in {low} to {high} (mode {picture.mode}); expected 0 to {(1 << bits) - 1}: {ADVICE}"
-        )
+    bits = tags.get(BITS, (16,))[0]  # 12, for one
+    values = np.asarray(picture)
     levels = (values >> (bits - 8)).astype(np.uint8)
     if tags.get(WHITE_IS_ZERO) == 0:  # Pillow inverts 8 bits alone
         levels = 255 - levels
     if (transparent := picture.info.get("transparency")) is not None:
-        opaque = np.where(values == transparent, 0, 255).astype(np.uint8)
+        opaque = np.where(values == transparent, np.uint8(0), np.uint8(255))
         return Image.merge("LA", [Image.fromarray(levels), Image.fromarray(opaque)])
     return Image.fromarray(levels)
 

@@ -9,6 +9,11 @@ def check_expansion(stored: int, described: int) -> None:
     """ValueError where a compressed file of `stored` bytes describes `described` ones and should not."""
     if described > DEFLATE * stored:
         raise ValueError(f"it describes {described:,} bytes, and {stored:,} compressed ones cannot hold them")
+    check_memory(stored, described)
+
+
+def check_memory(stored: int, described: int) -> None:
+    """ValueError where a file of `stored` bytes, in any format, would take `described` ones and should not."""
     if described > max(LEAST, RATIO * stored):
         raise ValueError(
             f"it describes {described:,} bytes, more than {RATIO} times its own {stored:,} and than {LEAST:,}: "

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastcnn.arrays import check_array, check_finite, check_labels, real_array
 from fastcnn.augmentation import Augmentation, center_crop
-from fastcnn.data_range import joined, range_of, remember
+from fastcnn.data_range import joined, range_of
 from fastcnn.distributed.group import Group
 from fastcnn.layers.protocol import dtype_of
 from fastcnn.network import Network
@@ -65,13 +65,14 @@ def take_images(
     return x, check_labels(owner, "y", y, len(x), model.loss_layer.input_shape[1])
 
 
-def remember_range(model: Network, x: Any, validation: Any, group: Group) -> None:
-    """Let the model remember the range of its training images, and warn of validation images that are scaled otherwise.
+def learn_range(model: Network, x: Any, validation: Any, group: Group, anew: bool) -> None:
+    """Let the model remember the range of its training images, and warn of validation images that are scaled otherwise,
+    or where the training begins `anew` on images that are scaled otherwise than those of the one before.
 
     Each rank reads its shard, of an array that may be a file larger than memory.
     """
     images = np.asarray(x)
-    remember(model.metadata, joined(group.all_gather(range_of(images[group.shard(len(images))]))))
+    model.learn_range("fit", joined(group.all_gather(range_of(images[group.shard(len(images))]))), anew)
     if validation is not None:
         images = validation[0]
         model.compare("fit, validation_data", joined(group.all_gather(range_of(images[group.shard(len(images))]))))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import streams
+from fastcnn.arrays import warn_of_channels_first
 from fastcnn.augmentation import Augmentation, is_mapped, ready
 from fastcnn.backends.active import compilation_announced
 from fastcnn.distributed.group import Group
@@ -153,7 +154,8 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         if group.broadcast(resume is not None):
             file = group.on_lead(lambda: model_file.read(check_path("fit", "resume", resume)))
             group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
-        arguments.remember_range(model, x, run.validation_data, group)
+        arguments.learn_range(model, x, run.validation_data, group, run.is_new)
+        warn_of_channels_first("fit", "x", run.x.shape)
         arguments.warn_of_empty_class(run.y, model.loss_layer.input_shape[1])
         run.optimizer.clear_gradients()
         run.train()

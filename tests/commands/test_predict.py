@@ -77,6 +77,31 @@ def test_models_of_wider_ranges_than_a_picture_has(tmp_path):
                 read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
 
 
+@pytest.mark.parametrize(
+    ("high", "dtype", "taken"),
+    [(65535, "uint16", False), (4095, "uint16", False), (65535.0, "float32", False), (255, "uint16", True)],
+)
+def test_models_that_were_trained_on_wider_ranges_without_a_rescaling(tmp_path, high, dtype, taken):
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (6, 4), 200).save(tmp_path / "a.png")
+    made = model()
+    made.metadata["training_data"] = {"low": 0, "high": high, "dtype": dtype}
+    if taken:
+        assert (read_image(str(tmp_path / "a.png"), made, (4, 6, 1)) == 200).all()
+    else:
+        wanted = rf"a\.png: the model takes numbers to {high:,.0f}, and a picture has bytes: pass an \.npy array$"
+        with pytest.raises(ValueError, match=wanted):
+            read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
+
+
+def test_of_a_cropped_picture_the_middle_alone_is_kept(tmp_path):
+    """All pictures are read before the first is classified."""
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.arange(4800, dtype=np.uint8).reshape(60, 80)).save(tmp_path / "a.png")
+    found = read(tmp_path / "a.png", crop=4)
+    assert found.flags.c_contiguous and (found.base is None or found.base.size == found.size)
+
+
 def test_a_picture_is_scaled_as_the_training_data_were(tmp_path, rng):
     """Of a model that was trained on bytes over 255 a picture's are divided too; an array is taken as it is."""
     from PIL import Image

@@ -73,6 +73,43 @@ def test_bombs(name):
         tracemalloc.stop()
 
 
+LONG = b"X" + struct.pack("<I", 10_000) + b"a" * 10_000
+LATIN1, SHORT = b"X\6\0\0\0latin1", b"X\1\0\0\0a"
+ENCODE, DTYPE = b"c_codecs\nencode\n", b"cnumpy\ndtype\n"
+ARRAY_OF_TEXT = b"(" + LONG + DTYPE + text(b"u1") + b"\x85RM\x10\x27" + text(b"C") + b"t"
+PAIRS = b"Nq\1" + b"".join(b"h%c" % i * 2 + b"\x86q%c" % (i + 1) for i in range(1, 200)) + b"q\0"  # of pairs of pairs
+
+AGAIN = {  # what is named once and used a thousand times, or 2**199 times
+    "a text": (ENCODE + b"q\0" + LONG + b"q\1" + LATIN1 + b"q\2" + b"h\0h\1h\2\x86R" * 1000, None),
+    "a text as a dtype": (DTYPE + b"q\0" + LONG + b"q\1" + b"h\0h\1\x85R" * 1000, "expected a short text"),
+    "a text as numbers": (
+        b"cnumpy.core.numeric\n_frombuffer\nq\0" + ARRAY_OF_TEXT + b"q\1" + b"h\0h\1R" * 1000,
+        "a bytes-like object is required",
+    ),
+    "pairs as a dtype": (PAIRS + DTYPE + b"h\0\x85R", "expected a short text"),
+    "pairs as an encoding": (PAIRS + ENCODE + SHORT + b"h\0\x86R", "expected a short text"),
+    "pairs as a text": (PAIRS + ENCODE + b"h\0" + LATIN1 + b"\x86R", "it encodes a tuple; expected text"),
+    "pairs as a key": (PAIRS + b"}h\0Ns", "a key of the type tuple; expected text"),
+    "pairs as a key of several": (PAIRS + b"}(h\0Nu", "a key of the type tuple; expected text"),
+    "pairs as a key of a whole dict": (PAIRS + b"(h\0Nd", "a key of the type tuple; expected text"),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_what_a_pickle_uses_again_takes_no_more_memory_and_no_more_time(name):
+    content, message = AGAIN[name]
+    tracemalloc.start()
+    try:
+        if message is None:
+            assert read(b"\x80\2" + content + b".") == b"a" * 10_000
+        else:
+            with pytest.raises((pickle.UnpicklingError, TypeError), match=message):
+                read(b"\x80\2" + content + b".")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -1,10 +1,12 @@
 """The bundled digits and the readers, on small files that the tests write, good and damaged."""
 
+import contextlib
 import gzip
 import hashlib
 import pickle
 import struct
 import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -398,3 +400,22 @@ def test_parts_of_another_type(changed, message):
 def test_what_is_no_path(read, name, path):
     with pytest.raises(TypeError, match=rf"`{name}` must be a path, text or a pathlib.Path. Received {name}="):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"), [((1, 8, 8), True), ((3, 8, 8), True), ((3, 8, 9), False), ((3, 3, 3), False)]
+)
+def test_images_that_seem_to_have_channels_first(tmp_path, rng, main, capsys, shape, told):
+    """They train without an error: as images of three rows, with a channel for each column."""
+    np.savez(tmp_path / "own.npz", **arrays_of(rng, shape))
+    said = (
+        rf"^data set own: `images` has the shape \(12, {shape[0]}, 8, 8\), which is taken for \(images, height, width, "
+    )
+    said += r"channels\) and seems to have channels first: images = images\.transpose\(0, 2, 3, 1\) puts channels last$"
+    with pytest.warns(UserWarning, match=said) if told else contextlib.nullcontext():  # a warning is an error
+        assert datasets.load(tmp_path / "own.npz").image_shape == shape
+    command = f"train --data {tmp_path}/own.npz --model resnet_small --epochs 1 --quiet --backend numpy --out"
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main([*command.split(), str(tmp_path / "m.npz")]) == 0
+    assert capsys.readouterr().err.count("warning: ") == told  # `fit` does not say it again

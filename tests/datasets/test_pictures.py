@@ -81,8 +81,9 @@ def test_one_bit(tmp_path):
         ("I;16", 257 * 99, "png", (99, 99, 99)),
         ("I;16", 65535, "tif", (255, 255, 255)),
         ("I;16B", 257 * 99, "tif", (99, 99, 99)),
-        ("I", 257 * 99, "tif", (99, 99, 99)),
-        ("I", 65535, "tif", (255, 255, 255)),
+        ("I;16", 257 * 99, "jp2", (99, 99, 99)),
+        ("I", 257 * 99, "pgm", (99, 99, 99)),
+        ("I", 65535, "pgm", (255, 255, 255)),
     ],
 )
 def test_modes_of_files(tmp_path, mode, pixel, ending, seen):
@@ -148,21 +149,69 @@ def test_16_bits_are_reduced_alike_in_grey_and_colours(tmp_path):
     assert read(both, colour=False).tolist() == [[156, 255]]
 
 
-def write_grey_tiff(path, bits, photometric, content, width):
-    """A TIFF file of one row, little-endian."""
-    entries = [(256, width), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 1)]
-    entries.append((279, len(content)))
-    tags = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in entries)
-    head = struct.pack("<2sHI", b"II", 42, 8 + len(content))
-    path.write_bytes(head + content + struct.pack("<H", len(entries)) + tags + bytes(4))
+def write_grey_tiff(path, values, bits=None, photometric=1, sample_format=1):
+    """A TIFF file of one row of `values`, an array, or bytes and the number of `bits` of each."""
+    order, content = ">" if getattr(values, "dtype", np.dtype("u1")).str[0] == ">" else "<", bytes(values)
+    bits = bits or 8 * values.itemsize
+    short = {256: 8 * len(content) // bits, 257: 1, 258: bits, 259: 1, 262: photometric, 277: 1, 278: 1}
+    short[339] = sample_format
+    entries = {tag: struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in short.items()}
+    entries |= {tag: struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in ((273, 8), (279, len(content)))}
+    head = struct.pack(f"{order}2sHI", b"MM" if order == ">" else b"II", 42, 8 + len(content))
+    tags = b"".join(entries[tag] for tag in sorted(entries))
+    path.write_bytes(head + content + struct.pack(f"{order}H", len(entries)) + tags + bytes(4))
     return path
 
 
 def test_grey_tiff_files_whose_white_lies_elsewhere(tmp_path):
-    path = write_grey_tiff(tmp_path / "a.tif", 16, 0, struct.pack("<HH", 0, 257 * 99), 2)
+    path = write_grey_tiff(tmp_path / "a.tif", np.array([0, 257 * 99], "<u2"), photometric=0)
     assert read(path, colour=False).tolist() == [[255, 255 - 99]]
-    path = write_grey_tiff(tmp_path / "b.tif", 12, 1, bytes([0xFF, 0xF8, 0x00]), 2)  # 4095 and 2048
+    path = write_grey_tiff(tmp_path / "b.tif", bytes([0xFF, 0xF8, 0x00]), 12)  # 4095 and 2048
     assert read(path, colour=False).tolist() == [[255, 128]]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_grey_tiff_files_by_the_kind_of_their_numbers(tmp_path, order):
+    """All values fit in 0 to 65535, and what is white is known of unsigned 8 and 16 bits alone."""
+    for kind, sample_format, read_as, message in (
+        ("u1", 1, [0, 100], None),
+        ("u2", 1, [0, 0], None),
+        ("i1", 2, None, r"signed integers of 8 bits \(SampleFormat 2\)"),
+        ("i2", 2, None, r"signed integers of 16 bits \(SampleFormat 2\)"),
+        ("i4", 2, None, r"signed integers of 32 bits \(SampleFormat 2\)"),
+        ("u4", 1, None, "32 bits|no image file"),  # Pillow does not open big-endian ones
+        ("f4", 3, None, r"floats \(mode F\), of which nobody knows what is white"),
+    ):
+        path = write_grey_tiff(tmp_path / f"{kind}.tif", np.array([0, 100], order + kind), sample_format=sample_format)
+        if message is None:
+            assert read(path, colour=False).tolist() == [read_as], kind
+        else:
+            with pytest.raises(FileFormatError, match=rf"{kind}\.tif: .*{message}"):
+                read(path)
+
+
+def test_a_portable_graymap_is_white_at_its_largest_value(tmp_path):
+    path = tmp_path / "a.pgm"
+    for largest, content, seen in (
+        (100, bytes([20, 100]), [51, 255]),
+        (1023, struct.pack(">HH", 512, 1023), [128, 255]),
+    ):
+        path.write_bytes(b"P5\n2 1\n%d\n" % largest + content)
+        assert read(path, colour=False).tolist() == [seen]
+
+
+def write_fits(path, bits, content):
+    cards = ("SIMPLE  = T", f"BITPIX  = {bits}", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 1", "END")
+    path.write_bytes("".join(card.ljust(80) for card in cards).ljust(2880).encode() + content.ljust(2880, b"\0"))
+    return path
+
+
+def test_measurements_are_no_grey_levels(tmp_path):
+    assert read(write_fits(tmp_path / "8.fits", 8, bytes([1, 2])), colour=False).tolist() == [[1, 2]]
+    with pytest.raises(FileFormatError, match=r"16\.fits: measurements of 16 bits \(FITS\), of which nobody knows"):
+        read(write_fits(tmp_path / "16.fits", 16, struct.pack(">2h", 5, 300)))
+    with pytest.raises(FileFormatError, match=r"32\.fits: a picture of 32 bits \(mode I\), of which nobody knows"):
+        read(write_fits(tmp_path / "32.fits", 32, struct.pack(">2i", 5, 300)))
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "jpg", "webp"])
@@ -213,13 +262,10 @@ def test_gamma(tmp_path):
 
 
 def test_what_nobody_knows_how_to_see_is_refused_by_name(tmp_path):
-    for mode, pixel, message in (
-        ("F", 0.5, r"a\.tif: a picture of floats \(mode F\), of which nobody knows what is white: save it"),
-        ("I", 65536, r"a\.tif: its grey levels lie in 65536 to 65536 \(mode I\); expected 0 to 65535: save it with 8"),
-        ("I", -1, r"a\.tif: its grey levels lie in -1 to -1 \(mode I\); expected 0 to 65535"),
+    with pytest.raises(
+        FileFormatError, match=r"a\.tif: a picture of floats \(mode F\), .* what is white: save it as a PNG"
     ):
-        with pytest.raises(FileFormatError, match=message):
-            read(saved(tmp_path, Image.new(mode, (2, 2), pixel), "tif"))
+        read(saved(tmp_path, Image.new("F", (2, 2), 0.5), "tif"))
     more = chunk(b"tRNS", struct.pack(">3H", 0, 255, 256))
     with pytest.raises(FileFormatError, match=r"b\.png: a colour of 16 bits is transparent, of which Pillow reads 8"):
         read(write_png(tmp_path / "b.png", 1, 16, 2, bytes(6), more))
@@ -245,6 +291,41 @@ def test_sizes_are_refused_before_pixels_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     with pytest.raises(FileFormatError, match=r"a\.png: not an image, .*decompression bomb"):
         read(path)
+
+
+def png_head(path, width, height, depth, colours):
+    """A PNG file that describes a picture, with pixels for none of its rows."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("depth", "colours", "colour", "described"),
+    [
+        (16, 0, False, 9400 * 9400 * (2 + 1 + 1)),  # as Pillow holds a pixel, as it is converted, in the array
+        (16, 0, True, 9400 * 9400 * (2 + 4 + 3)),
+        (8, 0, True, 9400 * 9400 * (1 + 4 + 3)),
+        (8, 2, True, 9400 * 9400 * (4 + 3)),
+        (8, 2, False, 9400 * 9400 * (4 + 1 + 1)),
+        (8, 6, True, 9400 * 9400 * (4 + 4 + 3)),
+    ],
+)
+def test_a_small_file_that_describes_a_huge_picture_is_refused_by_its_head(tmp_path, depth, colours, colour, described):
+    path = png_head(tmp_path / "a.png", 9400, 9400, depth, colours)
+    own = path.stat().st_size
+    message = (
+        rf"a\.png: it describes {described:,} bytes, more than 100 times its own {own:,} and than 268,435,456: not"
+    )
+    with pytest.raises(FileFormatError, match=message):
+        read(path, colour)
+
+
+def test_a_flat_picture_may_be_a_thousandth_of_its_pixels(tmp_path):
+    for ending in ("png", "webp", "gif"):
+        path = saved(tmp_path, Image.new("L", (1500, 1500), 77), ending, lossless=True)
+        assert path.stat().st_size < 1500 * 1500 // 300
+        assert (read(path, colour=False) == 77).all()
 
 
 @pytest.mark.parametrize("ending", ["png", "gif", "jpg", "tif", "bmp", "webp"])

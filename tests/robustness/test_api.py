@@ -47,6 +47,7 @@ def chosen(source):
     shared = on_threads() if source.boolean("on threads") else contextlib.nullcontext()
     with fastcnn.using(backend=backend, conv=algorithm, threads=threads), shared, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*one value for each channel.*", RuntimeWarning)
+        warnings.filterwarnings("ignore", "fit: .* channels first", UserWarning)
         yield
 
 
