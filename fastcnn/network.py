@@ -7,7 +7,7 @@ import numpy as np
 
 from fastcnn import streams
 from fastcnn.arrays import check_finite, check_labels, image_hint, real_array
-from fastcnn.components import HandOver, is_of_a_script, mode, stand_in
+from fastcnn.components import Assignable, Checked, HandOver, is_of_a_script, mode, stand_in
 from fastcnn.data_range import (
     KEY,
     LEARNT,
@@ -34,7 +34,13 @@ from fastcnn.losses import Loss
 from fastcnn.shapes import must_be, shape_text
 
 
-class Network:
+def check_metadata(owner: str, name: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(must_be(owner, name, "a dict", value))
+    return value
+
+
+class Network(Assignable):
     """Layers in a row: forward and backward passes, the loss, and a table of what they are.
 
     It knows nothing of training loops, files and ranks; :class:`fastcnn.Sequential` adds these.
@@ -48,6 +54,8 @@ class Network:
     """
 
     owner: ClassVar[str] = "Network"  # the class that messages name
+    marked = True
+    metadata = Checked(check_metadata)
     waits = False  # whether a forward pass waits for its gradient
     warned = False  # of data that are scaled otherwise than those of the training
     batches: DataRange | None = None  # the range of those of a training step by step
@@ -55,9 +63,7 @@ class Network:
 
     def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
         self.layers = layers
-        if not (metadata is None or isinstance(metadata, Mapping)):
-            raise TypeError(must_be(self.owner, "metadata", "a dict", metadata))
-        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.metadata = {} if metadata is None else dict(check_metadata(self.owner, "metadata", metadata))
 
     @property
     def layers(self) -> list[Any]:

@@ -206,7 +206,7 @@ def test_a_last_step_that_diverges_is_noticed(data):
         r"weights\[0, 0, 0, 0\] is -?inf \(100 of 100 are NaN or infinite\); a smaller `learning_rate` usually helps"
     )
     with pytest.raises(FloatingPointError, match=message):
-        model.fit(data[0][:8], data[1][:8], 1, 8, learning_rate=1e300, failure_file=None, verbose=False)
+        model.fit(1e9 * data[0][:8], data[1][:8], 1, 8, learning_rate=3e38, failure_file=None, verbose=False)
 
 
 @pytest.mark.parametrize(
@@ -365,3 +365,14 @@ def test_labels_are_needed(method, data):
 def test_an_array_is_no_list_of_layers(layers):
     with pytest.raises(TypeError, match="Sequential: `layers` must be a list of layers"):
         Sequential(layers)
+
+
+def test_metadata_and_names_that_nothing_reads():
+    model = small()
+    with pytest.raises(TypeError, match=r"Sequential: `metadata` must be a dict. Received metadata=5"):
+        model.metadata = 5
+    model.metadata = {"class_names": ["a", "b"]}
+    message = "Sequential: nothing reads an attribute `learning_rate`. What may be assigned: layers, metadata"
+    with pytest.warns(UserWarning, match=message):
+        model.learning_rate = 0.1
+    assert model.metadata == {"class_names": ["a", "b"]}

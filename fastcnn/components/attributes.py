@@ -8,6 +8,7 @@ These are descriptors of a :class:`fastcnn.components.Component`, called layer b
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -30,15 +31,22 @@ class Assignable:
     Objects of a script's own classes may have any attributes, and so may private ones of all.
     """
 
+    marked = False  # whether such a name is warned of, as scripts may mark an object with what they like
+
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(self)
         if not (name.startswith("_") or hasattr(kind, name) or is_of_a_script(kind) or name in self.__dict__):
-            names = [own for own in dir(kind) if isinstance(getattr(kind, own), Checked | Parameter)]
-            self.unknown_attribute(f"{kind.__name__}: nothing reads `{name}`. What may be assigned: {', '.join(names)}")
+            names = ", ".join(own for own in dir(kind) if is_settable(getattr(kind, own)))
+            message = f"{kind.__name__}: nothing reads an attribute `{name}`. What may be assigned: {names}"
+            if not self.marked:
+                raise AttributeError(message)
+            warnings.warn(message, UserWarning, stacklevel=2)
         super().__setattr__(name, value)
 
-    def unknown_attribute(self, message: str) -> None:
-        raise AttributeError(message)
+
+def is_settable(attribute: Any) -> bool:
+    """Whether an attribute of a class means that a script may assign it to an object."""
+    return isinstance(attribute, Checked | Parameter) or (isinstance(attribute, property) and bool(attribute.fset))
 
 
 class BatchArray:

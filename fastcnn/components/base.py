@@ -1,7 +1,6 @@
 """Component: what layers and losses have in common, from shape and dtype to the arrays that a file holds."""
 
 import threading
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -36,6 +35,7 @@ class Component(Assignable):
         Of parameters and results; `fastcnn.get_dtype()` by default. Inputs of any real dtype are converted.
     """
 
+    marked = True
     rank: ClassVar[int | None] = None  # axes of the input; None where any number makes sense
     gradient_names: ClassVar[dict[str, str]] = {}  # each parameter, and the attribute that holds its gradient
     state_names: ClassVar[tuple[str, ...]] = ()  # arrays that a file must hold too, though no gradient changes them
@@ -81,10 +81,6 @@ class Component(Assignable):
         if not is_of_a_script(type(self)) and shape[1:] != self.input_shape[1:]:
             raise ValueError(must_be(self.name, "output_shape", f"{self.input_shape}, as `input_shape` is", value))
         self.__dict__["output_shape"] = shape
-
-    def unknown_attribute(self, message: str) -> None:
-        """A warning: scripts that were written for the original may mark its layers with what they like."""
-        warnings.warn(message, UserWarning, stacklevel=3)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrays in buffers that pickle does not own arrive read-only: they are copied."""

@@ -292,7 +292,7 @@ def test_what_has_no_order_is_no_shape(shape):
 )
 def test_a_name_that_nothing_reads(layer, name):
     """A warning, once, as scripts may mark layers with what they like; but they may mean another framework's name."""
-    message = f"{type(layer).__name__}: nothing reads `{name}`. What may be assigned: .*batchsize"
+    message = f"{type(layer).__name__}: nothing reads an attribute `{name}`. What may be assigned: .*batchsize"
     with pytest.warns(UserWarning, match=message):
         setattr(layer, name, 2)
     setattr(layer, name, 3)
@@ -319,7 +319,9 @@ def test_an_output_shape_that_is_that_of_the_input(made):
 
 
 def test_a_misspelt_augmentation():
-    with pytest.raises(AttributeError, match=r"nothing reads `sihft`. What may be assigned: crop, flip, shift"):
+    with pytest.raises(
+        AttributeError, match=r"reads an attribute `sihft`. What may be assigned: crop, flip, shift"
+    ):
         Augmentation().sihft = 3
 
 

@@ -595,7 +595,7 @@ def test_what_an_optimizer_is_made_with_stays():
 @pytest.mark.parametrize(("name", "value"), [("lr", 1e-9), ("momentum", 0.9), ("learning_rates", 0.1)])
 def test_a_name_that_nothing_reads(name, value):
     """Such as another framework's: the training would go on at the old rate."""
-    message = rf"SGD: nothing reads `{name}`. What may be assigned: clip_norm, clip_value, decay, learning_rate, steps"
+    message = rf"SGD: nothing reads an attribute `{name}`. What may be assigned: .*clip_norm, .*learning_rate, steps"
     with pytest.raises(AttributeError, match=message):
         setattr(optimizers.SGD(small()), name, value)
 
