@@ -52,8 +52,6 @@ def is_settable(attribute: Any) -> bool:
 class BatchArray:
     """An array attribute, (batch, ...) as `shape_of` says: zeros until something is stored, any batch size after."""
 
-    any_batch = True
-
     def __init__(self, shape_of: str):
         self.shape_of = shape_of
 
@@ -74,9 +72,7 @@ class BatchArray:
 
     def __set__(self, layer: Any, value: Any) -> None:
         shape = getattr(layer, self.shape_of)
-        layer.__dict__[self.name] = check_array(
-            layer.name, self.name, value, shape, layer.dtype, any_batch=self.any_batch
-        )
+        layer.__dict__[self.name] = check_array(layer.name, self.name, value, shape, layer.dtype)
 
 
 class Parameter(BatchArray):
@@ -85,14 +81,13 @@ class Parameter(BatchArray):
     Until something is assigned it is ``first(layer)`` everywhere, 0 by default, and takes no memory before it is read:
     a file may describe a layer of gigabytes, and is first compared with the arrays that it holds.
 
-    What is assigned is copied: the update works in place, and must not reach into another layer's array.
+    What is assigned is copied: the update works in place, and must not reach into another layer's array. Where there is
+    a `minimum`, no number may be less.
     """
 
-    any_batch = False
-
-    def __init__(self, shape_of: str, first: Callable[[Any], float] | None = None):
+    def __init__(self, shape_of: str, first: Callable[[Any], float] | None = None, minimum: float | None = None):
         super().__init__(shape_of)
-        self.first = first
+        self.first, self.minimum = first, minimum
 
     @overload
     def __get__(self, layer: None, owner: type) -> Parameter: ...
@@ -111,8 +106,10 @@ class Parameter(BatchArray):
         return value
 
     def __set__(self, layer: Any, value: Any) -> None:
-        super().__set__(layer, value)
-        layer.__dict__[self.name] = layer.__dict__[self.name].copy()
+        array = check_array(layer.name, self.name, value, getattr(layer, self.shape_of), layer.dtype, any_batch=False)
+        if self.minimum is not None and array.size and array.min() < self.minimum:
+            raise ValueError(must_be(layer.name, self.name, f"free of numbers below {self.minimum:g}", value))
+        layer.__dict__[self.name] = array.copy()
 
     def __delete__(self, layer: Any) -> None:
         layer.__dict__.pop(self.name, None)

@@ -60,7 +60,7 @@ class BatchNorm(LearningLayer):
     a_gradient = Parameter("channels_shape")
     b_gradient = Parameter("channels_shape")
     moving_mean = Parameter("channels_shape")
-    moving_var = Parameter("channels_shape")
+    moving_var = Parameter("channels_shape", minimum=0)
     epsilon = Setting(functools.partial(check_number, minimum=1e-12))
     moving_decay = Setting(check_share)
     output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
@@ -84,7 +84,7 @@ class BatchNorm(LearningLayer):
         return x.reshape(-1, self.input_shape[-1])
 
     def forward(self, x: Any, phase: str = "train") -> np.ndarray:
-        train, x = check_phase(self.name, phase) == "train", self.keep_x(x)
+        train, x = check_phase(self.name, phase) == "train", self.take_x(x)
         mean, var, count = self.batch_statistics(self.rows(x)) if train else (*self.running_statistics(), 0)
         of_batch = train and count != 1
         if of_batch:
@@ -92,6 +92,7 @@ class BatchNorm(LearningLayer):
         elif train:
             self.warn_of_one()
             mean, var = self.running_statistics()
+        self.keep("x", x)  # after a warning, which may be an error
         self.keep("_of_batch", of_batch)
         self.keep("_count", count)
         self.keep("_mean", mean)
@@ -145,7 +146,7 @@ class BatchNorm(LearningLayer):
             decay = self.dtype.type(self.moving_decay)
             mean = decay * self.moving_mean + (1 - decay) * mean
             var = decay * self.moving_var + (1 - decay) * var
-        self.moving_mean, self.moving_var = mean, var
+        vars(self).update(moving_mean=mean.copy(), moving_var=var)  # NaN too, where the batch has some
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         """Accumulate both gradients; those of this batch alone are kept for `input_gradient`."""

@@ -319,9 +319,7 @@ def test_an_output_shape_that_is_that_of_the_input(made):
 
 
 def test_a_misspelt_augmentation():
-    with pytest.raises(
-        AttributeError, match=r"reads an attribute `sihft`. What may be assigned: crop, flip, shift"
-    ):
+    with pytest.raises(AttributeError, match=r"reads an attribute `sihft`. What may be assigned: crop, flip, shift"):
         Augmentation().sihft = 3
 
 

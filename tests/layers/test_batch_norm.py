@@ -1,6 +1,7 @@
 """BatchNorm and its kernels: statistics, both phases, running statistics; the definitions here are float64 NumPy."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -245,3 +246,32 @@ def test_the_check_backend_compares(rng):
         for layer in (BatchNorm(SHAPE), PReLU(SHAPE, -0.5)):
             out = layer.forward(rng.standard_normal(SHAPE) + 100)
             assert layer.gradient(out).shape == SHAPE
+
+
+def test_a_variance_is_not_negative():
+    layer = BatchNorm((4, 2))
+    with pytest.raises(ValueError, match=r"BatchNorm: `moving_var` must be free of numbers below 0. Received"):
+        layer.moving_var = [1, -1]
+    assert not layer.moving_var.any()
+    layer.moving_var = [np.nan, 0]  # as after a batch with NaN
+
+
+def test_a_warning_that_is_an_error_leaves_the_last_batch():
+    """The gradient is then still that of the batch before, whole."""
+    x, eta = np.arange(8.0).reshape(4, 2) ** 2, np.arange(4.0).repeat(2).reshape(4, 2) ** 3
+    layer, wanted = BatchNorm((4, 2)), BatchNorm((4, 2))
+    for each in (layer, wanted):
+        each.forward(x)
+    with warnings.catch_warnings(), pytest.raises(RuntimeWarning, match="has no variance"):
+        warnings.simplefilter("error")
+        layer.forward(x[:1])
+    np.testing.assert_array_equal(layer.gradient(eta), wanted.gradient(eta))
+
+
+def test_running_statistics_are_no_views_of_those_of_the_batch():
+    x, eta = np.arange(8.0).reshape(4, 2) ** 2, np.arange(4.0).repeat(2).reshape(4, 2) ** 3
+    layer, wanted = BatchNorm((4, 2)), BatchNorm((4, 2))
+    for each in (layer, wanted):
+        each.forward(x)
+    layer.moving_mean[:] = layer.moving_var[:] = 7
+    np.testing.assert_array_equal(layer.gradient(eta), wanted.gradient(eta))
