@@ -17,9 +17,17 @@ from fastcnn.commands.options import (
     add_runtime_options,
     load_data,
 )
-from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
+from fastcnn.commands.training_options import (
+    add_training_options,
+    check_saved,
+    make_augmentation,
+    make_optimizer,
+    option_of,
+    options_of,
+)
 from fastcnn.commands.training_result import print_header, print_result, resume_hint, save
 from fastcnn.files import reason, remove_leftovers
+from fastcnn.shapes import shortened
 
 if TYPE_CHECKING:
     from fastcnn.datasets import Dataset
@@ -54,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import zoo
     from fastcnn.config import get_dtype, set_dtype
     from fastcnn.distributed.group import Group
 
@@ -64,9 +71,6 @@ def run(arguments: argparse.Namespace) -> None:
         saved, files = group.on_lead(lambda: saved_options(arguments))
         vars(arguments).update(files)
     options = options_of(arguments, saved)
-    if options["model"] not in zoo.MODELS:
-        choices = ", ".join(zoo.MODELS)
-        raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
     options["dtype"] = options["dtype"] or get_dtype().name
     set_dtype(options["dtype"])
     data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
@@ -166,8 +170,22 @@ def saved_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[s
     saved, files = (file.header["metadata"].get(name) for name in ("options", "files"))
     if not isinstance(saved, dict) or not isinstance(files, dict) or "training" not in file.header:
         raise FileFormatError(f"{arguments.resume}: no checkpoint that `fastcnn train --checkpoint` wrote")
+    check_saved(arguments.resume, saved)
     given = {name: getattr(arguments, name) for name in FILES}
-    return saved, {name: files.get(name) if path is None else path for name, path in given.items()}
+    taken = {name: files.get(name) for name, path in given.items() if path is None}
+    for name, path in taken.items():
+        if path is not None and not names_a_file(path):
+            text = f"expected a path, received {shortened(repr(path))}"
+            raise FileFormatError(f"{arguments.resume}: argument {option_of(name)}: {text}")
+    return saved, given | taken
+
+
+def names_a_file(path: Any) -> bool:
+    """Whether a value of JSON is the text of a path that the system can have."""
+    try:
+        return bool(path) and b"\0" not in os.fsencode(path)
+    except (TypeError, ValueError):  # no text; half of a character
+        return False
 
 
 def make_model(options: dict[str, Any], data: Dataset) -> Sequential:

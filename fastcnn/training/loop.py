@@ -119,7 +119,8 @@ class Loop(TrainingRun):
             record |= {
                 f"val_{name}": measure(name, metric, labels, probabilities) for name, metric in self.metrics.items()
             }
-        record |= {"seconds": self.seconds, "images_per_second": count / self.seconds}
+        pace = count / self.seconds if self.seconds else math.inf  # a clock may stand still for so little
+        record |= {"seconds": self.seconds, "images_per_second": pace}
         for key, value in record.items():
             self.history.setdefault(key, []).append(value)
         if self.verbose:
