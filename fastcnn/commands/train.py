@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     set_dtype(options["dtype"])
     data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
-    group.on_lead(lambda: check_files(arguments, out))
+    group.on_lead(lambda: check_files(arguments, options["data"], out))
     model = make_model(options, data)
     model.metadata["files"] = {name: getattr(arguments, name) for name in FILES}
     if group.lead and not arguments.quiet:
@@ -127,7 +127,7 @@ def fit(
             metrics=options["metric"] or (),
             callbacks=callbacks,
             resume=arguments.resume,
-            failure_file=out.with_name(f"{out.stem}-failure.npz"),
+            failure_file=failure_file(out),
             verbose=not arguments.quiet,
             distributed=arguments.comm,
             sync_batch_norm=options["sync_batch_norm"],
@@ -144,18 +144,23 @@ def fit(
         ) from error
 
 
-def check_files(arguments: argparse.Namespace, out: Path) -> None:
-    """UsageError where two options name one file: the later one would write over what the other keeps. OSError where
-    the model could not be saved."""
+def failure_file(out: Path) -> Path:
+    """What a training leaves whose loss becomes NaN or infinite."""
+    return out.with_name(f"{out.stem}-failure.npz")
+
+
+def check_files(arguments: argparse.Namespace, data: str, out: Path) -> None:
+    """UsageError where two options name one file: one would write over what the other keeps or reads. OSError where the
+    model could not be saved."""
     from fastcnn.saving import containers
 
-    kept = "--resume" if arguments.checkpoint is None else "--checkpoint"
-    named = {"--out": out, kept: arguments.checkpoint or arguments.resume}
-    named |= {"--best": arguments.best, "--csv": arguments.csv, "--plot": arguments.plot}
+    named = {"--data": data if os.path.isfile(data) else None, "--out": out}
+    named |= {"--out, where a training fails": failure_file(out)}
+    named |= {f"--{name}": getattr(arguments, name) for name in ("resume", "checkpoint", "best", "csv", "plot")}
     seen: dict[str, str] = {}
     for option, path in named.items():
         first = seen.setdefault(os.path.realpath(path), option) if path is not None else option
-        if first != option:
+        if first != option and (first, option) != ("--resume", "--checkpoint"):  # which keeps it up to date
             raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
     containers.check_destination(out)
     remove_leftovers(out)  # of a training that was killed while it saved its model

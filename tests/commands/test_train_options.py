@@ -346,6 +346,15 @@ def test_a_training_that_diverges_leaves_what_computes_it_again(main):
         ),
         ("--best m.npz --out m.npz", "argument --best: expected another file than that of --out, received 'm.npz'"),
         ("--checkpoint lenet-own.npz", "argument --checkpoint: expected another file than that of --out, received"),
+        ("--out own.npz", "argument --out: expected another file than that of --data, received 'own.npz'"),
+        ("--best ./own.npz", "argument --best: expected another file than that of --data, received './own.npz'"),
+        *(
+            (
+                f"--lr 1e30 --out m.npz --{option} ./m-failure.npz",
+                f"argument --{option}: expected another file than that of --out, where a training fails, received",
+            )
+            for option in ("checkpoint", "best", "csv", "plot")
+        ),
     ],
 )
 def test_usage_errors(main, arguments, message):

@@ -26,6 +26,9 @@ class CSVLogger(Callback):
         self.path = check_path("CSVLogger", "path", path)
         check_writable(path)
 
+    def written_files(self) -> dict[str, str]:
+        return {"CSVLogger's `path`": self.path}
+
     def on_fit_begin(self, run: TrainingRun) -> None:
         remove_leftovers(self.path)
 
@@ -108,6 +111,9 @@ class LearningCurves(Callback):
 
         plotting.new_figure(path)  # an error in it is raised before the training
         self.path, self.draw = path, plotting.learning_curves
+
+    def written_files(self) -> dict[str, str]:
+        return {"LearningCurves' `path`": str(self.path)}
 
     def on_fit_begin(self, run: TrainingRun) -> None:
         remove_leftovers(self.path)

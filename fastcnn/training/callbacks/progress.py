@@ -119,8 +119,12 @@ class Checkpoint(Callback):
         if path is not None and best is not None and os.path.realpath(path) == os.path.realpath(best):
             raise ValueError(must_be("Checkpoint", "best", "another file than `path`", best))
 
+    def written_files(self) -> dict[str, str]:
+        named = {"Checkpoint's `path`": self.path, "Checkpoint's `best`": self.best_path}
+        return {name: path for name, path in named.items() if path is not None}
+
     def on_fit_begin(self, run: TrainingRun) -> None:
-        for path in filter(None, (self.path, self.best_path)):
+        for path in self.written_files().values():
             remove_leftovers(path)
         if self.best_path is not None:
             self.best.begin(run)
