@@ -294,6 +294,8 @@ def test_a_run_leaves_the_process_as_it_was(original, monkeypatch, capsys):
         sys.argv, sys.stdout, sys.excepthook = [], sys.stderr, None
         raise SystemExit(4)
     """
+    with aliases.original_names():  # which imports some of `multiprocessing`
+        pass
     before = state()
     for name in ("first", "second"):
         folder = original / name
