@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -334,6 +335,14 @@ def test_a_training_that_diverges_leaves_what_computes_it_again(main):
         ("--shift -1", "argument --shift: expected an integer of at least 0, received '-1'"),
         ("--shift 1.5", "argument --shift: expected an integer of at least 0, received '1.5'"),
         ("--flip yes", "unrecognized arguments: yes"),
+        (
+            f"--epochs {'9' * 5000}",
+            f"argument --epochs: expected an integer from 1 to {sys.maxsize}, received '{'9' * 117}...'",
+        ),
+        (f"--epochs -{'9' * 5000}", "argument --epochs: expected an integer of at least 1, received '-99"),
+        ("--seed \u00b2", "argument --seed: expected an integer of at least 0, received '\u00b2'"),
+        (f"--threads {'9' * 5000}", "argument --threads: expected an integer from 1 to 1024, received '999"),
+        (f"--lr {'9' * 5000}", "argument --lr: expected a number above 0, received '999"),
         ("--crop 0", "argument --crop: expected an integer of at least 1, received '0'"),
         ("--crop 15", "argument --crop: expected at most 14, the size of the images, received 15"),
         ("--metric beauty", "argument --metric: invalid choice: 'beauty' (choose from"),
