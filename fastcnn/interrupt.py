@@ -97,6 +97,14 @@ def disarm(handler: Any) -> None:
             signal.signal(signum, nothing)
 
 
+def ignore_from_now_on() -> None:
+    """Where a signal has ended the command: the interpreter, which is about to end, would give those that follow their
+    default action back, in the midst of its clean-up, and the process another exit status."""
+    for signum in SIGNALS:
+        if signal.getsignal(signum) is nothing:
+            signal.signal(signum, signal.SIG_IGN)
+
+
 def defer() -> None:
     """Remember that a signal has come, and that what it asks for is being done."""
     global _deferred  # noqa: PLW0603 - signals are the process's
@@ -125,5 +133,5 @@ def raised_once() -> Iterator[None]:
         yield
     finally:
         for signum, handler in before.items():
-            if handler is not leave or signal.getsignal(signum) is raise_once:  # else the process is about to end
+            if leave not in before.values() or signal.getsignal(signum) is raise_once:  # else the process is to end
                 signal.signal(signum, handler)

@@ -343,6 +343,34 @@ def test_command_line_while_nothing_is_deferred(main, monkeypatch, capsys):
     assert [signal.getsignal(s) for s in interrupt.SIGNALS] == [*map(interrupt.python_handler, interrupt.SIGNALS)]
 
 
+LATE = """
+import os, signal, sys
+from fastcnn.__main__ import main
+from fastcnn.commands import info
+
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), signals=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+        for signum in signals:
+            kill(process, signum)
+
+def end(arguments):
+    os.kill(os.getpid(), {signum})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background ignores it
+info.run, late = end, Late()
+sys.argv = ["fastcnn", "info", "--backend", "numpy"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_command_line_signals_that_come_while_the_interpreter_ends(signum, status):
+    """When it has taken the handlers away, and modules are cleared."""
+    done = run_python("-c", LATE.format(signum=int(signum)))
+    name = "interrupted" if signum == signal.SIGINT else "ended by SIGTERM"
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"fastcnn info: {name}\n")
+
+
 def test_command_line_ctrl_c_three_times(tmp_path):
     """The second comes while the checkpoint is written, and others while that is cleaned up and the command ends."""
     code = """
