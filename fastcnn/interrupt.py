@@ -116,6 +116,25 @@ def repeats(signum: int) -> bool:
     return signum != signal.SIGINT and time.monotonic() - _deferred < TOGETHER
 
 
+def put_back(handlers: dict[int, Any]) -> None:
+    """Give signals their handlers, all of them: what comes meanwhile is theirs, and what it raises comes at the end."""
+    came: list[int] = []
+    raised: BaseException | None = None
+    for _ in range(2):  # the handlers of this package raise once at most
+        try:
+            for signum in handlers:
+                signal.signal(signum, lambda signum, _: came.append(signum))
+            break
+        except BaseException as error:
+            raised = error
+    for signum in sorted(handlers, key=lambda signum: signum == signal.SIGINT):  # last: Python's raises
+        signal.signal(signum, handlers[signum])
+    if raised is not None:
+        raise raised
+    for signum in came:
+        signal.raise_signal(signum)
+
+
 @contextlib.contextmanager
 def raised_once() -> Iterator[None]:
     """The first signal in a ``with`` block raises Interruption, and the others are ignored.
@@ -132,6 +151,5 @@ def raised_once() -> Iterator[None]:
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            if leave not in before.values() or signal.getsignal(signum) is raise_once:  # else the process is to end
-                signal.signal(signum, handler)
+        ending = leave in before.values()  # the process, with the command
+        put_back({s: h for s, h in before.items() if not ending or signal.getsignal(s) is raise_once})

@@ -83,7 +83,11 @@ class TensorBoard(Callback):
 
     def on_fit_end(self, run: TrainingRun) -> None:
         self.flush()
-        self.writer.close()
+
+    def on_fit_exit(self, run: TrainingRun) -> None:
+        if self.writer is not None:
+            with contextlib.suppress(OSError):  # what does not fit once does not fit again
+                self.writer.close()
 
     def write(self, step: int, **content: Any) -> None:
         """Add an event, which stays in memory until `flush`."""
@@ -92,13 +96,8 @@ class TensorBoard(Callback):
         self.writer.write(Event(step=step, wall_time=time.time(), **content).SerializeToString())
 
     def flush(self) -> None:
-        try:
-            with errors_named(self.writer.path):
-                self.writer.flush()
-        except OSError:
-            with contextlib.suppress(OSError):  # what does not fit once does not fit again
-                self.writer.close()
-            raise
+        with errors_named(self.writer.path):
+            self.writer.flush()
 
 
 class LearningCurves(Callback):
