@@ -146,7 +146,7 @@ def fit(
 
 def failure_file(out: Path) -> Path:
     """What a training leaves whose loss becomes NaN or infinite."""
-    return out.with_name(f"{out.stem}-failure.npz")
+    return out.parent / f"{out.stem}-failure.npz"
 
 
 def check_files(arguments: argparse.Namespace, data: str, out: Path) -> None:
