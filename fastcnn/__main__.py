@@ -12,7 +12,10 @@ def main() -> int:
         interrupt.leave_at_once()
         from fastcnn import cli
 
-        return cli.main()
+        try:
+            return cli.main()
+        finally:
+            interrupt.ignore_from_now_on()
     except KeyboardInterrupt:
         print("fastcnn: interrupted", file=sys.stderr)
         return 130

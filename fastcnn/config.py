@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.shapes import check_choice, check_int, must_be
+from fastcnn.shapes import check_choice, check_int, must_be, whole_number
 from fastcnn.threads import MAX_THREADS, Limit, check_pool, default_limit, limit_blas, quota_for_blas
 
 BACKENDS = {
@@ -258,11 +258,12 @@ def _environment_dtype() -> np.dtype:
 def _environment_threads() -> int:
     """What `FASTCNN_NUM_THREADS` asks for, or 0."""
     text = os.environ.get("FASTCNN_NUM_THREADS", "").strip()
-    if text and not (text.isdecimal() and 1 <= int(text) <= MAX_THREADS):
+    threads = whole_number(text) or 0
+    if text and not 1 <= threads <= MAX_THREADS:
         raise ValueError(
             must_be("environment variable", "FASTCNN_NUM_THREADS", f"an integer from 1 to {MAX_THREADS}", text)
         )
-    return int(text or 0)
+    return threads
 
 
 @functools.cache

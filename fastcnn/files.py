@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import hashlib
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+LONGEST = 100  # bytes of a file's name that the name of its temporary file holds
 TOKEN = 6  # random bytes in the name of a temporary file
 ABANDONED = 3600.0  # seconds after which a temporary file that nobody writes to is that of a process that was killed
 
@@ -26,6 +28,8 @@ def destination(path: str | os.PathLike) -> Path:
         raise FileExistsError(f"cannot write {name!r}: it is a device or a pipe, and no file")
     if not real.parent.is_dir():
         raise no_folder(f"cannot write {name!r}", real.parent)
+    with suppress(FileNotFoundError):
+        os.lstat(real)  # OSError where the name is too long, which that of a temporary file is not
     return real
 
 
@@ -39,7 +43,21 @@ def no_folder(what: str, path: Path) -> OSError:
 
 def temporary_beside(path: Path) -> Path:
     """A unique name in the same folder: two processes or threads may write the same file at once."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}.tmp")
+    return path.with_name(f".{short_name(path.name)}.{secrets.token_hex(TOKEN)}.tmp")
+
+
+def short_name(name: str) -> str:
+    """`name`, or of a long one its beginning and a hash of it: what is added must not make it longer than the 255 bytes
+    of most file systems, or the 143 of an encrypted one."""
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST:
+        return name
+    return f"{beginning(name, LONGEST - 17)}-{hashlib.sha256(whole).hexdigest()[:16]}"
+
+
+def beginning(name: str, most: int) -> str:
+    """As much of `name` as takes at most so many bytes, whole characters alone."""
+    return os.fsencode(name)[:most].decode("utf-8", "ignore")
 
 
 def remove_leftovers(path: str | os.PathLike, age: float = 0.0) -> None:
@@ -47,7 +65,7 @@ def remove_leftovers(path: str | os.PathLike, age: float = 0.0) -> None:
     must be its only writer."""
     real = destination(path)
     token = "[0-9a-f]" * (2 * TOKEN)  # and not `*`: ".run.best.<token>.tmp" belongs to who writes "run.best"
-    for left in real.parent.glob(f".{glob.escape(real.name)}.{token}.tmp"):
+    for left in real.parent.glob(f".{glob.escape(short_name(real.name))}.{token}.tmp"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime >= age:
                 left.unlink()
@@ -100,7 +118,7 @@ def write_elsewhere(path: str | os.PathLike, write: Callable[[str], Any]) -> str
     It begins like that of `path` and cannot be guessed: others may write to that folder. OSError where no room is left.
     """
     wanted = Path(path)
-    handle, name = tempfile.mkstemp(wanted.suffix, f"{wanted.stem[:50]}-")
+    handle, name = tempfile.mkstemp(beginning(wanted.suffix, 50), f"{beginning(wanted.stem, 50)}-")
     os.close(handle)
     try:
         write(name)

@@ -97,6 +97,14 @@ def disarm(handler: Any) -> None:
             signal.signal(signum, nothing)
 
 
+def ignore_from_now_on() -> None:
+    """Where a signal has ended the command: the interpreter, which is about to end, would give those that follow their
+    default action back, in the midst of its clean-up, and the process another exit status."""
+    for signum in SIGNALS:
+        if signal.getsignal(signum) is nothing:
+            signal.signal(signum, signal.SIG_IGN)
+
+
 def defer() -> None:
     """Remember that a signal has come, and that what it asks for is being done."""
     global _deferred  # noqa: PLW0603 - signals are the process's
@@ -106,6 +114,25 @@ def defer() -> None:
 def repeats(signum: int) -> bool:
     """Whether a signal asks for what is being done already. Ctrl-C never does: who presses it twice means it."""
     return signum != signal.SIGINT and time.monotonic() - _deferred < TOGETHER
+
+
+def put_back(handlers: dict[int, Any]) -> None:
+    """Give signals their handlers, all of them: what comes meanwhile is theirs, and what it raises comes at the end."""
+    came: list[int] = []
+    raised: BaseException | None = None
+    for _ in range(2):  # the handlers of this package raise once at most
+        try:
+            for signum in handlers:
+                signal.signal(signum, lambda signum, _: came.append(signum))
+            break
+        except BaseException as error:
+            raised = error
+    for signum in sorted(handlers, key=lambda signum: signum == signal.SIGINT):  # last: Python's raises
+        signal.signal(signum, handlers[signum])
+    if raised is not None:
+        raise raised
+    for signum in came:
+        signal.raise_signal(signum)
 
 
 @contextlib.contextmanager
@@ -124,6 +151,5 @@ def raised_once() -> Iterator[None]:
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            if handler is not leave or signal.getsignal(signum) is raise_once:  # else the process is about to end
-                signal.signal(signum, handler)
+        ending = leave in before.values()  # the process, with the command
+        put_back({s: h for s, h in before.items() if not ending or signal.getsignal(s) is raise_once})

@@ -18,12 +18,22 @@ PADDING_METHODS = ("VALID", "SAME")
 
 LARGEST = sys.maxsize  # number of bytes, of images or of steps that the machine's own integers hold
 LARGEST_FLOAT = float(np.finfo(np.float32).max)  # of a setting: layers compute in float32, or may be loaded so
+LONGEST = len(str(LARGEST))  # digits
 LARGEST_SIDE = 2**31 - 1  # of a window, a stride, or a number of channels: kernels multiply these with sizes of images
 
 
 def shortened(text: str, most: int = 120) -> str:
     """`text` with at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def whole_number(text: str) -> int | None:
+    """The number of at least 0 that `text` writes; None where it writes none. One that is too long to be counted with
+    is just above `LARGEST`: Python reads no more than 4300 digits."""
+    if not text.isdecimal():  # and not `isdigit`, which \u00b2 is too
+        return None
+    digits = text.lstrip("0")
+    return int(digits or 0) if len(digits) <= LONGEST else LARGEST + 1
 
 
 def received(name: str, value: Any) -> str:

@@ -73,6 +73,7 @@ class Guard:
     """A text stream whose errors are kept in `lost`, the first of them, instead of raised.
 
     What could not be written is dropped, as the interpreter would try once more at its end, and exit with status 120.
+    To all else it is the stream itself, by its class too: scripts ask ``isinstance(sys.stdout, io.TextIOWrapper)``.
     """
 
     def __init__(self, stream: Any):
@@ -85,6 +86,8 @@ class Guard:
         """Before the first of the blocks that are open at once."""
         if self.missing:
             self.stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - `leave` closes it
+        live = None if ended(self.stream) else self.stream
+        self.written_as = getattr(live, "encoding", None), getattr(live, "errors", None)
         self.lost: Exception | None = None
         self.last = "\n"  # the last character written
 
@@ -94,6 +97,31 @@ class Guard:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # `isinstance` asks for it where `type` has said no
+        return type(self.stream)
+
+    # Python looks for these in the class alone.
+    def __enter__(self) -> "Guard":
+        self.stream.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stream)
+
+    def __next__(self) -> str:
+        return next(self.stream)
+
+    def isatty(self) -> bool:
+        return not ended(self.stream) and self.stream.isatty()  # else tqdm's question would end a training
+
+    def close(self) -> None:
+        with self.errors_kept():
+            self.stream.close()
 
     def write(self, text: str) -> int:
         if self.missing and text:
@@ -111,8 +139,18 @@ class Guard:
             self.write(line)
 
     def flush(self) -> None:
-        with self.errors_kept():
-            self.stream.flush()
+        if not ended(self.stream):  # else whoever has closed or detached it has flushed it, and nothing is lost
+            with self.errors_kept():
+                self.stream.flush()
+
+    def reopen(self) -> None:
+        """Go on after a script that has closed or detached the stream, where it is Python's own, which leaves its
+        descriptor open: what is printed later still has a place, and the interpreter a stream to flush at its end."""
+        own = [sys.__stdout__, sys.__stderr__]
+        if ended(self.stream) and self.stream in own:
+            encoding, errors = self.written_as
+            descriptor = 1 + own.index(self.stream)
+            self.stream = open(descriptor, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
 
     @contextlib.contextmanager
     def errors_kept(self) -> Iterator[None]:
@@ -132,6 +170,14 @@ class Guard:
         if self.lost is None or isinstance(self.lost, BrokenPipeError):
             return None
         return f"cannot write to standard output: {getattr(self.lost, 'strerror', None) or self.lost}"
+
+
+def ended(stream: Any) -> bool:
+    """Whether somebody has closed a stream, or detached it from its buffer."""
+    try:
+        return bool(getattr(stream, "closed", False))
+    except ValueError:  # what a detached one says to everything
+        return True
 
 
 def drop_buffered(stream: Any) -> None:

@@ -6,7 +6,7 @@ import sys
 from typing import Any, NamedTuple
 
 from fastcnn.quota import Quota, cpu_quota
-from fastcnn.shapes import received
+from fastcnn.shapes import received, shortened, whole_number
 from fastcnn.streams import say_once
 
 MAX_THREADS = 1024  # more than any machine has cores; tens of thousands crash OpenMP, where no error can be caught
@@ -68,10 +68,11 @@ def openmp_threads() -> int:
     """What `OMP_NUM_THREADS` asks for, of a list such as ``4,2`` the first, for the outermost loop; 0 where nothing."""
     text = os.environ.get("OMP_NUM_THREADS", "").strip()
     first = text.partition(",")[0].strip()
-    if text and not (first.isdecimal() and int(first) >= 1):
-        say_once("OMP_NUM_THREADS", f"fastcnn: OMP_NUM_THREADS={text!r} is not a number of threads, and is ignored")
-        return 0
-    return int(first or 0)
+    threads = whole_number(first) or 0
+    if text and not threads:
+        shown = shortened(repr(text))
+        say_once("OMP_NUM_THREADS", f"fastcnn: OMP_NUM_THREADS={shown} is not a number of threads, and is ignored")
+    return threads
 
 
 def default_limit() -> Limit:
@@ -95,8 +96,7 @@ def pool_size() -> int:
     """Threads in numba's pool: fixed when numba is imported, before that what `NUMBA_NUM_THREADS` asks for, or 0."""
     if numba := sys.modules.get("numba"):
         return numba.config.NUMBA_NUM_THREADS
-    text = os.environ.get("NUMBA_NUM_THREADS", "")
-    return int(text) if text.isdigit() else 0
+    return whole_number(os.environ.get("NUMBA_NUM_THREADS", "")) or 0
 
 
 def threading_layer() -> str | None:

@@ -1,6 +1,7 @@
 """Standard output and error that fail: what is written is lost, and nothing else; what cannot be encoded is escaped."""
 
 import io
+import json
 import os
 import sys
 import threading
@@ -75,6 +76,70 @@ def test_streams_that_are_closed(monkeypatch):
         assert not sys.stderr.isatty() and error.lost.strerror == "Bad file descriptor"
         assert output.failure() == "cannot write to standard output: I/O operation on closed file"
     assert sys.stdout is closed and sys.stderr is None
+
+
+IDIOMS = {
+    "with open(name, 'w') if (name := None) else sys.stdout as out: print('text', file=out)": "text\n",
+    "print([isinstance(sys.stdout, kind) for kind in (io.IOBase, io.TextIOBase)])": "[True, True]\n",
+    "print(isinstance(sys.stdout, io.TextIOWrapper), isinstance(sys.stdout, list))": "True False\n",
+    "sys.stdout = io.TextIOWrapper(sys.stdout.detach(), 'utf-8'); print('\u00e9')": "\u00e9\n",
+    "sys.stdout = codecs.getwriter('utf-8')(sys.stdout.detach()); print('\u00e9')": "\u00e9\n",
+    "sys.stdout = codecs.getwriter('utf-8')(sys.stdout.buffer); print('\u00e9')": "\u00e9\n",
+    "io.TextIOWrapper(sys.stdout.buffer, 'utf-8').write('text')": "text",  # which is closed at once
+    "sys.stdout = open(sys.stdout.fileno(), 'w', encoding='utf-8', closefd=False); print('\u00e9')": "\u00e9\n",
+    "sys.stdout.reconfigure(encoding='utf-16-le', newline=''); sys.stdout.write('t')": "t",
+    "sys.stdout.buffer.write(b'text'); sys.stdout.buffer.flush()": "text",
+    "print('text'); sys.stdout.close(); assert sys.stdout.closed": "text\n",
+    "sys.stdout.write('text'); sys.stdout.detach()": "text",
+    "print(sys.stdout.encoding, sys.stdout.errors, sys.stdout.isatty())": "utf-8 strict False\n",
+    "print(sys.stdout.closed, sys.stdout.readable(), sys.stdout.writable(), sys.stdout.name)": "False False True 1\n",
+    "subprocess.run([sys.executable, '-Sc', 'print(1)'], stdout=sys.stdout)": "1\n",
+    "h = logging.StreamHandler(sys.stdout); h.emit(logging.makeLogRecord({'msg': 'text'}))": "text\n",
+    "with contextlib.redirect_stderr(sys.stdout): print('text', file=sys.stderr)": "text\n",
+    "with contextlib.suppress(io.UnsupportedOperation): print(next(sys.stdout), *sys.stdout)": "",
+    "with contextlib.suppress(io.UnsupportedOperation): print(*sys.stdout)": "",
+}
+
+
+def test_what_scripts_do_with_standard_output(tmp_path):
+    """As Python's own streams: what they have closed or detached is not lost, and there for what is printed later."""
+    for number, line in enumerate(IDIOMS):
+        (tmp_path / f"{number}.py").write_text(
+            f"import codecs, contextlib, io, logging, subprocess, sys\n{line}\n", encoding="utf-8"
+        )
+    code = """
+import os, sys
+from fastcnn import cli
+for number in range(int(sys.argv[1])):
+    with open(f"{number}.out", "wb") as file:
+        os.dup2(file.fileno(), 1)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
+    assert cli.main(["run", "--json", f"{number}.py"]) == 0
+    sys.stdout.flush()
+"""
+    done = run_python("-c", code, len(IDIOMS), cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    assert (done.returncode, done.stderr) == (0, "")
+    for number, (line, expected) in enumerate(IDIOMS.items()):
+        output = (tmp_path / f"{number}.out").read_text(encoding="utf-8").replace("\0", "")  # one of them is UTF-16
+        text, bracket, result = output.partition("{")
+        assert text.rstrip("\n") == expected.rstrip("\n"), line
+        assert json.loads(bracket + result)["status"] == 0, line
+
+
+@pytest.mark.parametrize("how", ["close", "detach"])
+def test_a_training_after_the_script_has_closed_its_streams(how, tmp_path):
+    (tmp_path / "use.py").write_text(f"""
+import sys
+import numpy as np
+from fastcnn import Sequential
+from layers import FullyConnect, Softmax
+kept = sys.stdout.{how}(), sys.stderr.{how}()
+history = Sequential([FullyConnect((4, 3), 2), Softmax((4, 2))]).fit(np.ones((8, 3)), np.arange(8) % 2, 2, 4)
+open("done", "w").write(str(len(history["loss"])))
+""")
+    done = run_python("-m", "fastcnn", "run", "use.py", cwd=tmp_path, FASTCNN_BACKEND="numpy")
+    assert (tmp_path / "done").read_text() == "2"
+    assert done.returncode == 0 and done.stderr.startswith("fastcnn run: warning: cannot write to standard output: ")
 
 
 def test_a_guard_outlives_its_block(monkeypatch):

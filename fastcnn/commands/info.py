@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcnn.commands.options import UsageError, add_runtime_options, number, print_json
+from fastcnn.shapes import shortened
 
 if TYPE_CHECKING:
     from fastcnn.backends.numba.convolution.rule import Layer, Row
@@ -26,7 +27,9 @@ WIDTH = 16  # of the first column
 def shape_of(text: str) -> tuple[int, ...]:
     """An argparse type: BxHxWxC."""
     if not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8}){3}", text):
-        raise argparse.ArgumentTypeError(f"expected a shape such as 64x32x32x16 (BxHxWxC), received {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a shape such as 64x32x32x16 (BxHxWxC), received {shortened(text)!r}"
+        )
     return tuple(map(int, text.split("x")))
 
 
@@ -36,7 +39,7 @@ def padding_of(text: str) -> str | tuple[int, int]:
         return text
     if not re.fullmatch(r"\d{1,9}(,\d{1,9})?", text):
         expected = f"{', '.join(METHODS)}, or zeros before and after such as 1,1"
-        raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {expected}, received {shortened(text)!r}")
     before, _, after = text.partition(",")
     return int(before), int(after or before)
 

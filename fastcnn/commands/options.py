@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastcnn import interrupt
-from fastcnn.shapes import shortened
+from fastcnn.shapes import shortened, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ def number(kind: type, minimum: float, above: bool = False, maximum: float | Non
         try:
             value = kind(text)
         except ValueError:
-            value = math.nan
+            value = (whole_number(text) if kind is int else None) or math.nan  # of more digits than Python reads
         if not (minimum < value <= largest or (value == minimum and not above)):  # NaN is neither
             shown = up_to if maximum is not None or largest < value < math.inf else bounds
             what = "an integer" if kind is int else "a number"

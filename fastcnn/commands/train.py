@@ -17,9 +17,17 @@ from fastcnn.commands.options import (
     add_runtime_options,
     load_data,
 )
-from fastcnn.commands.training_options import add_training_options, make_augmentation, make_optimizer, options_of
+from fastcnn.commands.training_options import (
+    add_training_options,
+    check_saved,
+    make_augmentation,
+    make_optimizer,
+    option_of,
+    options_of,
+)
 from fastcnn.commands.training_result import print_header, print_result, resume_hint, save
 from fastcnn.files import reason, remove_leftovers
+from fastcnn.shapes import shortened
 
 if TYPE_CHECKING:
     from fastcnn.datasets import Dataset
@@ -54,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from fastcnn import zoo
     from fastcnn.config import get_dtype, set_dtype
     from fastcnn.distributed.group import Group
 
@@ -64,14 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
         saved, files = group.on_lead(lambda: saved_options(arguments))
         vars(arguments).update(files)
     options = options_of(arguments, saved)
-    if options["model"] not in zoo.MODELS:
-        choices = ", ".join(zoo.MODELS)
-        raise UsageError(f"argument --model: expected one of {choices}, received {options['model']!r}")
     options["dtype"] = options["dtype"] or get_dtype().name
     set_dtype(options["dtype"])
     data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
-    group.on_lead(lambda: check_files(arguments, out))
+    group.on_lead(lambda: check_files(arguments, options["data"], out))
     model = make_model(options, data)
     model.metadata["files"] = {name: getattr(arguments, name) for name in FILES}
     if group.lead and not arguments.quiet:
@@ -124,7 +128,7 @@ def fit(
             metrics=options["metric"] or (),
             callbacks=callbacks,
             resume=arguments.resume,
-            failure_file=out.with_name(f"{out.stem}-failure.npz"),
+            failure_file=failure_file(out),
             verbose=not arguments.quiet,
             distributed=arguments.comm,
             sync_batch_norm=options["sync_batch_norm"],
@@ -141,18 +145,23 @@ def fit(
         ) from error
 
 
-def check_files(arguments: argparse.Namespace, out: Path) -> None:
-    """UsageError where two options name one file: the later one would write over what the other keeps. OSError where
-    the model could not be saved."""
+def failure_file(out: Path) -> Path:
+    """What a training leaves whose loss becomes NaN or infinite."""
+    return out.parent / f"{out.stem}-failure.npz"
+
+
+def check_files(arguments: argparse.Namespace, data: str, out: Path) -> None:
+    """UsageError where two options name one file: one would write over what the other keeps or reads. OSError where the
+    model could not be saved."""
     from fastcnn.saving import containers
 
-    kept = "--resume" if arguments.checkpoint is None else "--checkpoint"
-    named = {"--out": out, kept: arguments.checkpoint or arguments.resume}
-    named |= {"--best": arguments.best, "--csv": arguments.csv, "--plot": arguments.plot}
+    named = {"--data": data if os.path.isfile(data) else None, "--out": out}
+    named |= {"--out, where a training fails": failure_file(out)}
+    named |= {f"--{name}": getattr(arguments, name) for name in ("resume", "checkpoint", "best", "csv", "plot")}
     seen: dict[str, str] = {}
     for option, path in named.items():
         first = seen.setdefault(os.path.realpath(path), option) if path is not None else option
-        if first != option:
+        if first != option and (first, option) != ("--resume", "--checkpoint"):  # which keeps it up to date
             raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
     containers.check_destination(out)
     remove_leftovers(out)  # of a training that was killed while it saved its model
@@ -167,8 +176,22 @@ def saved_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[s
     saved, files = (file.header["metadata"].get(name) for name in ("options", "files"))
     if not isinstance(saved, dict) or not isinstance(files, dict) or "training" not in file.header:
         raise FileFormatError(f"{arguments.resume}: no checkpoint that `fastcnn train --checkpoint` wrote")
+    check_saved(arguments.resume, saved)
     given = {name: getattr(arguments, name) for name in FILES}
-    return saved, {name: files.get(name) if path is None else path for name, path in given.items()}
+    taken = {name: files.get(name) for name, path in given.items() if path is None}
+    for name, path in taken.items():
+        if path is not None and not names_a_file(path):
+            text = f"expected a path, received {shortened(repr(path))}"
+            raise FileFormatError(f"{arguments.resume}: argument {option_of(name)}: {text}")
+    return saved, given | taken
+
+
+def names_a_file(path: Any) -> bool:
+    """Whether a value of JSON is the text of a path that the system can have."""
+    try:
+        return bool(path) and b"\0" not in os.fsencode(path)
+    except (TypeError, ValueError):  # no text; half of a character
+        return False
 
 
 def make_model(options: dict[str, Any], data: Dataset) -> Sequential:

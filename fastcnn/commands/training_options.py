@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from fastcnn.commands.options import DATA_HELP, UsageError, number
+from fastcnn.shapes import shortened
 
 if TYPE_CHECKING:
     from fastcnn.augmentation import Augmentation
@@ -39,21 +40,26 @@ DEFAULTS: dict[str, Any] = {
 }
 SGD_RATE, SGD_DECAY = 0.1, 1e-3
 
+MODELS = ("lenet", "vgg_small", "resnet_small")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 METRICS = ("precision", "recall", "f1", "top_3_accuracy", "top_5_accuracy")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one-cycle")
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Each is None where it is not given: a resumed run then has that of its checkpoint."""
+def add_training_options(parser: argparse.ArgumentParser) -> dict[str, dict[str, Any]]:
+    """Each is None where it is not given: a resumed run then has that of its checkpoint. What argparse was told of each
+    is returned, by its name in `DEFAULTS`: a checkpoint's options are checked by the same rules."""
+    rules: dict[str, dict[str, Any]] = {}
 
     def add(name: str, help_text: str, **options: Any) -> None:
-        default = DEFAULTS[name.strip("-").replace("-", "_")]
+        key = name.strip("-").replace("-", "_")
+        default = DEFAULTS[key]
         shown = "" if default in (None, False) else f"; default: {default}"
+        rules[key] = options
         parser.add_argument(name, default=None, help=help_text + shown, **options)
 
     add("--data", DATA_HELP)
-    add("--model", "lenet, vgg_small or resnet_small")
+    add("--model", "the network", choices=MODELS)
     add("--epochs", "how often each image is seen", type=number(int, 1), metavar="N")
     add("--batch-size", "images in a step", type=number(int, 1), metavar="N")
     add("--validation-batch-size", "test images computed at once after each epoch", type=number(int, 1), metavar="N")
@@ -77,6 +83,44 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", "of weights, order and augmentation", type=number(int, 0), metavar="N")
     synced = "with --distributed: batch normalisation over the whole batch, not each rank's shard"
     add("--sync-batch-norm", synced, action="store_const", const=True)
+    return rules
+
+
+def check_saved(where: str, saved: dict[str, Any]) -> None:
+    """FileFormatError where the checkpoint `where` holds an option that no command line could have given it."""
+    from fastcnn.config import DTYPES
+    from fastcnn.errors import FileFormatError
+
+    rules = add_training_options(argparse.ArgumentParser(add_help=False)) | {"dtype": {"choices": DTYPES}}
+    for name, rule in rules.items():
+        value = saved.get(name, DEFAULTS[name])
+        wrong = None if value is None is DEFAULTS[name] else what_is_wrong(value, rule)
+        if wrong:
+            raise FileFormatError(f"{where}: argument {option_of(name)}: {wrong}")
+
+
+def what_is_wrong(value: Any, rule: dict[str, Any]) -> str | None:
+    """What an option must be and is not, in one line, by what argparse was told of it; None where it is right."""
+    if "type" in rule:
+        try:
+            rule["type"](repr(value))
+        except argparse.ArgumentTypeError as error:
+            return str(error)
+        return None
+    if "choices" in rule:
+        several = rule.get("action") == "append"
+        wanted = f"{'a list of ' if several else 'one of '}{', '.join(rule['choices'])}"
+        right = isinstance(value, list if several else str)
+        right = right and all(each in rule["choices"] for each in (value if several else [value]))
+    else:
+        kind, wanted = (bool, "true or false") if "const" in rule else (str, "text")
+        right = isinstance(value, kind)
+    return None if right else f"expected {wanted}, received {shortened(repr(value))}"
+
+
+def option_of(name: str) -> str:
+    """How the command line calls an option."""
+    return f"--{name.replace('_', '-')}"
 
 
 def options_of(arguments: argparse.Namespace, saved: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -90,10 +134,9 @@ def options_of(arguments: argparse.Namespace, saved: dict[str, Any] | None = Non
     saved = DEFAULTS | saved
     for name, value in given.items():
         if value != saved[name]:
-            option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"argument {option}: expected {saved[name]!r} as in {arguments.resume}, or nothing: a resumed run "
-                f"has the options of its checkpoint; received {value!r}"
+                f"argument {option_of(name)}: expected {saved[name]!r} as in {arguments.resume}, or nothing: a resumed "
+                f"run has the options of its checkpoint; received {value!r}"
             )
     return saved
 

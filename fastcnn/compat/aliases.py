@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import fastcnn.layers
 from fastcnn.compat import own
 from fastcnn.compat.own import NAME
-from fastcnn.layers.missing import explained
+from fastcnn.layers.missing import tell_import
 
 
 class LayersFinder(MetaPathFinder):
@@ -40,27 +40,29 @@ class LayersFinder(MetaPathFinder):
         if package != NAME or module in self.keep:
             return None
         if not is_ours(module):
-            return self.not_ours(name, path)
+            return self.not_ours(name, path, sys._getframe(1))
         if module not in own.REPLACED and PathFinder.find_spec(name, path):
             return None
         return ModuleSpec(name, ModuleLoader(f"fastcnn.layers.{module}"))
 
     @staticmethod
-    def not_ours(name: str, path: Sequence[str] | None) -> None:
-        """None where the usual finders will find it; the error that names what there is, where nobody has it."""
+    def not_ours(name: str, path: Sequence[str] | None, asker: FrameType) -> None:
+        """None where the usual finders will find it; an import hears what there is, where nobody has it."""
         theirs = own.package()
         if PathFinder.find_spec(name, path) is None and not (theirs and theirs.origin in own.hidden(theirs)):
-            raise ModuleNotFoundError(explained(name.rpartition(".")[2]))
+            tell_import(name, asker)
 
     def find_package(self) -> ModuleSpec | None:
         theirs = own.package()
         if theirs and not own.is_original(theirs):
             return None
-        if theirs and self.tell and own.hidden(theirs, self.keep):
-            self.tell(theirs)
-        spec = ModuleSpec(NAME, PackageLoader(), is_package=True)
+        spec = ModuleSpec(NAME, PackageLoader(lambda: self.tell_hidden(theirs)), is_package=True)
         spec.submodule_search_locations = list(theirs.submodule_search_locations or []) if theirs else []
         return spec
+
+    def tell_hidden(self, theirs: ModuleSpec | None) -> None:
+        if theirs and self.tell and own.hidden(theirs, self.keep):
+            self.tell(theirs)
 
 
 def is_ours(module: str) -> bool:
@@ -68,9 +70,17 @@ def is_ours(module: str) -> bool:
 
 
 class PackageLoader(Loader):
-    """``layers`` itself: a package of its own, so that a script's modules are bound here and not in fastcnn."""
+    """``layers`` itself: a package of its own, so that a script's modules are bound here and not in fastcnn.
+
+    `told` is called where it is imported, and not where somebody only looks for it.
+    """
+
+    def __init__(self, told: Callable[[], None]):
+        self.told = told
 
     def exec_module(self, package: ModuleType) -> None:
+        self.told()
+
         def get(name: str) -> Any:
             if name in fastcnn.layers.__all__:
                 ours = getattr(fastcnn.layers, name)

@@ -7,6 +7,7 @@ import ast
 import os
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any
 
 NAME = "layers"
 # The original's modules, which are replaced; any other name is first looked for in the script's own package.
@@ -42,15 +43,32 @@ def hidden(theirs: ModuleSpec, keep: Sequence[str] = ()) -> list[str]:
 
 
 def init_runs(theirs: ModuleSpec) -> bool:
-    """Whether the package's ``__init__.py`` holds more than comments and docstrings."""
-    source = getattr(theirs.loader, "get_source", lambda name: None)(NAME)
+    """Whether the package's ``__init__.py`` holds more than comments and docstrings, as one that is unreadable may."""
     try:
-        return any(
-            not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-            for line in ast.parse(source or "").body
+        source = init_source(theirs)
+        return source is None or any(
+            not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)) for line in ast.parse(source).body
         )
-    except (SyntaxError, ValueError):
+    except (
+        ImportError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ):  # the last two: nested too deep
         return True
+
+
+def init_source(theirs: ModuleSpec) -> str | None:
+    """The text of the package's ``__init__.py``; None where there is compiled code alone."""
+    loader: Any = theirs.loader
+    if not hasattr(loader, "get_source"):
+        return None
+    try:
+        return loader.get_source(NAME)
+    except (SyntaxError, ValueError):  # GBK or Latin-1 that does not say so: where a comment ends is the same in ASCII
+        return loader.get_data(theirs.origin).decode("latin-1")
 
 
 def told(theirs: ModuleSpec, keep: Sequence[str] = ()) -> str:

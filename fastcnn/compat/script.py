@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from fastcnn.compat import aliases, own
-from fastcnn.streams import say
+from fastcnn.streams import Guard, say
 
 
 def compile_script(path: str) -> types.CodeType:
@@ -113,7 +113,16 @@ def interpreter_kept(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not before[name]:  # the script's own, whose text comes before what is printed after it
+                with contextlib.suppress(Exception):
+                    stream.flush()
+        del stream
         vars(sys).update(before)
+        for name in ("stdout", "stderr"):
+            if isinstance(before[name], Guard):
+                before[name].reopen()
         sys.argv[:], sys.path[:] = argv, path
         sys.modules["__main__"] = main
         local = {name for name in sys.modules.keys() - modules if "." not in name and lies_in(folder, name)}

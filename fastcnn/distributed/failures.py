@@ -9,6 +9,7 @@ import time
 from typing import Any, NoReturn
 
 from fastcnn.errors import FileFormatError
+from fastcnn.shapes import whole_number
 
 FORWARDING = 0.1  # seconds for the launcher to print what it has read from a rank
 GRACE = 2.0  # seconds in which the other ranks may fail with the same error, which is then printed once
@@ -22,7 +23,7 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 def variable(names: tuple[str, ...]) -> int:
     """The number in the first of these variables that holds one; 0 where none does."""
     found = (os.environ.get(name, "") for name in names)
-    return next((int(text) for text in found if text.isdigit()), 0)
+    return next((number for text in found if (number := whole_number(text)) is not None), 0)
 
 
 def launched_rank() -> int:

@@ -1,8 +1,8 @@
 """What an import says of a layer that is not here: its name in this package, or all names."""
 
 import sys
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Iterator, Sequence
+from types import FrameType, ModuleType
 
 PACKAGE = "fastcnn.layers"
 
@@ -28,6 +28,28 @@ def explained(name: str) -> str:
     return f"{PACKAGE} has no {name!r}; it has {', '.join(sys.modules[PACKAGE].__all__)}"
 
 
+def tell_import(name: str, asker: FrameType) -> None:
+    """Raise the ImportError that explains why there is no module `name`, where an import statement wants it.
+
+    Whoever only looks (`importlib.util.find_spec`, `pkgutil`, pytest, an editor) must hear None, and importlib has no
+    other place for a message. Which of both it is, the frames of importlib say, from `asker`, which has called a
+    finder; where they do not, an import has Python's own words.
+    """
+    package, _, missing = name.rpartition(".")
+    callers = set(importlib_frames(asker))
+    if "_handle_fromlist" in callers:  # `from package import missing`, which may be a class: importlib would drop an
+        raise ImportError(explained(missing), name=package)  # error that names the module, for words of its own
+    if "_find_and_load" in callers:
+        raise ModuleNotFoundError(explained(missing), name=name)
+
+
+def importlib_frames(frame: FrameType | None) -> Iterator[str]:
+    """The names of importlib's functions from `frame` up to who called them."""
+    while frame and frame.f_globals.get("__name__") == "importlib._bootstrap":
+        yield frame.f_code.co_name
+        frame = frame.f_back
+
+
 class Finder:
     """The last finder to be asked: what it hears of this package nobody has found."""
 
@@ -35,8 +57,7 @@ class Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
         package, _, missing = name.rpartition(".")
         if package == PACKAGE and not missing.startswith("_"):
-            # Without the module's name in the error: importlib would put its own text in place of one that has it.
-            raise ModuleNotFoundError(explained(missing))
+            tell_import(name, sys._getframe(1))
 
 
 def install() -> None:

@@ -1,5 +1,6 @@
 """The arguments of `fit`, checked before anything is trained."""
 
+import os
 import warnings
 from typing import Any, cast
 
@@ -148,5 +149,15 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     return sorted(callbacks, key=lambda callback: callback.comes_last)
 
 
-def check_failure_file(path: Any) -> str | None:
-    return None if path is None else check_path("fit", "failure_file", path)
+def check_failure_file(path: Any, resume: Any, callbacks: list[Callback]) -> str | None:
+    """The path, unless a training that fails would write over what it goes on from, or what a callback keeps."""
+    if path is None:
+        return None
+    checked = check_path("fit", "failure_file", path)
+    kept = {name: file for callback in callbacks for name, file in callback.written_files().items()}
+    if isinstance(resume, str | os.PathLike):
+        kept["`resume`"] = os.fspath(resume)
+    for name, file in kept.items():
+        if os.path.realpath(file) == os.path.realpath(checked):
+            raise ValueError(must_be("fit", "failure_file", f"another file than {name}", path))
+    return checked

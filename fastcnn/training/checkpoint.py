@@ -4,6 +4,7 @@ A step depends on the parameters, the state of optimizer and layers, NumPy's ran
 the epoch and the batch. That is what is kept, with the history and the state of the callbacks.
 """
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -15,11 +16,13 @@ from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
 from fastcnn.layers.protocol import walk
 from fastcnn.saving import checksum, model_file
-from fastcnn.shapes import check_int, must_be, shortened
+from fastcnn.shapes import check_int, check_number, must_be, shortened
 from fastcnn.training.run import Resumable, TrainingRun
 
 # Arguments of `fit` that checkpoints of earlier versions do not name, and what these versions computed with.
 EARLIER = {"validation_batch_size": "256", "optimizer's decay": "'all'"}
+MEASURED = ("loss", "accuracy", "seconds", "images_per_second")  # what the history of each training holds
+VALIDATED = ("val_loss", "val_accuracy")  # and where there is validation data
 
 
 def course(run: TrainingRun) -> dict[str, str]:
@@ -119,28 +122,31 @@ def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None
     training = file.section("training", "training to resume: it is no checkpoint")
     try:
         saved = EARLIER | training["settings"]
+        seed = check_int("resume", "seed", training["seed"], 0, largest=math.inf)
         states = {
             label: dict(state) | file.part(f"training.{label}.") for label, state in training["callbacks"].items()
         }
-        progress = {
-            name: check_int("resume", name, training[name], 0, largest=math.inf)
-            for name in ("seed", "epoch", "batch", "hits")
-        }
-        loss, seconds = float(training["loss"]), float(training["seconds"])
         numbers = {
             name: value
             for name, value in file.header["optimizer"]["config"].items()
             if name in run.optimizer.config() and isinstance(value, int | float)
         }
-        history = {key: list(values) for key, values in training["history"].items()}
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(file.where, error) from error
     check_settings(file.where, saved, run.settings)
-    if not any_seed and run.seed != training["seed"]:
-        raise ValueError(mismatch(file.where, "seed", training["seed"], run.seed))
+    if not any_seed and run.seed != seed:
+        raise ValueError(mismatch(file.where, "seed", seed, run.seed))
     synced = training.get("sync_batch_norm")
     if run.group.size > 1 and synced is not None and synced != run.sync_batch_norm:
         raise ValueError(mismatch(file.where, "sync_batch_norm", synced, run.sync_batch_norm))
+    try:
+        progress = progress_of(run, training)
+        history, stopped = history_of(run, training, progress["epoch"] - 1), training.get("stopped")
+        if not isinstance(stopped, str | None):
+            raise TypeError(must_be("resume", "stopped", "text or nothing", stopped))
+        assign(copy.copy(run.optimizer), numbers)  # all or nothing: its own are assigned at the end
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(file.where, error) from error
     model_file.load_layers(
         model_file.ModelFile(file.where, file.header, dict(file.arrays)), custom_of(run)
     )  # all or nothing
@@ -152,11 +158,40 @@ def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None
                 raise damaged(file.where, error) from error
     model_file.load_random(file, run.model.layers)
     model_file.load_optimizer(model_file.ModelFile(file.where, file.header, dict(file.arrays)), run.optimizer)
-    vars(run.optimizer).update(numbers)  # a callback may have assigned another rate since the run began
+    assign(run.optimizer, numbers)  # a callback may have assigned another rate since the run began
     model_file.fill(file, run.model.layers)
-    vars(run).update(progress, loss=loss, seconds=seconds)
+    vars(run).update(progress, seed=seed)
     run.history.update(history)
-    run.history.stopped = training.get("stopped")
+    run.history.stopped = stopped
+
+
+def assign(optimizer: Any, numbers: dict[str, float]) -> None:
+    for name, value in numbers.items():
+        setattr(optimizer, name, value)
+
+
+def progress_of(run: TrainingRun, training: dict[str, Any]) -> dict[str, Any]:
+    """Where in its course the run stands, by the attributes of `run`, for whose arguments the numbers must be right."""
+    count = len(run.x)
+    batch = check_int("resume", "batch", training["batch"], 0, -(-count // run.batch_size))
+    return {
+        "epoch": check_int("resume", "epoch", training["epoch"], 1, run.epochs + 1),
+        "batch": batch,
+        "hits": check_int("resume", "hits", training["hits"], 0, min(batch * run.batch_size, count)),
+        "loss": check_number("resume", "loss", training["loss"]),
+        "seconds": check_number("resume", "seconds", training["seconds"], 0),
+    }
+
+
+def history_of(run: TrainingRun, training: dict[str, Any], epochs: int) -> dict[str, list[Any]]:
+    """The history of so many epochs; what a callback of a script's own has added may be anything."""
+    history = {key: list(values) for key, values in training["history"].items()}
+    validated = VALIDATED if run.validation_data is not None else ()
+    for name in (*MEASURED, *validated, *(f"val_{name}" for name in run.metrics)) if epochs else ():
+        values = history[name]
+        if len(values) != epochs or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(must_be("resume", f"history[{name!r}]", f"a number for each of {epochs} epochs", values))
+    return history
 
 
 def damaged(where: str, error: Exception) -> FileFormatError:

@@ -123,6 +123,7 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
             validation = arguments.take_validation(model, validation_data, augmentation, group)
         elif metrics:
             raise ValueError(must_be("fit", "metrics", "empty without validation_data, of which they are", metrics))
+        sorted_callbacks = arguments.check_callbacks(callbacks)
         return (Loop if group.size == 1 else DistributedLoop)(
             model=model,
             optimizer=arguments.check_optimizer(model, optimizer, learning_rate, weight_decay),
@@ -136,8 +137,8 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
             augmentation=augmentation,
             loss_options=arguments.check_loss_options(model, labels, class_weight, label_smoothing),
             metrics=check_metrics("fit", metrics),
-            callbacks=arguments.check_callbacks(callbacks),
-            failure_file=arguments.check_failure_file(failure_file),
+            callbacks=sorted_callbacks,
+            failure_file=arguments.check_failure_file(failure_file, resume, sorted_callbacks),
             verbose=check_flag("fit", "verbose", verbose),
             sync_batch_norm=check_flag("fit", "sync_batch_norm", sync_batch_norm),
             validation_batch_size=check_int("fit", "validation_batch_size", validation_batch_size),

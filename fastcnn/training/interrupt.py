@@ -49,9 +49,11 @@ def deferred(stop: Callable[[], None], announce: bool = True) -> Iterator[list[i
     try:
         yield received
     finally:
-        for signum, handler in before.items():
-            if handler is not interrupt.raise_once or signal.getsignal(signum) is handle:  # else the command ends
-                signal.signal(signum, handler)
+        heeded = len(received)
+        ending = interrupt.raise_once in before.values()  # the command, with a second signal
+        interrupt.put_back({s: h for s, h in before.items() if not ending or signal.getsignal(s) is handle})
+        for signum in received[heeded:]:  # too late to stop anything
+            signal.raise_signal(signum)
 
 
 def notice(signum: int) -> bytes:

@@ -47,17 +47,24 @@ class Loop(TrainingRun):
     def train(self) -> None:
         """Run to the end, or until something stops it."""
         with interrupt.deferred(lambda: self.stop("interrupted"), announce=self.group.lead) as received:
-            self.call("on_fit_begin")
-            while self.epoch <= self.epochs and self.history.stopped is None:
-                self.call("on_epoch_begin")
-                self.train_epoch()
-                if self.batch * self.batch_size < len(self.x):
-                    break
-                self.finish_epoch()
-            self.call("on_fit_end")
+            try:
+                self.call("on_fit_begin")
+                self.train_epochs()
+                self.call("on_fit_end")
+            finally:
+                self.call_each("on_fit_exit", self.callbacks)  # not by `call`: where a rank fails, no other answers it
             self.history.signal = max(self.group.all_gather(max(received, default=0)))
         if interrupt.ends_process(self.history.signal):
             raise self.group.common(Termination(self.history.signal))
+
+    def train_epochs(self) -> None:
+        """The rest of the epochs."""
+        while self.epoch <= self.epochs and self.history.stopped is None:
+            self.call("on_epoch_begin")
+            self.train_epoch()
+            if self.batch * self.batch_size < len(self.x):
+                break
+            self.finish_epoch()
 
     def train_epoch(self) -> None:
         """The rest of the present epoch."""
@@ -119,7 +126,8 @@ class Loop(TrainingRun):
             record |= {
                 f"val_{name}": measure(name, metric, labels, probabilities) for name, metric in self.metrics.items()
             }
-        record |= {"seconds": self.seconds, "images_per_second": count / self.seconds}
+        pace = count / self.seconds if self.seconds else math.inf  # a clock may stand still for so little
+        record |= {"seconds": self.seconds, "images_per_second": pace}
         for key, value in record.items():
             self.history.setdefault(key, []).append(value)
         if self.verbose:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import threading
 from pathlib import Path
 
@@ -181,6 +182,58 @@ def test_a_disk_that_takes_nothing(folder, capsys, monkeypatch, method, fault, w
     assert kernel(folder)(3) == 6 and len(files(folder)) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (pickle.PicklingError("Can't pickle\n<x>"), "PicklingError: Can't pickle <x>"),
+        (MemoryError(), "MemoryError"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+@pytest.mark.parametrize("place", ["dumps", "CompileResult._reduce"])
+def test_kernels_that_cannot_be_pickled(folder, capsys, monkeypatch, place, error, words):
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{store.__name__}.{place}", fail)
+        first = kernel(folder)
+        assert (first(3), first(1.5)) == (6, 3.0)
+    assert capsys.readouterr().err == (
+        f"fastcnn: kernels cannot be kept in {folder.parent} ({words}; each process compiles anew)\n"
+    )
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "words"),
+    [
+        ("CompileResult._rebuild", MemoryError(), "MemoryError"),
+        ("CompileResult._rebuild", RuntimeError("Unable to parse\nobject"), "RuntimeError: Unable to parse object"),
+        ("read", MemoryError(), "MemoryError"),
+    ],
+    ids=["memory", "LLVM", "memory for the file"],
+)
+def test_kernels_that_cannot_be_loaded(folder, capsys, monkeypatch, place, error, words):
+    """Whole as they are; what is compiled replaces them."""
+    kernel(folder)(3)
+    (path,) = files(folder)
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{store.__name__}.{place}", fail)
+        first = kernel(folder)
+        assert first(3) == 6 and hits(first) == 0
+    assert capsys.readouterr().err == (
+        f"fastcnn: damaged kernels in {folder.parent} are compiled again ({path.name}: {words})\n"
+    )
+    again = kernel(folder)
+    assert again(3) == 6 and hits(again) == 1
+
+
 def test_a_folder_that_cannot_be_written_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert cache.cache_folder() == tmp_path / "fastcnn"
@@ -238,7 +291,7 @@ def test_writers_at_once_lose_nothing(folder):
         cache = KernelCache(twice, str(folder))
         for _ in range(20):
             barrier.wait(60)
-            cache.save(key, (str(key[0]),))
+            cache.save(key, lambda: (str(key[0]),))
 
     threads = [threading.Thread(target=save, args=(key,)) for key in keys]
     for thread in threads:

@@ -1,15 +1,17 @@
 """The options of `fastcnn train`, and `evaluate --report`: each does what it says, or says what is wrong with it."""
 
+import copy
 import csv
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
 
-from fastcnn import Sequential, cli, metrics, optimizers, schedules
+from fastcnn import FileFormatError, Sequential, cli, metrics, optimizers, schedules, zoo
 from fastcnn.commands import train as train_command
-from fastcnn.commands.training_options import DEFAULTS, METRICS
+from fastcnn.commands.training_options import DEFAULTS, METRICS, MODELS, check_saved
 from tests.helpers.processes import assert_fails, run_fastcnn
 from tests.helpers.switches import switches_kept
 
@@ -333,11 +335,19 @@ def test_a_training_that_diverges_leaves_what_computes_it_again(main):
         ("--shift -1", "argument --shift: expected an integer of at least 0, received '-1'"),
         ("--shift 1.5", "argument --shift: expected an integer of at least 0, received '1.5'"),
         ("--flip yes", "unrecognized arguments: yes"),
+        (
+            f"--epochs {'9' * 5000}",
+            f"argument --epochs: expected an integer from 1 to {sys.maxsize}, received '{'9' * 117}...'",
+        ),
+        (f"--epochs -{'9' * 5000}", "argument --epochs: expected an integer of at least 1, received '-99"),
+        ("--seed \u00b2", "argument --seed: expected an integer of at least 0, received '\u00b2'"),
+        (f"--threads {'9' * 5000}", "argument --threads: expected an integer from 1 to 1024, received '999"),
+        (f"--lr {'9' * 5000}", "argument --lr: expected a number above 0, received '999"),
         ("--crop 0", "argument --crop: expected an integer of at least 1, received '0'"),
         ("--crop 15", "argument --crop: expected at most 14, the size of the images, received 15"),
         ("--metric beauty", "argument --metric: invalid choice: 'beauty' (choose from"),
         ("--patience 0", "argument --patience: expected an integer of at least 1, received '0'"),
-        ("--model resnet", "argument --model: expected one of lenet, vgg_small"),
+        ("--model resnet", "argument --model: invalid choice: 'resnet' (choose from"),
         ("--csv", "argument --csv: expected one argument"),
         (
             "--best m.npz --checkpoint ./m.npz",
@@ -345,6 +355,15 @@ def test_a_training_that_diverges_leaves_what_computes_it_again(main):
         ),
         ("--best m.npz --out m.npz", "argument --best: expected another file than that of --out, received 'm.npz'"),
         ("--checkpoint lenet-own.npz", "argument --checkpoint: expected another file than that of --out, received"),
+        ("--out own.npz", "argument --out: expected another file than that of --data, received 'own.npz'"),
+        ("--best ./own.npz", "argument --best: expected another file than that of --data, received './own.npz'"),
+        *(
+            (
+                f"--lr 1e30 --out m.npz --{option} ./m-failure.npz",
+                f"argument --{option}: expected another file than that of --out, where a training fails, received",
+            )
+            for option in ("checkpoint", "best", "csv", "plot")
+        ),
     ],
 )
 def test_usage_errors(main, arguments, message):
@@ -352,6 +371,62 @@ def test_usage_errors(main, arguments, message):
     status, out, err = main(f"train --data own.npz --quiet {arguments}")
     assert (status, out) == (2, "") and message in err, err
     assert err.count("\n") == 1 and err.startswith("fastcnn train: error: ") and os.listdir() == ["own.npz"]
+
+
+HOSTILE = (None, True, False, -1, 0, 1, 0.5, 10**30, 10**400, 1e300, float("nan"), "", "1", "text", [], [1], [[]], {})
+
+
+def parsed(name, value):
+    """What the command line makes of a value, written as it would be there; SystemExit where it takes none such."""
+    option = f"--{name.replace('_', '-')}"
+    items = value if isinstance(value, list) and value else [value]
+    words = [option] if value is True else [f"{option}={item}" for item in items]
+    return getattr(cli.build_parser().parse_args(["train", *words]), name)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_saved_options_are_those_that_the_command_line_takes(name, capsys):
+    """Of each type and range: a checkpoint is a file like others."""
+    for value in HOSTILE:
+        try:
+            given = parsed(name, value)
+            whole = type(value) is int and type(given) is float  # JSON's 1 may stand for 1.0
+            right = given == (float(value) if whole else value) and (whole or type(value) is type(given))
+        except SystemExit:
+            right = value is False is DEFAULTS[name] or (value == [] and name == "metric")  # which is not given
+        if right or value is DEFAULTS[name] is None:
+            check_saved("c.npz", DEFAULTS | {name: value})
+            continue
+        with pytest.raises(FileFormatError, match=r"^c\.npz: argument --[a-z-]+: expected .*, received ") as error:
+            check_saved("c.npz", DEFAULTS | {name: value})
+        assert f"--{name.replace('_', '-')}: " in str(error.value) and len(str(error.value)) < 300
+
+
+def test_a_checkpoint_with_wrong_options_or_files(train, main):
+    """One line that names the file and the option; without a key, the default was meant."""
+    train("--epochs 1 --checkpoint c.npz")
+    with np.load("c.npz") as file:
+        arrays = dict(file)
+    head = json.loads(str(arrays.pop("architecture")))
+    names = sorted(os.listdir())
+
+    def resumed(kind, name, value):
+        changed = copy.deepcopy(head)
+        changed["metadata"][kind][name] = value
+        np.savez("c.npz", architecture=np.array(json.dumps(changed)), **arrays)
+        status, out, err = main("train --resume c.npz --quiet")
+        assert (status, out) == (1, "") and err.count("\n") == 1 and sorted(os.listdir()) == names, err
+        return err
+
+    for name in DEFAULTS:
+        assert f"error: c.npz: argument --{name.replace('_', '-')}: expected " in resumed("options", name, [1])
+    for name in train_command.FILES:
+        for value in (5, [1], True, "", "a\0b", "\ud800"):
+            line = f"error: c.npz: argument --{name}: expected a path, received {value!r}\n"
+            assert resumed("files", name, value).endswith(line)
+    assert "argument --optimizer: expected one of sgd, momentum, " in resumed("options", "optimizer", "none")
+    np.savez("c.npz", architecture=np.array(json.dumps(head)), **arrays)
+    assert main("train --resume c.npz --quiet")[0] == 0
 
 
 @pytest.mark.parametrize("option", ["--best", "--checkpoint", "--csv", "--plot"])
@@ -399,4 +474,4 @@ def test_the_help_names_every_option():
     assert done.returncode == 0
     for name in DEFAULTS:
         assert f"--{name.replace('_', '-')}" in done.stdout
-    assert train_command.HELP
+    assert train_command.HELP and tuple(zoo.MODELS) == MODELS

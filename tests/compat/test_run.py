@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib.machinery import SourceFileLoader
 
 import numpy as np
 import pytest
@@ -293,6 +294,8 @@ def test_a_run_leaves_the_process_as_it_was(original, monkeypatch, capsys):
         sys.argv, sys.stdout, sys.excepthook = [], sys.stderr, None
         raise SystemExit(4)
     """
+    with aliases.original_names():  # which imports some of `multiprocessing`
+        pass
     before = state()
     for name in ("first", "second"):
         folder = original / name
@@ -362,6 +365,13 @@ def test_a_dropout_of_the_script_s_own_beside_replaced_modules(original, capsys)
     assert error == not_used(original, "__init__", "base_conv", "fc", "pooling", "relu", "softmax")
 
 
+def test_what_hides_the_script_s_files_is_said_where_it_is_imported(original, capsys):
+    path = write(original, use="import importlib.util; print(importlib.util.find_spec('layers').name)")
+    assert ran(capsys, path) == ("layers\n", "")
+    path = write(original, use="import importlib.util; importlib.util.find_spec('layers'); import layers")
+    assert ran(capsys, path) == ("", not_used(original, "__init__", "base_conv", "fc", "pooling", "relu", "softmax"))
+
+
 @pytest.mark.parametrize("folder", [True, False])
 def test_fastcnn_s_dropout_where_the_script_has_none(tmp_path, capsys, folder):
     if folder:
@@ -394,6 +404,50 @@ def test_a_package_without_any_of_the_original_s_modules_is_the_script_s_own(tmp
     """,
     )
     assert ran(capsys, path) == ("layers.attention 3 True fastcnn.layers.base_conv\n", "")
+
+
+NOT_UTF_8 = "# \u4e2d\u6587\n".encode("gbk")
+
+
+@pytest.mark.parametrize("content", [NOT_UTF_8, "# d\u00e9j\u00e0\n".encode("latin-1"), b'\n\n"""\xd6\xd0"""\n', None])
+def test_an_init_that_holds_a_comment_in_any_encoding(tmp_path, capsys, content):
+    """Nothing of it is lost where it is replaced; a folder of that name is no file at all."""
+    init = tmp_path / "layers" / "__init__.py"
+    (init if content is None else init.parent).mkdir(parents=True)
+    if content is not None:
+        init.write_bytes(content)
+    path = write(tmp_path, use="from layers import *\nfrom layers.fc import FullyConnect\nprint(Relu.__module__)")
+    assert ran(capsys, path) == ("fastcnn.layers.relu\n", "")
+
+
+@pytest.mark.parametrize(
+    "content", [b"x = 1\0", b"\xd6\xd0 = 1\n\xff(", b"print 'Python 2'\n", b"x = " + b"-" * 99_999 + b"1"]
+)
+def test_an_init_that_nobody_can_read(original, capsys, content):
+    """Whatever it holds is hidden, as by the original's package, and said; alone it is the script's own package."""
+    (original / "layers" / "__init__.py").write_bytes(content)
+    path = write(original, use="from layers.fc import FullyConnect\nprint(FullyConnect.__module__)")
+    out, error = ran(capsys, path)
+    assert out == "fastcnn.layers.fc\n"
+    assert error == not_used(original, "__init__", "base_conv", "fc", "pooling", "relu", "softmax")
+    for name in ("base_conv", "fc", "pooling", "relu", "softmax"):
+        (original / "layers" / f"{name}.py").unlink()
+    error = ran(capsys, path, status=1).err
+    assert error.startswith(f'Traceback (most recent call last):\n  File "{path}", line 1') and "own.py" not in error
+
+
+def test_an_init_that_may_not_be_read(original, monkeypatch, capsys):
+    def denied(loader, path):
+        if path.endswith("__init__.py"):
+            raise PermissionError(13, "Permission denied", path)
+        return get_data(loader, path)
+
+    get_data = SourceFileLoader.get_data
+    monkeypatch.setattr(SourceFileLoader, "get_data", denied)
+    path = write(original, use="from layers.fc import FullyConnect\nprint(FullyConnect.__module__)")
+    out, error = ran(capsys, path)
+    assert out == "fastcnn.layers.fc\n"
+    assert error == not_used(original, "__init__", "base_conv", "fc", "pooling", "relu", "softmax")
 
 
 @pytest.mark.parametrize("line", ["from layers.fc import Dense", "import layers.fc as fc; fc.Dense"])

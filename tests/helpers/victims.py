@@ -43,6 +43,7 @@ def end_at_random(command, folder, moment, longest, count, **environment):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | environment
     command = [sys.executable, *map(str, command)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heed_interrupts}
+    before = temporary_files(folder)
     with subprocess.Popen(command, cwd=folder, env=environment, **pipes) as process:
         signum = moment.choice(SIGNALS)
         try:
@@ -56,7 +57,7 @@ def end_at_random(command, folder, moment, longest, count, **environment):
     if process.returncode == 0:
         return False
     count.ended += 1
-    count.halfway += bool(leftovers(folder))
+    count.halfway += bool(temporary_files(folder) - before)
     count.signals[signum.name] = count.signals.get(signum.name, 0) + 1
     return True
 
@@ -68,8 +69,15 @@ def heed_interrupts():
 
 def leftovers(folder):
     """Temporary files, by the file that they were to become: `.NAME.TOKEN.tmp`, and of kernels `NAME.tmp.TOKEN`."""
-    files = [path.name[1:].rpartition(".tmp")[0].rpartition(".")[0] for path in Path(folder).glob(".*.tmp")]
-    return files + [path.name.partition(".tmp.")[0] for path in Path(folder).rglob("*.nbc.tmp.*")]
+    names = [path.name for path in temporary_files(folder)]
+    return [
+        name[1:].rpartition(".tmp")[0].rpartition(".")[0] if name.endswith(".tmp") else name.partition(".tmp.")[0]
+        for name in names
+    ]
+
+
+def temporary_files(folder):
+    return {*Path(folder).glob(".*.tmp"), *Path(folder).rglob("*.nbc.tmp.*")}
 
 
 def assert_same_arrays(first, second):

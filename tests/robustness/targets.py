@@ -1,5 +1,6 @@
 """Every reader of files, as fuzzing and the quick tests call it: a file's content in, its arrays or an error out."""
 
+import contextlib
 import gzip
 import io
 import pickle
@@ -31,7 +32,7 @@ class Target:
 
     seeds: Callable[[Path], list[bytes]]  # the contents of good files, made in an empty folder
     read: Callable[[Path], list[np.ndarray]]
-    name: str = "a"  # of the file
+    name: str = "damaged"  # of the file
     whole: bool = False  # whether the format has checksums: what is read is then right
     wrap: Callable[[bytes], bytes] = bytes  # puts right the checksums of what was changed
 
@@ -43,14 +44,20 @@ def attempt(target: Target, content: bytes, folder: Path) -> list[np.ndarray] | 
     try:
         return target.read(path)
     except DOCUMENTED as error:
-        named = path.name in str(error) or f"{folder}: " in str(error)  # whose files do not fit one another
+        named = str(path) in str(error) or f"{folder}: " in str(error)  # whose files do not fit one another
         assert named, f"no name of the file in: {error}"
         assert len(str(error)) < LONGEST_MESSAGE, f"a message of {len(str(error))} characters"
         return None
 
 
+def forget_peak() -> None:
+    """Let `memory` count from what the process has now, where the system can: before, it may have had much more."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def memory() -> int:
-    """The most bytes of memory that this process has had."""
+    """The most bytes of memory that this process has had, since `forget_peak`."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -121,7 +128,7 @@ def head_target(save: Callable[[Path, int], None], read: Callable[[Path], list[n
         np.savez(buffer, architecture=np.array(head.decode("latin1")), **models.parts(save)[1])
         return buffer.getvalue()
 
-    return Target(lambda _: [models.parts(save)[0]], read, "a.npz", wrap=wrap)
+    return Target(lambda _: [models.parts(save)[0]], read, "damaged.npz", wrap=wrap)
 
 
 MODELS = {
@@ -201,11 +208,11 @@ TARGETS = {
         "train-labels-idx1-ubyte",
     ),
     "npy": Target(
-        written(lambda path, n: np.save(path, numbers(n)), ".npy", 4), lambda path: [read_npy(path)], "a.npy"
+        written(lambda path, n: np.save(path, numbers(n)), ".npy", 4), lambda path: [read_npy(path)], "damaged.npy"
     ),
     "npy_folder": Target(in_folder(write_npy_folder, "y_train.npy"), read_folder, "y_train.npy"),
-    "npz": Target(written(save_npz, ".npz", 2), lambda path: of_data(datasets.load(path)), "a.npz", whole=True),
-    "npz_member": Target(member, lambda path: of_data(datasets.load(path)), "a.npz", wrap=as_archive),
+    "npz": Target(written(save_npz, ".npz", 2), lambda path: of_data(datasets.load(path)), "damaged.npz", whole=True),
+    "npz_member": Target(member, lambda path: of_data(datasets.load(path)), "damaged.npz", wrap=as_archive),
     "cifar_binary": Target(
         in_folder(lambda folder: write_cifar(folder, rng(), 0, 1), "data_batch_2.bin"), read_folder, "data_batch_2.bin"
     ),
@@ -217,12 +224,16 @@ TARGETS = {
         read_folder,
         "data_batch_2",
     ),
-    "safetensors": Target(written(models.save_model, ".safetensors"), models.load_model, "a.safetensors"),
-    "png": Target(written(save_picture("png"), ".png", 6), read_any_picture, "a.png", whole=True),
-    "png_chunks": Target(written(save_picture("png"), ".png", 6), read_any_picture, "a.png", wrap=png_with_checksums),
+    "safetensors": Target(written(models.save_model, ".safetensors"), models.load_model, "damaged.safetensors"),
+    "png": Target(written(save_picture("png"), ".png", 6), read_any_picture, "damaged.png", whole=True),
+    "png_chunks": Target(
+        written(save_picture("png"), ".png", 6), read_any_picture, "damaged.png", wrap=png_with_checksums
+    ),
 } | {
-    ending: Target(written(save_picture(ending), f".{ending}", count), read_any_picture, f"a.{ending}")
+    ending: Target(written(save_picture(ending), f".{ending}", count), read_any_picture, f"damaged.{ending}")
     for ending, count in (("gif", 4), ("jpg", 2), ("tif", 6), ("bmp", 4), ("webp", 2))
 }
-TARGETS |= {name: Target(written(save, ".npz"), read, "a.npz", whole=True) for name, (save, read) in MODELS.items()}
+TARGETS |= {
+    name: Target(written(save, ".npz"), read, "damaged.npz", whole=True) for name, (save, read) in MODELS.items()
+}
 TARGETS |= {f"{name}_head": head_target(*save_and_read) for name, save_and_read in MODELS.items()}

@@ -54,6 +54,15 @@ def finish(training, folder):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_leftover_is_counted_once(tmp_path):
+    """After the process that has left it."""
+    count = Count()
+    for name in ("first", "first", "second"):
+        code = f"import time; open('.{name}.tmp', 'w'); print(1, flush=True); time.sleep(60)"
+        assert end_at_random(["-ISc", code], tmp_path, random.Random(0), 0.0, count)
+    assert (count.ended, count.halfway) == (3, 2) and leftovers(tmp_path) == ["", ""]
+
+
 SAVES = """
 import sys
 import numpy as np

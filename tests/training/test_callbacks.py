@@ -456,6 +456,30 @@ def test_tensorboard(data, tmp_path):
     np.testing.assert_allclose(rates, [0.1 * (1 - (i + 0.6) / 3) for i in range(3)], rtol=1e-6)  # the last step's
 
 
+class Fails(Callback):
+    def __init__(self, hook, error):
+        setattr(self, hook, self.fail)
+        self.error, self.left = error, 0
+
+    def fail(self, run):
+        raise self.error
+
+    def on_fit_exit(self, run):
+        self.left += 1
+
+
+@pytest.mark.parametrize("error", [ValueError("own"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("hook", ["on_fit_begin", "on_epoch_end", "on_fit_end"])
+def test_logs_are_closed_where_a_training_fails(data, tmp_path, hook, error):
+    """What the epochs before have logged is there."""
+    pytest.importorskip("tensorboardX")
+    board, fails = TensorBoard(tmp_path), Fails(hook, error)
+    with pytest.raises(type(error)):
+        small().fit(*data, 1, 120, callbacks=[board, fails], verbose=False)
+    assert board.writer._writer.closed and fails.left == 1
+    assert ("training/loss" in read_scalars(tmp_path)) == (hook != "on_fit_begin")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="POSIX")
 @pytest.mark.parametrize(
     ("extra", "make", "name"),

@@ -10,7 +10,7 @@ import pytest
 
 from fastcnn import FileFormatError, Sequential, diagnosis
 from fastcnn.augmentation import Augmentation
-from fastcnn.callbacks import Callback, Checkpoint
+from fastcnn.callbacks import Callback, Checkpoint, CSVLogger
 from fastcnn.diagnosis import explain, replay
 from fastcnn.layers import BatchNorm, Dropout, FullyConnect, Layer, Relu, Residual, Softmax
 from fastcnn.layers.protocol import walk
@@ -302,6 +302,24 @@ def test_a_layer_that_cannot_be_saved(data, tmp_path):
         "; no file reproduces it: save: layers[0], a Bare, has no config() and parameters() to save it by"
     )
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (Checkpoint, "Checkpoint's `path`"),
+        (lambda path: Checkpoint(None, best=path), "Checkpoint's `best`"),
+        (CSVLogger, "CSVLogger's `path`"),
+        (None, "`resume`"),
+    ],
+)
+def test_a_failure_file_that_something_else_is_kept_in(data, tmp_path, monkeypatch, make, name):
+    """A training that fails would write over it."""
+    monkeypatch.chdir(tmp_path)
+    options = {"resume": "./c.npz"} if make is None else {"callbacks": [make("c.npz")]}
+    with pytest.raises(ValueError, match=f"fit: `failure_file` must be another file than {name}. Received failure_fi"):
+        small().fit(*data, failure_file=tmp_path / "c.npz", verbose=False, **options)
+    assert os.listdir() == []
 
 
 @pytest.mark.parametrize(("value", "error"), [(5, TypeError), ("", ValueError)])

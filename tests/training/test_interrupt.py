@@ -11,6 +11,7 @@ import pytest
 
 from fastcnn import Sequential, interrupt
 from fastcnn.callbacks import Callback, Checkpoint, EarlyStopping
+from fastcnn.training import interrupt as training_interrupt
 from tests.helpers.models import small
 from tests.helpers.processes import ROOT, run_python
 
@@ -341,6 +342,69 @@ def test_command_line_while_nothing_is_deferred(main, monkeypatch, capsys):
     assert main(["info", "--backend", "numpy"]) == 143
     assert capsys.readouterr() == ("", "fastcnn info: ended by SIGTERM\n")
     assert [signal.getsignal(s) for s in interrupt.SIGNALS] == [*map(interrupt.python_handler, interrupt.SIGNALS)]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", range(2 * len(interrupt.SIGNALS)))
+@pytest.mark.parametrize("block", ["raised_once", "deferred", "deferred, the second"])
+def test_a_signal_while_handlers_are_put_back(monkeypatch, block, moment, signum):
+    """Each has its own again, whatever the signal does; it does it afterwards."""
+    theirs = {s: lambda signum, _: came.append(signum) for s in OTHERS} | {signal.SIGINT: signal.default_int_handler}
+    came, calls, set_handler = [], [], signal.signal
+
+    def slowly(*arguments):
+        calls.append(arguments)
+        if leaving and len(calls) == moment + 1:
+            os.kill(os.getpid(), signum)
+        return set_handler(*arguments)
+
+    monkeypatch.setattr(interrupt, "python_handler", theirs.get)
+    monkeypatch.setattr(interrupt, "TOGETHER", 0)
+    for number, handler in theirs.items():
+        set_handler(number, handler)
+    leaving, raised = False, None
+    try:
+        with interrupt.raised_once() if block == "raised_once" else training_interrupt.deferred(lambda: None, False):
+            if block == "deferred, the second":
+                os.kill(os.getpid(), signal.SIGINT)
+            leaving = True
+            monkeypatch.setattr(signal, "signal", slowly)
+    except BaseException as error:
+        raised = error
+    monkeypatch.undo()
+    assert {number: signal.getsignal(number) for number in theirs} == theirs
+    if signum == signal.SIGINT:
+        assert isinstance(raised, KeyboardInterrupt)
+    else:
+        assert came == [signum] or isinstance(raised, interrupt.Interruption | interrupt.Termination)
+
+
+LATE = """
+import os, signal, sys
+from fastcnn.__main__ import main
+from fastcnn.commands import info
+
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), signals=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+        for signum in signals:
+            kill(process, signum)
+
+def end(arguments):
+    os.kill(os.getpid(), {signum})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background ignores it
+info.run, late = end, Late()
+sys.argv = ["fastcnn", "info", "--backend", "numpy"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_command_line_signals_that_come_while_the_interpreter_ends(signum, status):
+    """When it has taken the handlers away, and modules are cleared."""
+    done = run_python("-c", LATE.format(signum=int(signum)))
+    name = "interrupted" if signum == signal.SIGINT else "ended by SIGTERM"
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"fastcnn info: {name}\n")
 
 
 def test_command_line_ctrl_c_three_times(tmp_path):

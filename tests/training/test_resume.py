@@ -1,6 +1,7 @@
 """A training that is stopped goes on to bitwise the same weights as one that never was."""
 
 import json
+import math
 import os
 import select
 import subprocess
@@ -252,6 +253,24 @@ def test_what_is_no_checkpoint(data, tmp_path):
         fit(small(), data, resume=tmp_path / "c.npz")
 
 
+@pytest.fixture(scope="module")
+def finished(digits, tmp_path_factory):
+    """The checkpoint of a whole training."""
+    path = tmp_path_factory.mktemp("finished") / "c.npz"
+    data = digits.train_images[:200] / 255, digits.train_labels[:200]
+    fit(small(), data, callbacks=[EarlyStopping("loss"), Checkpoint(path)])
+    return path.read_bytes()
+
+
+def edit(path, change, without=None):
+    """Change the JSON of a file, and leave out the array of that name."""
+    with np.load(path) as file:
+        arrays = {name: array for name, array in file.items() if name != without}
+    header = json.loads(str(arrays.pop("architecture")))
+    change(header)
+    np.savez(path, architecture=np.array(json.dumps(header)), **arrays)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -261,21 +280,53 @@ def test_what_is_no_checkpoint(data, tmp_path):
         lambda header: header["training"].update(callbacks=5),
         lambda header: header["training"]["callbacks"]["EarlyStopping_0"].pop("wait"),
         lambda header: header["training"]["callbacks"]["EarlyStopping_0"].update(best="good"),
+        lambda header: header["training"]["callbacks"]["EarlyStopping_0"].update(wait="x"),
+        lambda header: header["training"]["callbacks"]["EarlyStopping_0"].update(arrays=1),
+        lambda header: header["training"].update(seed=None),
+        lambda header: header["training"].update(epoch=0),
+        lambda header: header["training"].update(epoch=5),
+        lambda header: header["training"].update(batch=8),
+        lambda header: header["training"].update(hits=1),
+        lambda header: header["training"].update(loss=float("nan")),
+        lambda header: header["training"].update(seconds=-1.0),
+        lambda header: header["training"].update(stopped=[1]),
+        lambda header: header["training"]["history"].update(loss=[None, 1.0, 2.0]),
+        lambda header: header["training"]["history"].update(accuracy=[1.0]),
+        lambda header: header["training"]["history"].pop("seconds"),
+        lambda header: header["optimizer"]["config"].update(weight_decay=-1),
+        lambda header: header["optimizer"]["config"].update(learning_rate=True),
+        lambda header: header["optimizer"]["config"].update(beta1=10**400),
     ],
 )
-def test_a_damaged_state_changes_nothing(data, tmp_path, damage):
+def test_a_damaged_state_changes_nothing(data, tmp_path, finished, damage):
     path, model = tmp_path / "c.npz", small()
-    fit(small(), data, callbacks=[EarlyStopping("loss"), Checkpoint(path)])
-    with np.load(path) as file:
-        arrays = dict(file)
-    header = json.loads(str(arrays.pop("architecture")))
-    damage(header)
-    np.savez(path, architecture=np.array(json.dumps(header)), **arrays)
+    path.write_bytes(finished)
+    edit(path, damage)
     before, optimizer = model.layers[0].weights.copy(), Adam(model)
     with pytest.raises(FileFormatError, match=r"c\.npz: it"):
         fit(model, data, optimizer=optimizer, callbacks=[EarlyStopping("loss")], resume=path)
     np.testing.assert_array_equal(model.layers[0].weights, before)
     assert optimizer.steps == 0
+
+
+def test_an_epoch_whose_last_batch_was_done_in_no_time(data, tmp_path):
+    """What was kept after it goes on with the validation alone."""
+    path = tmp_path / "c.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(), data, callbacks=[Checkpoint(path, every_steps=1), StopAt(7)], epochs=1)
+    edit(path, lambda header: header["training"].update(batch=7, seconds=0.0))
+    history = fit(small(), data, resume=path, epochs=1)
+    assert (history["seconds"], history["images_per_second"]) == ([0.0], [math.inf]) and len(history["loss"]) == 1
+
+
+def test_best_weights_of_another_model(data, tmp_path):
+    """Said before the training, and not at its end, where they would be put back."""
+    path = tmp_path / "c.npz"
+    options = {"callbacks": [EarlyStopping("loss", restore_best=True), Checkpoint(path)], "epochs": 1}
+    fit(small(), data, **options)
+    edit(path, lambda _: None, without="training.EarlyStopping_0.0.weights")
+    with pytest.raises(ValueError, match="EarlyStopping: the best weights that `resume` holds are not those of this m"):
+        fit(small(), data, resume=path, **options)
 
 
 def test_a_disk_that_is_full_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):

@@ -31,6 +31,13 @@ class Callback:
     def on_fit_end(self, run: TrainingRun) -> None:
         """After the last step, also where the run was stopped; `run.history.stopped` says why."""
 
+    def on_fit_exit(self, run: TrainingRun) -> None:
+        """Last of all, also where an error or a signal has ended the training: what is open is to be closed."""
+
+    def written_files(self) -> dict[str, str]:
+        """The paths of the files that it replaces, by what a message calls them."""
+        return {}
+
     def settings(self) -> str:
         """The arguments on which the results of a training depend, as text that is equal where it is resumed."""
         return ""

@@ -26,6 +26,9 @@ class CSVLogger(Callback):
         self.path = check_path("CSVLogger", "path", path)
         check_writable(path)
 
+    def written_files(self) -> dict[str, str]:
+        return {"CSVLogger's `path`": self.path}
+
     def on_fit_begin(self, run: TrainingRun) -> None:
         remove_leftovers(self.path)
 
@@ -80,7 +83,11 @@ class TensorBoard(Callback):
 
     def on_fit_end(self, run: TrainingRun) -> None:
         self.flush()
-        self.writer.close()
+
+    def on_fit_exit(self, run: TrainingRun) -> None:
+        if self.writer is not None:
+            with contextlib.suppress(OSError):  # what does not fit once does not fit again
+                self.writer.close()
 
     def write(self, step: int, **content: Any) -> None:
         """Add an event, which stays in memory until `flush`."""
@@ -89,13 +96,8 @@ class TensorBoard(Callback):
         self.writer.write(Event(step=step, wall_time=time.time(), **content).SerializeToString())
 
     def flush(self) -> None:
-        try:
-            with errors_named(self.writer.path):
-                self.writer.flush()
-        except OSError:
-            with contextlib.suppress(OSError):  # what does not fit once does not fit again
-                self.writer.close()
-            raise
+        with errors_named(self.writer.path):
+            self.writer.flush()
 
 
 class LearningCurves(Callback):
@@ -108,6 +110,9 @@ class LearningCurves(Callback):
 
         plotting.new_figure(path)  # an error in it is raised before the training
         self.path, self.draw = path, plotting.learning_curves
+
+    def written_files(self) -> dict[str, str]:
+        return {"LearningCurves' `path`": str(self.path)}
 
     def on_fit_begin(self, run: TrainingRun) -> None:
         remove_leftovers(self.path)

@@ -57,6 +57,21 @@ class Best:
             self.value = value
         return better
 
+    def kept(self) -> float | None:
+        """What a checkpoint keeps of it."""
+        return self.value if math.isfinite(self.value) else None
+
+    def load(self, kept: Any) -> None:
+        """Go on from what `kept` returned."""
+        self.value = -math.inf if kept is None else check_number(self.owner, "best", kept)
+
+
+def named_tensors(run: TrainingRun) -> dict[str, Any]:
+    """The arrays of the model, by the place of their layer."""
+    return {
+        f"{place}.{name}": array for place, layer in walk(run.model.layers) for name, array in tensors_of(layer).items()
+    }
+
 
 class Checkpoint(Callback):
     """Keeps the state of the training in a file, from which ``fit(..., resume=path)`` goes on.
@@ -104,8 +119,12 @@ class Checkpoint(Callback):
         if path is not None and best is not None and os.path.realpath(path) == os.path.realpath(best):
             raise ValueError(must_be("Checkpoint", "best", "another file than `path`", best))
 
+    def written_files(self) -> dict[str, str]:
+        named = {"Checkpoint's `path`": self.path, "Checkpoint's `best`": self.best_path}
+        return {name: path for name, path in named.items() if path is not None}
+
     def on_fit_begin(self, run: TrainingRun) -> None:
-        for path in filter(None, (self.path, self.best_path)):
+        for path in self.written_files().values():
             remove_leftovers(path)
         if self.best_path is not None:
             self.best.begin(run)
@@ -133,13 +152,12 @@ class Checkpoint(Callback):
         self.written = time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        best = self.best.value if math.isfinite(self.best.value) else None
-        return {"best": best, "monitor": self.best.monitor, "mode": self.best.mode}
+        return {"best": self.best.kept(), "monitor": self.best.monitor, "mode": self.best.mode}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The best value so far, unless it is that of another quantity."""
         same = (state["monitor"], state["mode"]) == (self.best.monitor, self.best.mode)
-        self.best.value = float(state["best"]) if same and state["best"] is not None else -math.inf
+        self.best.load(state["best"] if same else None)
 
 
 class EarlyStopping(Callback):
@@ -176,16 +194,16 @@ class EarlyStopping(Callback):
             if learns(layer) and not offers(layer, "parameters"):
                 what = f"of the layer {place}, a {type(layer).__name__}, which learns and has no parameters()"
                 raise TypeError(f"EarlyStopping: `restore_best` cannot restore the weights {what}")
+        if self.arrays and {name: a.shape for name, a in self.arrays.items()} != {
+            name: np.shape(array) for name, array in named_tensors(run).items()
+        }:
+            raise ValueError("EarlyStopping: the best weights that `resume` holds are not those of this model")
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         if self.best.improves(run, self.min_delta):
             self.wait = 0
             if self.restore_best:
-                self.arrays = {
-                    f"{place}.{name}": np.array(array)
-                    for place, layer in walk(run.model.layers)
-                    for name, array in tensors_of(layer).items()
-                }
+                self.arrays = {name: np.array(array) for name, array in named_tensors(run).items()}
         else:
             self.wait += 1
             if self.wait >= self.patience:
@@ -198,10 +216,13 @@ class EarlyStopping(Callback):
                     setattr(layer, name, self.arrays[f"{place}.{name}"])
 
     def state(self) -> dict[str, Any]:
-        best = self.best.value if math.isfinite(self.best.value) else None
-        return {"best": best, "wait": self.wait, **self.arrays}
+        return {"best": self.best.kept(), "wait": self.wait, **self.arrays}
 
     def load_state(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        best, self.wait = state.pop("best"), state.pop("wait")
-        self.best.value, self.arrays = -math.inf if best is None else float(best), state
+        self.best.load(state.pop("best"))
+        self.wait = check_int("EarlyStopping", "wait", state.pop("wait"), 0)
+        for name, array in state.items():
+            if not isinstance(array, np.ndarray):
+                raise TypeError(must_be("EarlyStopping", name, "an array", array))
+        self.arrays = state

@@ -15,6 +15,7 @@ import os
 import pickle
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ SUFFIX = ".nbc"
 
 class Damaged(Exception):  # noqa: N818 - it is caught right here
     """A file is there, and is not what was written."""
+
+
+def described(error: Exception) -> str:
+    """In one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}".removesuffix(": ")
 
 
 def read(path: Path) -> bytes | None:
@@ -92,7 +98,13 @@ class KernelCache(FunctionCache):
         target_context.refresh()
         key = self._index_key(sig, target_context.codegen())
         payload = self.load(key) if self._enabled else None
-        return None if payload is None else CompileResult._rebuild(target_context, *payload)
+        if payload is None:
+            return None
+        try:
+            return CompileResult._rebuild(target_context, *payload)
+        except Exception as error:  # whole, but nothing that this numba and LLVM can load, or there is no memory for it
+            self.tell_damaged(self.path_of(key), described(error))
+            return None
 
     def load(self, key: Any) -> tuple | None:
         path = self.path_of(key)
@@ -103,26 +115,30 @@ class KernelCache(FunctionCache):
             try:
                 kept, payload = pickle.loads(content)
             except Exception as error:  # whole, but of classes that are not those of this process
-                raise Damaged(f"{type(error).__name__}: {error}") from error
-        except Damaged as error:
-            say_once("damaged", f"fastcnn: damaged kernels in {self.root} are compiled again ({path.name}: {error})")
+                raise Damaged(described(error)) from error
+        except (Damaged, MemoryError) as error:
+            self.tell_damaged(path, str(error) or described(error))
             return None
         return payload if kept == key else None
+
+    def tell_damaged(self, path: Path, why: str) -> None:
+        say_once("damaged", f"fastcnn: damaged kernels in {self.root} are compiled again ({path.name}: {why})")
 
     def save_overload(self, sig: Any, data: CompileResult) -> None:
         """Keep what was compiled for a signature, where that is possible."""
         if self._enabled and not data.lifted and not data.library.has_dynamic_globals:
-            self.save(self._index_key(sig, data.codegen), data._reduce())
+            self.save(self._index_key(sig, data.codegen), data._reduce)
 
-    def save(self, key: Any, payload: tuple) -> None:
+    def save(self, key: Any, reduce: Callable[[], tuple]) -> None:
+        """Keep what `reduce` returns, the parts of what was compiled."""
         path = self.path_of(key)
         try:
-            write(path, dumps((key, payload)))
-        except OSError as error:
-            with contextlib.suppress(Damaged):
-                if read(path) is not None:
+            write(path, dumps((key, reduce())))
+        except Exception as error:  # of the disk; and of what cannot be pickled, or has no memory for it
+            with contextlib.suppress(Damaged, MemoryError):
+                if isinstance(error, OSError) and read(path) is not None:
                     return  # on Windows, where another process has just kept the same and somebody reads it
-            why = f"{error.strerror}; each process compiles anew"
+            why = f"{getattr(error, 'strerror', None) or described(error)}; each process compiles anew"
             say_once("not kept", f"fastcnn: kernels cannot be kept in {self.root} ({why})")
 
     @property

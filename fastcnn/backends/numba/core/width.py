@@ -17,7 +17,7 @@ def vector_bytes() -> int:
     if text and text not in VECTOR_BITS:
         raise ValueError(
             f"the environment variable FASTCNN_VECTOR_BITS must be one of {', '.join(VECTOR_BITS)}. "
-            f"Received FASTCNN_VECTOR_BITS={text!r}"
+            f"Received FASTCNN_VECTOR_BITS={text[:80]!r}"
         )
     features = llvm.get_host_cpu_features()
     widest = 512 if features.get("avx512f") else 256 if features.get("avx") else 128
