@@ -46,7 +46,9 @@ def learning_curves(history: dict[str, list[float]], path: str | os.PathLike) ->
     whole or not at all.
     """
     if not (isinstance(history, dict) and isinstance(history.get("loss"), list)):
-        raise TypeError(must_be("learning_curves", "history", "what `fit` returns, a dict of lists", history))
+        raise TypeError(
+            must_be("learning_curves", "history", "what `fit` returns after an epoch or more, a dict of lists", history)
+        )
     figure = new_figure(path)
     epochs = range(1, len(history["loss"]) + 1)
     for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):

@@ -135,7 +135,7 @@ class Convolution(NamedTuple):
 
 def convolution_of(arguments: argparse.Namespace) -> Convolution | None:
     """The convolution that the arguments describe; None where they give no shape."""
-    from fastcnn.shapes import conv_output_shape, conv_padding
+    from fastcnn.shapes import LARGEST_SIDE, conv_output_shape, conv_padding
 
     for option in ("outputs", "ksize", "stride", "padding", "conv_algorithm"):
         if getattr(arguments, option) is not None and not arguments.conv:
@@ -150,6 +150,9 @@ def convolution_of(arguments: argparse.Namespace) -> Convolution | None:
     largest = min(arguments.conv[1:3]) + sum(padding)
     if ksize > largest:
         raise UsageError(f"argument --ksize: expected at most {largest}, the image with its padding, received {ksize}")
+    for option, value in (("outputs", arguments.outputs), ("ksize", ksize), ("stride", stride)):
+        if value > LARGEST_SIDE:
+            raise UsageError(f"argument --{option}: expected at most {LARGEST_SIDE}, received {value}")
     out_shape = conv_output_shape(arguments.conv, (ksize, ksize, arguments.conv[3], arguments.outputs), stride, padding)
     return Convolution(arguments.conv, out_shape, ksize, stride, padding)
 

@@ -37,9 +37,11 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
         """Raise where the model does not take a picture of that size: it may be as large as memory."""
         if cropped_size(model, shape) != image_shape[:2]:
             raise wrong_shape(path, image_shape, shape)
-        if (white := largest_taken(model)) > 2 * 255:  # a picture would be nearly black to it
+        low, high = taken(model)
+        if high > 2 * 255 or low < -high / 10:  # a picture would be nearly black to it, or too bright
             raise ValueError(
-                f"{path}: the model takes numbers to {white:,.0f}, and a picture has bytes: pass an .npy array"
+                f"{path}: the model takes numbers from {low:,.6g} to {high:,.6g}, and a picture has bytes, from 0 to "
+                "255: pass an .npy array"
             )
 
     is_array, colour = path.lower().endswith(".npy"), image_shape[2] != 1
@@ -57,14 +59,15 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
     return image if is_array else np.ascontiguousarray(image)  # the middle alone, where a large picture was cropped
 
 
-def largest_taken(model: Sequential) -> float:
-    """The largest number that a model takes, by the layer that brings its images to 0 to 1 and by its training."""
+def taken(model: Sequential) -> tuple[float, float]:
+    """The smallest and the largest number that a model takes, by the layer that brings its images to 0 to 1 and by its
+    training."""
     from fastcnn.data_range import remembered
     from fastcnn.layers import Rescaling
 
     first, trained = model.layers[0], remembered(model.metadata)
     rescaled = 1 / first.scale if isinstance(first, Rescaling) and first.scale > 0 else 0.0
-    return max(rescaled, trained.high if trained else 0.0)
+    return (trained.low, max(rescaled, trained.high)) if trained else (0.0, rescaled)
 
 
 def trained_on_shares(model: Sequential) -> bool:

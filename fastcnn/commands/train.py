@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import time
@@ -40,6 +41,8 @@ HELP = "train a model (LeNet on the digits in the package, without any option)"
 
 FILES = ("out", "best", "csv", "tensorboard", "plot")  # options that a resumed run takes over from its checkpoint
 
+LARGE = 20  # of a float: normalised images hardly reach it
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_options(parser)
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     options = options_of(arguments, saved)
     options["dtype"] = options["dtype"] or get_dtype().name
     set_dtype(options["dtype"])
-    data = group.together(lambda: load_data(options["data"], mapped=group.size > 1))
+    data = group.together(lambda: load_training_data(arguments, options["data"], group))
     out = Path(f"{options['model']}-{data.name}.npz" if arguments.out is None else arguments.out)
     group.on_lead(lambda: check_files(arguments, options["data"], out))
     model = make_model(options, data)
@@ -100,6 +103,26 @@ def run(arguments: argparse.Namespace) -> None:
     if group.lead:
         print_result(arguments, options, history, seconds, out, data, group.size)
     group.barrier()  # mpiexec may end all ranks when the first one leaves
+
+
+def load_training_data(arguments: argparse.Namespace, name: str, group: Group) -> Dataset:
+    """The data set; a warning where its images are floats that are no shares of 1, and are taken as they are."""
+    try:
+        data = load_data(name, mapped=group.size > 1)
+    except UsageError as error:
+        if arguments.data is not None or not arguments.resume:
+            raise
+        raise UsageError(f"{error}, as {arguments.resume} names it: resume in the folder of the first run") from error
+    is_float = data.train_images.dtype.kind == "f"
+    largest = max(abs(float(data.train_images.min())), abs(float(data.train_images.max()))) if is_float else 0
+    if LARGE < largest < math.inf:
+        warnings.warn(
+            f"data set {data.name}: the images are floats of up to {largest:,.4g}, which are taken as they are; whole "
+            "numbers are divided by 255. A training from such numbers hardly succeeds: images / 255 are from 0 to 1",
+            UserWarning,
+            stacklevel=2,
+        )
+    return data
 
 
 def fit(
@@ -163,8 +186,16 @@ def check_files(arguments: argparse.Namespace, data: str, out: Path) -> None:
         first = seen.setdefault(os.path.realpath(path), option) if path is not None else option
         if first != option and (first, option) != ("--resume", "--checkpoint"):  # which keeps it up to date
             raise UsageError(f"argument {option}: expected another file than that of {first}, received {str(path)!r}")
+        if path is not None and option != "--data" and is_part_of(data, path):
+            raise UsageError(f"argument {option}: expected another file than one of --data, received {str(path)!r}")
     containers.check_destination(out)
     remove_leftovers(out)  # of a training that was killed while it saved its model
+
+
+def is_part_of(data: str, path: str | Path) -> bool:
+    """Whether a data set that is a folder may be read from that file; no other than these has models, logs, plots."""
+    there = os.path.isfile(path) and os.path.dirname(os.path.realpath(path)) == os.path.realpath(data)
+    return there and os.path.splitext(path)[1].lower() in ("", ".npy", ".gz", ".bin")
 
 
 def saved_options(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -206,7 +237,11 @@ def make_model(options: dict[str, Any], data: Dataset) -> Sequential:
             )
         height = width = options["crop"]
     shape = (options["batch_size"], height, width, channels)
-    model = zoo.MODELS[options["model"]](shape, data.classes, scale=data.scale, rng=options["seed"])
+    try:
+        model = zoo.MODELS[options["model"]](shape, data.classes, scale=data.scale, rng=options["seed"])
+    except ValueError as error:  # which names a layer inside
+        batches = f"batches of {shape[0]:,} images of {height} x {width} x {channels} (height x width x channels)"
+        raise ValueError(f"the model {options['model']} takes no {batches}: {error}") from error
     model.metadata = {"model": options["model"], "data": data.name, "class_names": list(data.class_names)}
     model.metadata["options"] = options
     return model

@@ -130,12 +130,12 @@ def class_weights(value: Any, y: np.ndarray, classes: int, dtype: np.dtype) -> n
     if isinstance(value, dict):
         weights = np.ones(classes)
         for number, weight in value.items():
-            place = check_int("fit", "class_weight", number, 0, classes - 1)
+            place = check_int("fit", "a key of class_weight", number, 0, classes - 1)
             weights[place] = check_number("fit", f"class_weight[{place}]", weight, 0)
         value = weights
     weights = check_array("fit", "class_weight", value, (classes,), dtype, any_batch=False)
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(must_be("fit", "class_weight", "finite weights of at least 0", value))
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(must_be("fit", "class_weight", "finite weights of at least 0, and not all 0", value))
     return weights
 
 

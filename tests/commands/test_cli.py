@@ -386,6 +386,14 @@ def test_training_that_diverges_says_so(backend, tmp_path):
             "argument --conv: expected a shape such as 64x32x32x16 (BxHxWxC), received '64x32x32'",
         ),
         ("info --conv 1x8x8x3", "argument --outputs: the number of output channels is needed with --conv BxHxWxC"),
+        (
+            f"info --conv 1x8x8x3 --outputs {2**31}",
+            f"argument --outputs: expected at most {2**31 - 1}, received {2**31}",
+        ),
+        (
+            f"info --conv 1x8x8x3 --outputs 2 --stride {2**62}",
+            f"argument --stride: expected at most {2**31 - 1}, received {2**62}",
+        ),
         ("info --ksize 3", "argument --ksize: goes with --conv BxHxWxC"),
         ("info --conv --stride 2", "argument --stride: goes with --conv BxHxWxC"),
         ("info --conv 1x8x8x3 --outputs 0", "argument --outputs: expected an integer of at least 1, received '0'"),

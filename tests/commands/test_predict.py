@@ -72,24 +72,34 @@ def test_models_of_wider_ranges_than_a_picture_has(tmp_path):
         if taken:
             assert (read_image(str(tmp_path / "a.png"), made, (4, 6, 1)) == 200).all()
         else:
-            wanted = rf"a\.png: the model takes numbers to {round(1 / scale):,}, and a picture has bytes: pass an .npy"
+            wanted = rf"a\.png: the model takes numbers from 0 to {round(1 / scale):,}, and a picture has bytes"
             with pytest.raises(ValueError, match=wanted):
                 read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
 
 
 @pytest.mark.parametrize(
-    ("high", "dtype", "taken"),
-    [(65535, "uint16", False), (4095, "uint16", False), (65535.0, "float32", False), (255, "uint16", True)],
+    ("low", "high", "dtype", "taken"),
+    [
+        (0, 65535, "uint16", False),
+        (0, 4095, "uint16", False),
+        (0, 65535.0, "float32", False),
+        (0, 900.0, "float32", False),
+        (-127, 101, "int8", False),
+        (-1.0, 1.0, "float32", False),
+        (0, 255, "uint16", True),
+        (-0.5, 255.0, "float32", True),  # as a resampled picture may overshoot
+    ],
 )
-def test_models_that_were_trained_on_wider_ranges_without_a_rescaling(tmp_path, high, dtype, taken):
+def test_models_that_were_trained_on_other_ranges_without_a_rescaling(tmp_path, low, high, dtype, taken):
     image = pytest.importorskip("PIL.Image")
     image.new("L", (6, 4), 200).save(tmp_path / "a.png")
     made = model()
-    made.metadata["training_data"] = {"low": 0, "high": high, "dtype": dtype}
+    made.metadata["training_data"] = {"low": low, "high": high, "dtype": dtype}
     if taken:
         assert (read_image(str(tmp_path / "a.png"), made, (4, 6, 1)) == 200).all()
     else:
-        wanted = rf"a\.png: the model takes numbers to {high:,.0f}, and a picture has bytes: pass an \.npy array$"
+        numbers = rf"from {low:,.6g} to {high:,.6g}, and a picture has bytes, from 0 to 255"
+        wanted = rf"a\.png: the model takes numbers {numbers}: pass an \.npy array$"
         with pytest.raises(ValueError, match=wanted):
             read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
 
@@ -109,7 +119,7 @@ def test_a_picture_is_scaled_as_the_training_data_were(tmp_path, rng):
     pixels = rng.integers(0, 256, (4, 6), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", pixels)
-    trained = ((0, 1, "float32", 255), (0, 255, "uint8", 1), (-1, 1, "float32", 1), (0, 1, "uint8", 1))
+    trained = ((0, 1, "float32", 255), (0, 255, "uint8", 1), (0, 1, "uint8", 1))
     for low, high, dtype, divisor in trained:
         network = model()
         network.metadata["training_data"] = {"low": low, "high": high, "dtype": dtype}

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -371,6 +372,60 @@ def test_usage_errors(main, arguments, message):
     status, out, err = main(f"train --data own.npz --quiet {arguments}")
     assert (status, out) == (2, "") and message in err, err
     assert err.count("\n") == 1 and err.startswith("fastcnn train: error: ") and os.listdir() == ["own.npz"]
+
+
+def test_an_output_is_no_file_of_a_data_set_in_a_folder(main):
+    """Which it would be written over; other files may lie there."""
+    os.mkdir("set")
+    with np.load("own.npz") as arrays:
+        for name, array in arrays.items():
+            np.save(f"set/{name}.npy", array)
+    status, _, err = main("train --data set --epochs 1 --quiet --out ./set/x_train.npy")
+    assert status == 2
+    assert "argument --out: expected another file than one of --data, received 'set/x_train.npy'" in err
+    assert np.load("set/x_train.npy").shape == (40, 14, 16)
+    for _ in range(2):
+        assert main("train --data set --epochs 1 --quiet --out set/m.npz")[0] == 0
+
+
+def test_floats_that_are_no_shares_of_1(main):
+    """Whole numbers are divided by 255, and floats are taken as they are."""
+    with np.load("own.npz") as file:
+        arrays = dict(file)
+    for name, x, told in (
+        ("bytes", arrays["x_train"].astype(np.float32), True),
+        ("shares", arrays["x_train"] / 255, False),
+        ("normal", (arrays["x_train"] - 100.0) / 50, False),
+    ):
+        np.savez(f"{name}.npz", **arrays | {"x_train": x, "x_test": x[:8]})
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            status, _, err = main(f"train --data {name}.npz --epochs 1 --lr 1e-6 --quiet")
+        assert status == 0
+        said = (
+            f"fastcnn train: warning: data set bytes: the images are floats of up to {x.max():.4g}, which are taken as "
+            "they are; whole numbers are divided by 255. A training from such numbers hardly succeeds: images / 255 "
+            "are from 0 to 1\n"
+        )
+        assert err == (said if told else "")
+
+
+@pytest.mark.parametrize(
+    ("options", "batches"),
+    [("--crop 7", "16 images of 7 x 7 x 1"), (f"--batch-size {2**62}", f"{2**62:,} images of 14 x 16 x 1")],
+)
+def test_images_that_a_model_does_not_take(main, options, batches):
+    status, _, err = main(f"train --data own.npz {options}")
+    wanted = f"the model lenet takes no batches of {batches} (height x width x channels): "
+    assert status == 1 and err.startswith(f"fastcnn train: error: {wanted}")
+
+
+def test_a_data_set_that_has_moved_since_a_checkpoint(main):
+    assert main("train --data own.npz --epochs 1 --quiet --checkpoint c.npz")[0] == 0
+    os.rename("own.npz", "moved.npz")
+    status, _, err = main("train --resume c.npz --quiet")
+    assert status == 2
+    assert err.endswith("Received data='own.npz', as c.npz names it: resume in the folder of the first run\n")
 
 
 HOSTILE = (None, True, False, -1, 0, 1, 0.5, 10**30, 10**400, 1e300, float("nan"), "", "1", "text", [], [1], [[]], {})
