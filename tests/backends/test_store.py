@@ -121,7 +121,7 @@ def test_a_folder_in_place_of_a_file(folder, capsys, full):
 
 
 def test_a_file_that_may_not_be_read(folder, capsys, monkeypatch):
-    """Of another user, or without permissions; by a stand-in, as root may read all."""
+    """Without permissions; by a stand-in, as root may read all."""
     kernel(folder)(3)
     (path,) = files(folder)
 
@@ -134,6 +134,24 @@ def test_a_file_that_may_not_be_read(folder, capsys, monkeypatch):
     assert f"({path.name}: Permission denied)" in capsys.readouterr().err
     mended = kernel(folder)  # replaced by one of this user's
     assert mended(3) == 6 and hits(mended) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no such owner")
+def test_a_file_of_another_user_is_not_run(folder, capsys, monkeypatch):
+    """In a folder that several may write to."""
+    kernel(folder)(3)
+    (path,) = files(folder)
+    if os.getuid() == 0:
+        os.chown(path, 1, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+    again = kernel(folder)
+    assert again(3) == 6 and hits(again) == 0
+    owner = 1 if os.getuid() == 0 else os.getuid() - 1
+    assert f"({path.name}: it belongs to the user {owner})" in capsys.readouterr().err
+    if os.getuid() == 0:  # it has been replaced by one of this user's
+        mended = kernel(folder)
+        assert mended(3) == 6 and hits(mended) == 1
 
 
 def test_what_a_killed_process_left_is_removed(folder):

@@ -40,6 +40,13 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}".removesuffix(": ")
 
 
+def check_owner(path: Path) -> None:
+    """Raise Damaged where another user than this one or root could change the file: it is machine code, and run."""
+    owner = path.stat().st_uid
+    if hasattr(os, "getuid") and owner not in (os.getuid(), 0):
+        raise Damaged(f"it belongs to the user {owner}")
+
+
 def read(path: Path) -> bytes | None:
     """What `write` was given; None where there is no file.
 
@@ -48,6 +55,7 @@ def read(path: Path) -> bytes | None:
     Damaged
     """
     try:
+        check_owner(path)
         content = path.read_bytes()
     except FileNotFoundError:
         return None
