@@ -13,13 +13,11 @@ from fastcnn.backends.active import active
 from fastcnn.components import Assignable, Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
+from fastcnn.optimizers.arrays import is_plain, square_sum
 from fastcnn.optimizers.checks import check_decay, check_rate, number
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.saving import model_file
 from fastcnn.shapes import check_int, check_number, check_share, must_be, received
-
-# Elements of one dot product: BLAS divides longer ones among its threads, whose number would then change the result.
-CHUNK = 8192
 
 
 class Optimizer(Assignable):
@@ -245,19 +243,3 @@ class Optimizer(Assignable):
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.config().items())})"
-
-
-def is_plain(array: Any, like: np.ndarray) -> bool:
-    """Whether kernels, which check no index, can take `array` beside `like`."""
-    usual = type(array) is np.ndarray and array.dtype == like.dtype and array.dtype.name in ("float32", "float64")
-    return usual and array.shape == like.shape and array.flags.carray
-
-
-def square_sum(array: np.ndarray) -> float:
-    """The sum of the squares of `array`, in float64; bitwise equal at any number of threads."""
-    line = array.reshape(-1)
-    parts = (line[i : i + CHUNK].astype(np.float64) for i in range(0, len(line), CHUNK))
-    try:
-        return math.fsum(float(np.dot(part, part)) for part in parts)
-    except OverflowError:
-        return math.inf
