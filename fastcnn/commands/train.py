@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from fastcnn.training.callbacks import Callback
 
 HELP = "train a model (LeNet on the digits in the package, without any option)"
-
-
 LARGE = 20  # of a float: normalised images hardly reach it
 
 
