@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcnn.components import left_as_they_are
 from fastcnn.distributed.group import Group, data_facts
 from fastcnn.network import Network
 from fastcnn.saving import model_facts
@@ -47,9 +46,12 @@ def outputs(
     model: Network, function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, batch_size: int, group: Group
 ) -> np.ndarray:
     """What `function`, of the model, returns for all images, on all ranks."""
-    with left_as_they_are(model):
-        rows = collect(lambda batch: function(x[batch]), group.shard(len(x)), batch_size)
-    return group.all_gather_rows(rows)
+
+    def rows_of(batch: slice) -> np.ndarray:
+        with model.left_as_it_is():
+            return function(x[batch])
+
+    return group.all_gather_rows(collect(rows_of, group.shard(len(x)), batch_size))
 
 
 def measure(
@@ -59,13 +61,13 @@ def measure(
     loss_layer, sums = model.loss_layer, np.zeros(2)
 
     def probabilities_of(batch: slice) -> np.ndarray:
-        logits = model.logits(x[batch])
-        loss, probabilities = loss_layer.measure(logits, y[batch])
+        with model.left_as_it_is():
+            logits = model.logits(x[batch])
+            loss, probabilities = loss_layer.measure(logits, y[batch])
         sums[0] += loss
         sums[1] += np.count_nonzero(logits.argmax(axis=1) == y[batch])
         return probabilities
 
-    with left_as_they_are(model):
-        probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
+    probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
     loss, hits = group.all_reduce(sums) / len(x)
     return Evaluation(float(loss), float(hits)), probabilities

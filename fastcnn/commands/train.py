@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 HELP = "train a model (LeNet on the digits in the package, without any option)"
 LARGE = 20  # of a float: normalised images hardly reach it
+SOME = 1000  # images that are searched for such: a mapped set may be larger than memory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,14 +102,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 def load_training_data(arguments: argparse.Namespace, name: str, group: Group) -> Dataset:
     """The data set; a warning where its images are floats that are no shares of 1, and are taken as they are."""
+    import numpy as np
+
     try:
         data = load_data(name, mapped=group.size > 1)
     except UsageError as error:
         if arguments.data is not None or not arguments.resume:
             raise
         raise UsageError(f"{error}, as {arguments.resume} names it: resume in the folder of the first run") from error
-    is_float = data.train_images.dtype.kind == "f"
-    largest = max(abs(float(data.train_images.min())), abs(float(data.train_images.max()))) if is_float else 0
+    some = data.train_images[:SOME] if data.train_images.dtype.kind == "f" else np.zeros(1)
+    largest = float(np.abs(some).max())
     if LARGE < largest < math.inf:
         warnings.warn(
             f"data set {data.name}: the images are floats of up to {largest:,.4g}, which are taken as they are; whole "

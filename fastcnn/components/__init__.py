@@ -9,23 +9,26 @@ from fastcnn.components.attributes import (
     Parameter,
     Setting,
     is_of_a_script,
+    once_a_class,
 )
 from fastcnn.components.base import Component, mode
-from fastcnn.components.stand_ins import HandOver, left_as_they_are, stand_in, twin_of
+from fastcnn.components.own import NO_TURN, nothing_kept, own_among, put_back, turn_of
 
 __all__ = [
+    "NO_TURN",
     "Assignable",
     "BatchArray",
     "Checked",
     "Component",
     "Constant",
     "Fixed",
-    "HandOver",
     "Parameter",
     "Setting",
     "is_of_a_script",
-    "left_as_they_are",
     "mode",
-    "stand_in",
-    "twin_of",
+    "nothing_kept",
+    "once_a_class",
+    "own_among",
+    "put_back",
+    "turn_of",
 ]

@@ -8,6 +8,7 @@ These are descriptors of a :class:`fastcnn.components.Component`, called layer b
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -17,12 +18,20 @@ import numpy as np
 from fastcnn.arrays import check_array
 from fastcnn.shapes import must_be, received, zeros
 
+CLASSES = 256  # of which answers are kept: more than a model has
+Answer = TypeVar("Answer")
 Value = TypeVar("Value")
 
 
+def once_a_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+    """A function of a class whose answers are kept: a step asks each layer's. Not for ever: a program may make classes
+    again and again, and what is kept keeps them."""
+    return functools.lru_cache(maxsize=CLASSES)(function)
+
+
 def is_of_a_script(made_by: type) -> bool:
-    """Whether a class is a script's own, whose objects have attributes."""
-    return not made_by.__module__.startswith("fastcnn.") and made_by.__dictoffset__ != 0
+    """Whether a class is a script's own."""
+    return not made_by.__module__.startswith("fastcnn.") and made_by is not object
 
 
 class Assignable:

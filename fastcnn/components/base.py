@@ -14,11 +14,9 @@ Kept = TypeVar("Kept")
 
 
 class Mode(threading.local):
-    """What a thread does: in inference layers keep nothing of a batch, and copies stand in for those of a script."""
+    """What a thread does: in inference layers keep nothing of a batch."""
 
-    def __init__(self) -> None:
-        self.keeps = True
-        self.stand_ins: dict[int, Any] = {}  # by the `id` of the layer
+    keeps = True
 
 
 mode = Mode()
@@ -94,7 +92,7 @@ class Component(Assignable):
             self.__dict__[name] = value.copy() if read_only else value
 
     def keep(self, name: str, value: Kept) -> Kept:
-        """Store in an attribute what the gradient of this batch needs; not in inference, see `left_as_they_are`.
+        """Store in an attribute what the gradient of this batch needs; not in inference, see `nothing_kept`.
 
         It has been checked or comes from a kernel, and needs no second check.
         """

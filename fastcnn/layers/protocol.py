@@ -33,16 +33,14 @@ A :class:`fastcnn.components.Component`, as fastcnn's own layers are, may also h
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
-from fastcnn.components import Component
+from fastcnn.components import Component, once_a_class
 from fastcnn.shapes import check_choice
 
 PHASES = ("train", "test")
-CLASSES = 256  # of which answers are kept: more than a model has
-Answer = TypeVar("Answer")
 
 
 class LayerLike(Protocol):
@@ -111,12 +109,6 @@ def takes_decay(backward: Callable) -> bool:
     except TypeError:
         return False
     return True
-
-
-def once_a_class(function: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
-    """A function of a class whose answers are kept: a step asks each layer's. Not for ever: a program may make classes
-    again and again, and what is kept keeps them."""
-    return functools.lru_cache(maxsize=CLASSES)(function)
 
 
 @once_a_class

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.components import BatchArray, Component, twin_of
+from fastcnn.components import BatchArray, Component, put_back
 
 
 class Loss(Component):
@@ -45,8 +45,8 @@ class Loss(Component):
 
     def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
         """The loss of logits and their probabilities, (batch, classes); a pending `gradient` is not affected."""
-        twin = twin_of(self)
-        return twin.cal_loss(prediction, label), twin.softmax
+        with put_back([self]):
+            return self.cal_loss(prediction, label), self.softmax
 
     def forward(self, x: Any) -> np.ndarray:
         """The same as `predict`."""

@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +14,10 @@ from fastcnn.components import Assignable, Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.arrays import is_plain, square_sum
-from fastcnn.optimizers.checks import check_decay, check_rate, number
-from fastcnn.optimizers.rates import rate_text
+from fastcnn.optimizers.checks import MadeWith, check_decay, check_kept, check_rate, number
+from fastcnn.optimizers.rates import check_done, rate_text
 from fastcnn.saving import model_file
-from fastcnn.shapes import check_int, check_number, check_share, must_be, received
+from fastcnn.shapes import check_int, check_number, must_be, received
 
 
 class Optimizer(Assignable):
@@ -56,7 +56,9 @@ class Optimizer(Assignable):
     clip_norm = Checked(number(above=True, optional=True))
     clip_value = Checked(number(above=True, optional=True))
     steps = Checked(functools.partial(check_int, minimum=0))
-    trained: tuple[tuple[str, Any], ...] = ()  # each layer that is trained, with its place
+    layers = MadeWith(lambda owner, name, value: value)
+    kept = Checked(check_kept)  # the arrays of each parameter, by ``place.parameter`` and slot
+    trained: Sequence[tuple[str, Any]] = ()  # each layer that is trained, with its place
 
     def __init__(
         self,
@@ -71,40 +73,23 @@ class Optimizer(Assignable):
         self.learning_rate = self.default_rate if learning_rate is None else learning_rate
         self.weight_decay, self.decay = weight_decay, decay
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.layers = layers
-        self.steps = 0
-        self._kept: dict[str, dict[str, np.ndarray]] = {}
-
-    @property
-    def kept(self) -> dict[str, dict[str, np.ndarray]]:
-        """The arrays of each parameter, by ``place.parameter`` and slot; `load_state_dict` puts others there."""
-        return self._kept
-
-    @property
-    def layers(self) -> list[Any]:
-        """As given to the constructor."""
-        return self._layers
-
-    @layers.setter
-    def layers(self, layers: Any) -> None:
         given = getattr(layers, "layers", layers)
-        given = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []
-        trained = tuple(self.find_trained(given))
-        if not trained:
+        self.layers = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []
+        self.steps = 0
+        self.kept = {}
+        self.trained = list(self.find_trained())
+        if not self.trained:
             raise ValueError(must_be(self.name, "layers", "a model or layers of which one has parameters", layers))
-        if len({id(layer) for _, layer in trained}) < len(trained):
+        if len({id(layer) for _, layer in self.trained}) < len(self.trained):
             raise ValueError(f"{self.name}: `layers` must hold each layer once. {received('layers', layers)}")
-        if "_layers" in vars(self) and trained != self.trained:
-            raise ValueError(f"{self.name}: `layers` stay those of the constructor: make a new optimizer for others")
-        self._layers, self.trained = given, trained
 
     @property
     def name(self) -> str:
         return type(self).__name__
 
-    def find_trained(self, layers: list[Any]) -> Iterator[tuple[str, Any]]:
-        """Each of `layers` that is trained, or layer inside one, with its place."""
-        for place, layer in walk(layers):
+    def find_trained(self) -> Iterator[tuple[str, Any]]:
+        """Each layer that is trained, with its place."""
+        for place, layer in walk(self.layers):
             own = has_own_backward(layer)
             named = has_gradients(layer)
             if own and not (self.takes_backward or named):
@@ -134,7 +119,7 @@ class Optimizer(Assignable):
         has been done, from 0 to 1, for a learning rate schedule.
         """
         scale = 1 / check_int(self.name, "batch_size", batch_size)
-        rate = self.rate(check_share(self.name, "done", done))
+        rate = self.rate(check_done(self.name, done))
         self.steps += 1
         if self.clip_value is not None:
             limit = self.clip_value / scale
@@ -174,7 +159,7 @@ class Optimizer(Assignable):
 
     def slot(self, place: str, name: str, slot: str, parameter: np.ndarray) -> np.ndarray:
         """The array of that name that is kept for a parameter: zeros before the first step."""
-        slots = self._kept.setdefault(f"{place}.{name}", {})
+        slots = self.kept.setdefault(f"{place}.{name}", {})
         if slot not in slots:
             slots[slot] = np.zeros_like(parameter)
         return slots[slot]
@@ -226,7 +211,7 @@ class Optimizer(Assignable):
                 kept[key][slot] = check_array(self.name, name, array, own.shape, own.dtype, any_batch=False).copy()
                 if np.isnan(kept[key][slot]).any():  # infinity is right: a large gradient squared, and then a step of 0
                     raise ValueError(must_be(self.name, name, "free of NaN", array))
-        self.steps, self._kept = steps, kept
+        self.steps, self.kept = steps, kept
 
     def with_slots(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each parameter for which arrays are kept, with its name in `kept`."""

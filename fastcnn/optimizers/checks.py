@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from fastcnn.components import Checked
 from fastcnn.shapes import check_choice, check_number, must_be
 
 DECAYS = ("all", "weights")
@@ -30,3 +31,21 @@ def check_rate(owner: str, name: str, value: Any) -> Any:
 
 def check_decay(owner: str, name: str, value: Any) -> Any:
     return value if callable(value) else check_choice(owner, name, value, DECAYS, ", or a function of (place, name)")
+
+
+def check_kept(owner: str, name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(must_be(owner, name, "a dict of what is kept for each parameter", value))
+    return value
+
+
+class MadeWith(Checked[list[Any]]):
+    """The layers that an optimizer is made with: its steps would go on to train these, whatever else is assigned."""
+
+    def __set__(self, optimizer: Any, value: Any) -> None:
+        own, given = optimizer.__dict__.get(self.name), getattr(value, "layers", value)
+        if own is None:
+            super().__set__(optimizer, value)
+        elif not isinstance(given, list | tuple) or [*map(id, given)] != [*map(id, own)]:
+            name = type(optimizer).__name__
+            raise ValueError(f"{name}: `{self.name}` stay those of the constructor: make a new optimizer for others")

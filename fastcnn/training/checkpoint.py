@@ -166,8 +166,11 @@ def resume(run: TrainingRun, file: model_file.ModelFile, any_seed: bool) -> None
 
 
 def assign(optimizer: Any, numbers: dict[str, float]) -> None:
+    """Set what differs: a script's own rule may say in its `config` what cannot be assigned."""
+    own = optimizer.config()
     for name, value in numbers.items():
-        setattr(optimizer, name, value)
+        if value != own[name]:
+            setattr(optimizer, name, value)
 
 
 def progress_of(run: TrainingRun, training: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ schedule here is the call that makes it, by which a checkpoint recognises it. An
 import math
 from collections.abc import Callable, Sequence
 
-from fastcnn.optimizers.rates import rate_text
-from fastcnn.shapes import check_number, check_share, must_be
+from fastcnn.optimizers.rates import check_done, rate_text
+from fastcnn.shapes import check_number, must_be
 
 __all__ = ["SCHEDULES", "Schedule", "constant", "cosine", "exponential", "one_cycle", "step", "warm_up"]
 
@@ -20,7 +20,7 @@ class Schedule:
         self.text, self.function = text, function
 
     def __call__(self, done: float) -> float:
-        return self.function(check_share(self.text, "done", done))
+        return self.function(check_done(self.text, done))
 
     __call__.__module__ = "fastcnn.schedules"  # its public name, by which checkpoints know it
 

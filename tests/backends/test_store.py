@@ -125,11 +125,11 @@ def test_a_file_that_may_not_be_read(folder, capsys, monkeypatch):
     kernel(folder)(3)
     (path,) = files(folder)
 
-    def read_bytes(path):
+    def refuse(path, *_):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", read_bytes)
+        patch.setattr(Path, "open", refuse)
         assert kernel(folder)(3) == 6
     assert f"({path.name}: Permission denied)" in capsys.readouterr().err
     mended = kernel(folder)  # replaced by one of this user's

@@ -10,6 +10,7 @@ import pytest
 import fastcnn
 from fastcnn import Sequential, layers
 from fastcnn.components import Component
+from fastcnn.components.attributes import CLASSES
 from fastcnn.layers import (
     BatchNorm,
     Conv2D,
@@ -42,7 +43,7 @@ def test_classes_that_are_made_again_and_again_are_not_kept():
 
     first = step()
     assert first() is not None
-    for _ in range(protocol.CLASSES):
+    for _ in range(CLASSES):
         step()
     gc.collect()
     assert first() is None

@@ -587,8 +587,8 @@ def test_what_an_optimizer_is_made_with_stays():
             optimizer.layers = layers
     with pytest.raises(ValueError, match=r"Adam: `steps` must be an integer of at least 0. Received steps=2.5"):
         optimizer.steps = 2.5
-    with pytest.raises(AttributeError, match="kept"):
-        optimizer.kept = {}
+    with pytest.raises(TypeError, match="Adam: `kept` must be a dict of what is kept for each parameter"):
+        optimizer.kept = None
     assert optimizer.steps == 0 and optimizer.layers == model.layers
 
 
@@ -602,11 +602,13 @@ def test_a_name_that_nothing_reads(name, value):
 
 def test_an_optimizer_of_a_script_has_attributes_of_its_own():
     class Own(optimizers.SGD):
-        pass
+        def __init__(self, layers):
+            super().__init__(layers)
+            self.kept, self.note = {}, 3
 
     optimizer = Own(small())
-    optimizer.note = 3
-    assert optimizer.note == 3
+    optimizer.step()
+    assert optimizer.note == 3 and optimizer.kept == {}
 
 
 def test_kept_arrays_of_another_shape_reach_no_kernel():

@@ -632,6 +632,6 @@ def test_early_stopping_cannot_restore_weights_that_it_cannot_see(data):
 @pytest.mark.parametrize("history", [None, [1.0], {}, {"loss": 1.0}])
 def test_learning_curves_of_no_history(tmp_path, history):
     pytest.importorskip("matplotlib")
-    with pytest.raises(TypeError, match="learning_curves: `history` must be what `fit` returns, a dict of lists"):
+    with pytest.raises(TypeError, match="learning_curves: `history` must be what `fit` returns after an epoch"):
         plotting.learning_curves(history, tmp_path / "curves.svg")
     assert not list(tmp_path.iterdir())

@@ -224,6 +224,28 @@ def test_a_rate_that_a_callback_assigned(data, tmp_path):
     np.testing.assert_array_equal(model.layers[0].weights, whole.layers[0].weights)
 
 
+def test_a_rule_whose_numbers_cannot_be_assigned(data, tmp_path):
+    """A script's own: its `config` says them, by properties."""
+
+    class Own(Momentum):
+        @property
+        def half(self):
+            return self.momentum / 2
+
+        def config(self):
+            return super().config() | {"half": self.half}
+
+    path = tmp_path / "c.npz"
+    whole, model, resumed = small(), small(), small()
+    fit(whole, data, optimizer=Own(whole))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, optimizer=Own(model), callbacks=[Checkpoint(path, every_steps=1), StopAt(9)])
+    fit(resumed, data, optimizer=Own(resumed), callbacks=[Checkpoint(path, every_steps=1)], resume=path)
+    for one, other in zip(whole.layers, resumed.layers, strict=True):
+        for name, array in one.parameters().items():
+            np.testing.assert_array_equal(array, other.parameters()[name])
+
+
 def test_other_data_and_other_models(data, tmp_path):
     path = tmp_path / "c.npz"
     fit(small(), data, callbacks=[Checkpoint(path)])

@@ -138,6 +138,13 @@ def test_a_schedule_takes_a_share(done):
             schedule(done)
 
 
+def test_a_share_that_a_script_adds_up():
+    """Ten times 0.1 and more may be a little above 1."""
+    optimizer = SGD(small(), constant(0.1))
+    optimizer.step(1, 1 + 2**-52)
+    assert cosine(0.3)(1 + 2**-52) == 0 and optimizer.steps == 1
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_fit_asks_for_the_share_that_is_done(data, optimizer):
     """Before each step, the last, smaller batch's too; never for 1."""

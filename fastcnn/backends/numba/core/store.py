@@ -40,9 +40,8 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}".removesuffix(": ")
 
 
-def check_owner(path: Path) -> None:
-    """Raise Damaged where another user than this one or root could change the file: it is machine code, and run."""
-    owner = path.stat().st_uid
+def check_owner(owner: int) -> None:
+    """Raise Damaged where another user than this one or root could change a file: it is machine code, and run."""
     if hasattr(os, "getuid") and owner not in (os.getuid(), 0):
         raise Damaged(f"it belongs to the user {owner}")
 
@@ -55,8 +54,9 @@ def read(path: Path) -> bytes | None:
     Damaged
     """
     try:
-        check_owner(path)
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            check_owner(os.fstat(file.fileno()).st_uid)  # of what is read, and not of what the name stands for by then
+            content = file.read()
     except FileNotFoundError:
         return None
     except OSError as error:  # permissions, a folder in its place, a disk that fails
