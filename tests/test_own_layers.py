@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from fastcnn import Sequential
+from fastcnn.components import turn_of
 from fastcnn.layers import FullyConnect, Layer, Relu, Residual, Softmax
 from fastcnn.layers.protocol import walk
 
@@ -237,6 +240,26 @@ def test_a_model_with_own_layers_can_be_copied():
     model.predict(OTHER)
     for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         np.testing.assert_array_equal(again.predict(X), model.predict(X))
+        assert turn_of(again) is not turn_of(model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_that_is_forked_in_the_midst_of_a_pass():
+    """The thread whose turn it was is not in the child."""
+    model = make(Scale())
+    inside, go_on = threading.Event(), threading.Event()
+    model.layers[0].before = lambda x: (inside.set(), go_on.wait(60)) if threading.current_thread() is thread else None
+    thread = threading.Thread(target=lambda: pend(model))
+    thread.start()
+    assert inside.wait(60)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if model.predict(X).shape == (2, 3) else 1)
+    go_on.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_what_is_made_in_the_first_pass_stays():

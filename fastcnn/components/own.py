@@ -8,7 +8,6 @@ import contextlib
 import os
 import threading
 import types
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,12 +15,16 @@ from fastcnn.components.attributes import is_of_a_script, once_a_class
 from fastcnn.components.base import Component, mode
 
 NO_TURN = contextlib.nullcontext()
-turns: weakref.WeakKeyDictionary[Any, Any] = (
-    weakref.WeakKeyDictionary()
-)  # a lock for each model, and in no pickle of it
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=turns.clear)  # another thread may have held one, which is not in the child
+
+class Turn:
+    """A model's lock: another one in each copy of the model, and in a forked child, where no thread would release it."""
+
+    def __init__(self) -> None:
+        self.lock, self.process = threading.RLock(), os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Turn, ()
 
 
 @once_a_class
@@ -42,7 +45,10 @@ def own_among(layers: Iterable[Any]) -> list[Any]:
 
 def turn_of(model: Any) -> contextlib.AbstractContextManager[Any]:
     """The lock that one thread at a time holds in a pass of `model`."""
-    return turns.setdefault(model, threading.RLock())
+    kept = vars(model)
+    if "_turn" in kept and kept["_turn"].process != os.getpid():
+        del kept["_turn"]
+    return kept.setdefault("_turn", Turn()).lock
 
 
 @once_a_class
