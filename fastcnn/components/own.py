@@ -18,7 +18,7 @@ NO_TURN = contextlib.nullcontext()
 
 
 class Turn:
-    """A model's lock: another one in each copy of the model, and in a forked child, where no thread would release it."""
+    """A model's lock; its copies have others, and so has a forked child, where no thread would release it."""
 
     def __init__(self) -> None:
         self.lock, self.process = threading.RLock(), os.getpid()
