@@ -58,6 +58,9 @@ class Optimizer(Assignable):
     steps = Checked(functools.partial(check_int, minimum=0))
     layers = MadeWith(lambda owner, name, value: value)
     kept = Checked(check_kept)  # the arrays of each parameter, by ``place.parameter`` and slot
+    _asked: tuple[Any, float, float] | None = (
+        None  # a rate, the share of the training that is done, and what it is then
+    )
     trained: Sequence[tuple[str, Any]] = ()  # each layer that is trained, with its place
 
     def __init__(
@@ -119,7 +122,9 @@ class Optimizer(Assignable):
         has been done, from 0 to 1, for a learning rate schedule.
         """
         scale = 1 / check_int(self.name, "batch_size", batch_size)
-        rate = self.rate(check_done(self.name, done))
+        done = check_done(self.name, done)
+        asked, self._asked = self._asked, None
+        rate = asked[2] if asked and asked[0] is self.learning_rate and asked[1] == done else self.rate(done)
         self.steps += 1
         if self.clip_value is not None:
             limit = self.clip_value / scale
@@ -145,6 +150,10 @@ class Optimizer(Assignable):
         """Clear the gradients of all layers: those of a batch that failed would spoil the next step."""
         for _, layer in self.trained:
             clear_gradients(layer)
+
+    def ask(self, done: float) -> None:
+        """Find the rate of the next step before its forward pass: one that is no number has then changed nothing."""
+        self._asked = self.learning_rate, done, self.rate(done)
 
     def rate(self, done: float = 0.0) -> float:
         """The learning rate of a step."""

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from fastcnn import schedules, training
+from fastcnn import Sequential, schedules, training
+from fastcnn.layers import BatchNorm, FullyConnect, Softmax
 from fastcnn.optimizers import SGD
 from fastcnn.optimizers.rates import rate_text
 from fastcnn.schedules import constant, cosine, exponential, one_cycle, step, warm_up
@@ -136,6 +137,16 @@ def test_a_schedule_takes_a_share(done):
     for schedule in (constant(1), step(1), exponential(1, 0.1), cosine(1), warm_up(1), one_cycle(1)):
         with pytest.raises(ValueError, match=r"^\w+\(.*\): `done` must be a number from 0 to 1. Received done="):
             schedule(done)
+
+
+@pytest.mark.parametrize("rate", [(0.1,), None, -1, math.nan, "0.1"])
+def test_a_schedule_without_rates_changes_nothing(data, rate):
+    """It is asked before the first forward pass, which would move the statistics of a BatchNorm."""
+    norm = BatchNorm((8, 4))
+    model = Sequential([norm, FullyConnect((8, 4), 3, rng=0), Softmax((8, 3))])
+    with pytest.raises(ValueError, match=r"Adam: `learning_rate` must be a finite number of at least 0\. Received"):
+        model.fit(np.ones((8, 4)), np.arange(8) % 3, optimizer="adam", learning_rate=lambda done: rate, verbose=False)
+    assert not norm.moving_mean.any() and model.metadata == {}
 
 
 def test_a_share_that_a_script_adds_up():
