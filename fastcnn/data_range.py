@@ -4,6 +4,7 @@ A network that was trained on pixels from 0 to 255 answers as if by chance where
 1, and the other way round. No error follows from it: the shapes fit.
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Iterable
@@ -63,6 +64,17 @@ def scaled_otherwise(trained: DataRange, used: DataRange) -> bool:
     far = used.low < trained.low - FAR * span or used.high > trained.high + FAR * span
     small = 0 < max(abs(used.low), abs(used.high)) <= largest / SMALL
     return far or (small and largest_of(np.dtype(used.dtype)) < largest)
+
+
+@functools.lru_cache(maxsize=64)
+def never_otherwise(trained: DataRange, dtype: np.dtype) -> bool:
+    """Whether no data of a dtype are scaled otherwise, such as bytes where the training had 0 to 255: they need not be
+    searched, which takes 6 us, a tenth of LeNet's prediction of one image."""
+    largest = largest_of(dtype)
+    if not largest or largest < max(abs(trained.low), abs(trained.high)):
+        return False
+    lowest = int(np.iinfo(dtype).min) if dtype.kind == "i" else 0
+    return not scaled_otherwise(trained, DataRange(lowest, largest, dtype.name))
 
 
 def largest_of(dtype: np.dtype) -> int:

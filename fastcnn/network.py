@@ -13,6 +13,7 @@ from fastcnn.data_range import (
     KEY,
     LEARNT,
     DataRange,
+    never_otherwise,
     range_of,
     remember,
     remembered,
@@ -192,7 +193,8 @@ class Network(Assignable):
     ) -> np.ndarray:
         """Images, checked as by `take_data`; a warning where they are used and scaled otherwise than in training."""
         x, part, found = self.check_images(owner, x, shard)
-        if used and KEY in self.metadata and not self.warned:
+        trained = remembered(self.metadata) if used and KEY in self.metadata and not self.warned else None
+        if trained and not (found is None and never_otherwise(trained, x.dtype)):
             self.compare(owner, range_of(x[part]) if found is None else DataRange(*found, x.dtype.name))
         return x
 

@@ -5,6 +5,7 @@ import pytest
 
 from fastcnn import Sequential
 from fastcnn.callbacks import Checkpoint
+from fastcnn.data_range import DataRange, never_otherwise, scaled_otherwise
 from fastcnn.layers import FullyConnect, Rescaling, Softmax
 
 LABELS = np.arange(12) % 3
@@ -202,3 +203,16 @@ def test_a_resumed_training_is_not_another_one(pixels, tmp_path):
     resumed = Sequential.load(tmp_path / "model.npz")
     resumed.fit(pixels / 255, LABELS, resume=path, **arguments)  # a warning is an error
     assert kept(resumed) == (0.0, 1.0, "float64")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "uint16", "int64", "float32"])
+@pytest.mark.parametrize("known", [(0, 1), (0, 40), (0, 255), (-128, 127), (-40, 2), (0, 65535), (200, 255), (3, 3)])
+def test_whole_numbers_that_need_not_be_searched(dtype, known):
+    """Those whose dtype holds none that is scaled otherwise than the training data were."""
+    before, dtype = DataRange(*known, "any"), np.dtype(dtype)
+    bounds = {"b": (0, 1), "f": (-1e38, 1e38)}.get(dtype.kind) or (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    points = sorted({*np.linspace(*map(float, bounds), 60), *(p for p in (-1, 0, 1, 5) if bounds[0] <= p <= bounds[1])})
+    told = any(scaled_otherwise(before, DataRange(a, b, dtype.name)) for a in points for b in points if a <= b)
+    assert never_otherwise(before, dtype) <= (not told)
+    assert not never_otherwise(DataRange(0, 40, "uint8"), np.dtype("uint8"))
+    assert never_otherwise(DataRange(0, 255, "uint8"), np.dtype("uint8"))
