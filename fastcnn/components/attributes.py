@@ -43,14 +43,20 @@ class Assignable:
     marked = False  # whether such a name is warned of, as scripts may mark an object with what they like
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kind = type(self)
-        if not (name.startswith("_") or hasattr(kind, name) or is_of_a_script(kind) or name in self.__dict__):
-            names = ", ".join(own for own in dir(kind) if is_settable(getattr(kind, own)))
-            message = f"{kind.__name__}: nothing reads an attribute `{name}`. What may be assigned: {names}"
-            if not self.marked:
-                raise AttributeError(message)
-            warnings.warn(message, UserWarning, stacklevel=2)
+        if name not in self.__dict__:  # asked first, as it takes the least time
+            self.tell_unknown(name)
         super().__setattr__(name, value)
+
+    def tell_unknown(self, name: str) -> None:
+        """Warn, or raise AttributeError, where nothing reads such an attribute."""
+        kind = type(self)
+        if hasattr(kind, name) or name.startswith("_") or is_of_a_script(kind):
+            return
+        names = ", ".join(own for own in dir(kind) if is_settable(getattr(kind, own)))
+        message = f"{kind.__name__}: nothing reads an attribute `{name}`. What may be assigned: {names}"
+        if not self.marked:
+            raise AttributeError(message)
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def is_settable(attribute: Any) -> bool:

@@ -8,7 +8,7 @@ import contextlib
 import os
 import threading
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fastcnn.components.attributes import is_of_a_script, once_a_class
@@ -33,11 +33,11 @@ def may_hold_own(kind: Any) -> bool:
     return is_of_a_script(kind) or (issubclass(kind, Component) and kind.children is not Component.children)
 
 
-def own_among(layers: Iterable[Any]) -> list[Any]:
+def own_among(layers: Collection[Any]) -> list[Any]:
     """All layers, and layers inside them, that are a script's own."""
-    found = []
-    for layer in layers:
-        if may_hold_own(type(layer)):
+    found: list[Any] = []
+    if any(map(may_hold_own, map(type, layers))):
+        for layer in layers:
             found += [layer] * is_of_a_script(type(layer))
             found += own_among(layer.children().values()) if isinstance(layer, Component) else []
     return found

@@ -64,9 +64,15 @@ class Softmax(Loss):
         """
         found = self.compute(prediction, label, class_weights, label_smoothing)
         # Past the attributes' checks, as all of it has been checked, and in inference too: a loss is not a layer.
-        vars(self).update(prediction=found.logits, _label=found.labels, loss=found.loss, _smoothing=label_smoothing)
-        self._shown = self._probabilities = found.probabilities
-        self._class_weights = found.class_weights
+        vars(self).update(
+            prediction=found.logits,
+            loss=found.loss,
+            _label=found.labels,
+            _smoothing=label_smoothing,
+            _shown=found.probabilities,
+            _probabilities=found.probabilities,
+            _class_weights=found.class_weights,
+        )
         return found.loss
 
     def measure(self, prediction: Any, label: Any) -> tuple[float, np.ndarray]:
