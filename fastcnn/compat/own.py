@@ -49,15 +49,8 @@ def init_runs(theirs: ModuleSpec) -> bool:
         return source is None or any(
             not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)) for line in ast.parse(source).body
         )
-    except (
-        ImportError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ):  # the last two: nested too deep
-        return True
+    except (ImportError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return True  # where it cannot be read, or is nested too deep for the parser
 
 
 def init_source(theirs: ModuleSpec) -> str | None:
