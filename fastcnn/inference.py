@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.components import left_as_it_is
 from fastcnn.distributed.group import Group, data_facts
 from fastcnn.network import Network
 from fastcnn.saving import model_facts
@@ -48,7 +49,7 @@ def outputs(
     """What `function`, of the model, returns for all images, on all ranks."""
 
     def rows_of(batch: slice) -> np.ndarray:
-        with model.left_as_it_is():
+        with left_as_it_is(model):
             return function(x[batch])
 
     return group.all_gather_rows(collect(rows_of, group.shard(len(x)), batch_size))
@@ -61,7 +62,7 @@ def measure(
     loss_layer, sums = model.loss_layer, np.zeros(2)
 
     def probabilities_of(batch: slice) -> np.ndarray:
-        with model.left_as_it_is():
+        with left_as_it_is(model):
             logits = model.logits(x[batch])
             loss, probabilities = loss_layer.measure(logits, y[batch])
         sums[0] += loss

@@ -1,14 +1,13 @@
 """Network: layers in a row, what they compute and how their gradients are found."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastcnn import streams
 from fastcnn.arrays import check_finite, check_labels, image_hint, real_array
-from fastcnn.components import NO_TURN, Assignable, Checked, mode, nothing_kept, own_among, put_back, turn_of
+from fastcnn.components import Assignable, Checked, marked_pass, mode
 from fastcnn.data_range import (
     KEY,
     LEARNT,
@@ -58,7 +57,7 @@ class Network(Assignable):
     owner: ClassVar[str] = "Network"  # the class that messages name
     marked = True
     metadata = Checked(check_metadata)
-    _holds_own = False  # whether layers of a script's own had a part in the last forward pass of a training
+    _pass: tuple[int, int, bool] = (0, 0, False)  # the last pass of a training: thread, model, whether it goes on
     waits = False  # whether a forward pass waits for its gradient
     warned = False  # of data that are scaled otherwise than those of the training
     batches: DataRange | None = None  # the range of those of a training step by step
@@ -66,7 +65,9 @@ class Network(Assignable):
 
     def __init__(self, layers: Iterable[LayerLike | Loss], metadata: dict[str, Any] | None = None):
         self.layers = layers
-        self.metadata = {} if metadata is None else dict(check_metadata(self.owner, "metadata", metadata))
+        if not (metadata is None or isinstance(metadata, Mapping)):
+            raise TypeError(must_be(self.owner, "metadata", "a dict", metadata))
+        self.metadata = dict(metadata or {})
 
     @property
     def layers(self) -> list[Any]:
@@ -108,39 +109,22 @@ class Network(Assignable):
         phase = check_phase("logits", phase)
         if not mode.keeps:
             return forward_through(self.body, x, phase)
-        self._holds_own = bool(own_among(self.layers))
-        with self.turn():
-            self.waits = True
-            return forward_through(self.body, x, phase)
+        self.waits = False
+        with marked_pass(self):
+            out = forward_through(self.body, x, phase)
+        self.waits = True
+        return out
 
     def forward(self, x: Any) -> np.ndarray:
         """The output of the last layer: probabilities where it is a loss."""
         out = self.logits(x)
         return self.layers[-1].predict(out) if isinstance(self.layers[-1], Loss) else out
 
-    def turn(self) -> contextlib.AbstractContextManager[Any]:
-        """What a pass holds: threads take turns where there are layers of a script's own, which keep one batch."""
-        return turn_of(self) if self._holds_own else NO_TURN
-
-    def left_as_it_is(self) -> contextlib.AbstractContextManager[None]:
-        """Inside a ``with`` block forward passes keep nothing: a `gradient` that is to come belongs to its own batch.
-
-        Layers of a script's own may keep what they like. They get back all attributes that they had where a forward
-        pass of this model waits for its gradient, and are left alone otherwise.
-        """
-        own = own_among(self.layers)
-        return self.own_left_as_they_are(own) if own else nothing_kept()
-
-    @contextlib.contextmanager
-    def own_left_as_they_are(self, own: list[Any]) -> Iterator[None]:
-        with nothing_kept(), turn_of(self), put_back(own if self.waits else []):
-            yield
-
     def gradient(self, eta: Any) -> np.ndarray:
         """Take the gradient with respect to `logits`, accumulate parameter gradients, return that of the input."""
-        with self.turn():
+        with marked_pass(self):
             found = gradient_through(self.body, eta)
-            self.waits = False
+        self.waits = False
         return found
 
     def parameter_gradient(self, eta: Any, after: Callable[[int], Any] | None = None) -> None:
@@ -148,15 +132,18 @@ class Network(Assignable):
 
         `after` is called with the position of each layer above that one whose gradients are there, from the last one.
         """
-        with self.turn():
+        with marked_pass(self):
             parameter_gradient_through(self.body, eta, after)
-            self.waits = False
+        self.waits = False
 
     def backward(self, alpha: float, weight_decay: float = 0.0) -> None:
         """Update every layer that learns: ``p *= 1 - weight_decay; p -= alpha * gradient``."""
-        with self.turn():
-            for layer in self.body:
-                update(layer, alpha, weight_decay)
+        for layer in self.body:
+            update(layer, alpha, weight_decay)
+
+    def children(self) -> dict[str, Any]:
+        """The layers, by their places: a model may be a layer of another one."""
+        return {str(place): layer for place, layer in enumerate(self.layers)}
 
     def step(self, x: np.ndarray, y: np.ndarray, learning_rate: float, weight_decay: float) -> tuple[float, int]:
         """One step of gradient descent on a batch, which is not checked; the summed loss and the hits before it."""
@@ -166,9 +153,8 @@ class Network(Assignable):
 
     def accumulate(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:
         """Add the parameter gradients of a batch, which is not checked; its summed loss, and the number of hits."""
-        with turn_of(self) if own_among(self.layers) else NO_TURN:
-            found = self.batch_loss(x, y, **loss_options)
-            self.parameter_gradient(self.loss_layer.gradient())
+        found = self.batch_loss(x, y, **loss_options)
+        self.parameter_gradient(self.loss_layer.gradient())
         return found
 
     def batch_loss(self, x: np.ndarray, y: np.ndarray, **loss_options: Any) -> tuple[float, int]:

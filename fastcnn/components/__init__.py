@@ -12,10 +12,9 @@ from fastcnn.components.attributes import (
     once_a_class,
 )
 from fastcnn.components.base import Component, mode
-from fastcnn.components.own import NO_TURN, nothing_kept, own_among, put_back, turn_of
+from fastcnn.components.own import left_as_it_is, marked_pass, put_back
 
 __all__ = [
-    "NO_TURN",
     "Assignable",
     "BatchArray",
     "Checked",
@@ -25,10 +24,9 @@ __all__ = [
     "Parameter",
     "Setting",
     "is_of_a_script",
+    "left_as_it_is",
+    "marked_pass",
     "mode",
-    "nothing_kept",
     "once_a_class",
-    "own_among",
     "put_back",
-    "turn_of",
 ]

@@ -1,11 +1,9 @@
 """Layers and losses of a script's own, which keep of a batch what they like.
 
-Inference puts back what a pending gradient needs; where several threads use a model with such layers, their passes take
-turns.
+Inference puts back what a pending gradient needs.
 """
 
 import contextlib
-import os
 import threading
 import types
 from collections.abc import Collection, Iterator
@@ -14,23 +12,11 @@ from typing import Any
 from fastcnn.components.attributes import is_of_a_script, once_a_class
 from fastcnn.components.base import Component, mode
 
-NO_TURN = contextlib.nullcontext()
-
-
-class Turn:
-    """A model's lock; its copies have others, and so has a forked child, where no thread would release it."""
-
-    def __init__(self) -> None:
-        self.lock, self.process = threading.RLock(), os.getpid()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Turn, ()
-
 
 @once_a_class
 def may_hold_own(kind: Any) -> bool:
     """Whether a layer of a class is a script's own, or may have one inside."""
-    return is_of_a_script(kind) or (issubclass(kind, Component) and kind.children is not Component.children)
+    return is_of_a_script(kind) or getattr(kind, "children", Component.children) is not Component.children
 
 
 def own_among(layers: Collection[Any]) -> list[Any]:
@@ -39,21 +25,14 @@ def own_among(layers: Collection[Any]) -> list[Any]:
     if any(map(may_hold_own, map(type, layers))):
         for layer in layers:
             found += [layer] * is_of_a_script(type(layer))
-            found += own_among(layer.children().values()) if isinstance(layer, Component) else []
+            children = layer.children() if callable(getattr(layer, "children", None)) else None
+            found += own_among(list(children.values())) if isinstance(children, dict) else []
     return found
-
-
-def turn_of(model: Any) -> contextlib.AbstractContextManager[Any]:
-    """The lock that one thread at a time holds in a pass of `model`."""
-    kept = vars(model)
-    if "_turn" in kept and kept["_turn"].process != os.getpid():
-        del kept["_turn"]
-    return kept.setdefault("_turn", Turn()).lock
 
 
 @once_a_class
 def slots_of(kind: Any) -> list[types.MemberDescriptorType]:
-    members = [value for base in kind.__mro__ if is_of_a_script(base) for value in vars(base).values()]
+    members = [value for base in kind.__mro__ if "__slots__" in vars(base) for value in vars(base).values()]
     return [member for member in members if isinstance(member, types.MemberDescriptorType)]
 
 
@@ -95,3 +74,46 @@ class nothing_kept:
 
     def __exit__(self, *error: object) -> None:
         mode.keeps = self.before
+
+
+class marked_pass:
+    """A ``with`` block around a pass of a training: another thread's inference sees that it goes on, or was there."""
+
+    def __init__(self, model: Any):
+        self.attributes, self.mark = vars(model), (threading.get_ident(), id(model))  # a copy has another `id`
+
+    def __enter__(self) -> None:
+        self.attributes["_pass"] = (*self.mark, True)
+
+    def __exit__(self, *error: object) -> None:
+        self.attributes["_pass"] = (*self.mark, False)
+
+
+def left_as_it_is(model: Any) -> contextlib.AbstractContextManager[None]:
+    """Inside a ``with`` block forward passes of this thread keep nothing: a `gradient` that is to come belongs to its
+    own batch.
+
+    Layers of a script's own may keep what they like. They get back all attributes that they had where a forward pass of
+    the model waits for its gradient, and are left alone otherwise. They may keep one batch alone: RuntimeError where
+    another thread trains the model meanwhile.
+    """
+    own = own_among(model.layers)
+    return own_left_as_they_are(model, own) if own else nothing_kept()
+
+
+@contextlib.contextmanager
+def own_left_as_they_are(model: Any, own: list[Any]) -> Iterator[None]:
+    before, here = model._pass, threading.get_ident()
+    if before[0] != here and before[1:] == (id(model), True):
+        raise trained_elsewhere(model, own)
+    with nothing_kept(), put_back(own if model.waits else []):
+        yield
+    if model._pass is not before and model._pass[0] != here:
+        raise trained_elsewhere(model, own)
+
+
+def trained_elsewhere(model: Any, own: list[Any]) -> RuntimeError:
+    return RuntimeError(
+        f"{model.owner}: another thread trains this model, whose {type(own[0]).__name__} is a script's own and may "
+        "keep one batch alone: both would be wrong. model = copy.deepcopy(model) makes one for this thread"
+    )

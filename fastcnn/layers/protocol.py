@@ -114,7 +114,8 @@ def takes_decay(backward: Callable) -> bool:
 @once_a_class
 def has_phases(layer_class: Any) -> bool:
     """Whether layers of a class compute something else in training than in use, as BatchNorm and Dropout do."""
-    return phase_of(layer_class.forward) is not None
+    forward = getattr(layer_class, "forward", None)  # None where each object has one of its own
+    return forward is not None and phase_of(forward) is not None
 
 
 @once_a_class

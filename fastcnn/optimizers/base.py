@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from fastcnn.components import Assignable, Checked
 from fastcnn.config import load
 from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
 from fastcnn.optimizers.arrays import is_plain, square_sum
-from fastcnn.optimizers.checks import MadeWith, check_decay, check_kept, check_rate, number
+from fastcnn.optimizers.checks import MadeWith, check_decay, check_kept, check_layers, check_rate, number
 from fastcnn.optimizers.rates import check_done, rate_text
 from fastcnn.saving import model_file
 from fastcnn.shapes import check_int, check_number, must_be, received
@@ -56,7 +56,7 @@ class Optimizer(Assignable):
     clip_norm = Checked(number(above=True, optional=True))
     clip_value = Checked(number(above=True, optional=True))
     steps = Checked(functools.partial(check_int, minimum=0))
-    layers = MadeWith(lambda owner, name, value: value)
+    layers = MadeWith(check_layers)
     kept = Checked(check_kept)  # the arrays of each parameter, by ``place.parameter`` and slot
     _asked: tuple[Any, float, float] | None = (
         None  # a rate, the share of the training that is done, and what it is then
@@ -76,8 +76,7 @@ class Optimizer(Assignable):
         self.learning_rate = self.default_rate if learning_rate is None else learning_rate
         self.weight_decay, self.decay = weight_decay, decay
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        given = getattr(layers, "layers", layers)
-        self.layers = list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []
+        self.layers = layers
         self.steps = 0
         self.kept = {}
         self.trained = list(self.find_trained())
@@ -152,7 +151,7 @@ class Optimizer(Assignable):
             clear_gradients(layer)
 
     def ask(self, done: float) -> None:
-        """Find the rate of the next step before its forward pass: one that is no number has then changed nothing."""
+        """Find the rate of the next step before its forward pass: one that is no number then moves no statistics."""
         self._asked = self.learning_rate, done, self.rate(done)
 
     def rate(self, done: float = 0.0) -> float:

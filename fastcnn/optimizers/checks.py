@@ -1,8 +1,10 @@
 """What an optimizer's arguments must be."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import numpy as np
 
 from fastcnn.components import Checked
 from fastcnn.shapes import check_choice, check_number, must_be
@@ -43,9 +45,16 @@ class MadeWith(Checked[list[Any]]):
     """The layers that an optimizer is made with: its steps would go on to train these, whatever else is assigned."""
 
     def __set__(self, optimizer: Any, value: Any) -> None:
-        own, given = optimizer.__dict__.get(self.name), getattr(value, "layers", value)
-        if own is None:
-            super().__set__(optimizer, value)
-        elif not isinstance(given, list | tuple) or [*map(id, given)] != [*map(id, own)]:
+        before = optimizer.__dict__.get(self.name)
+        super().__set__(optimizer, value)
+        trained = optimizer.trained
+        if trained and [id(layer) for _, layer in optimizer.find_trained()] != [id(layer) for _, layer in trained]:
+            optimizer.__dict__[self.name] = before
             name = type(optimizer).__name__
             raise ValueError(f"{name}: `{self.name}` stay those of the constructor: make a new optimizer for others")
+
+
+def check_layers(owner: str, name: str, value: Any) -> list[Any]:
+    """The layers of a model, or those in a list."""
+    given = getattr(value, "layers", value)
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, np.ndarray) else []

@@ -155,8 +155,6 @@ def fit(  # noqa: PLR0913 - the arguments of `Sequential.fit`
         if group.broadcast(resume is not None):
             file = group.on_lead(lambda: model_file.read(check_path("fit", "resume", resume)))
             group.together(lambda: checkpoint.resume(run, file, any_seed=seed is None))
-        if run.done < 1:
-            group.together(lambda: run.optimizer.ask(run.done))
         arguments.learn_range(model, x, run.validation_data, group, run.is_new)
         warn_of_channels_first("fit", "x", run.x.shape)
         arguments.warn_of_empty_class(run.y, model.loss_layer.input_shape[1])

@@ -100,6 +100,7 @@ class Loop(TrainingRun):
         infinite."""
         x, y = self.take(index, moves)
         before = diagnosis.before_forward(self.model.layers)
+        self.optimizer.ask(self.done)
         with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it, and numba's kernels do not warn either
             loss, hits = self.model.accumulate(x, y, **self.loss_options)
             if not math.isfinite(loss):

@@ -17,6 +17,7 @@ from tests.robustness.hostile_values import VALUES
 resource = pytest.importorskip("resource")  # of POSIX, as signal.setitimer is
 pytest.importorskip("numba")
 
+REMEMBERED = ("waits", "_pass", "metadata", "warned", "batches")  # of a forward pass, and of data that were accepted
 MANY = 20_000  # calls on each backend, of the long part
 SECONDS = 20  # after which a call hangs
 MEMORY = 8 << 30  # bytes that a call may add to the address space
@@ -57,7 +58,7 @@ def state(thing):
     if isinstance(thing, list | tuple):
         return [state(value) for value in thing]
     if type(thing).__module__.startswith("fastcnn.") and hasattr(thing, "__dict__"):
-        return {name: state(value) for name, value in vars(thing).items() if name != "waits"}
+        return {name: state(value) for name, value in vars(thing).items() if name not in REMEMBERED}
     return repr(thing)
 
 

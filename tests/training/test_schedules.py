@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastcnn import Sequential, schedules, training
+from fastcnn.callbacks import Callback
 from fastcnn.layers import BatchNorm, FullyConnect, Softmax
 from fastcnn.optimizers import SGD
 from fastcnn.optimizers.rates import rate_text
@@ -146,7 +147,27 @@ def test_a_schedule_without_rates_changes_nothing(data, rate):
     model = Sequential([norm, FullyConnect((8, 4), 3, rng=0), Softmax((8, 3))])
     with pytest.raises(ValueError, match=r"Adam: `learning_rate` must be a finite number of at least 0\. Received"):
         model.fit(np.ones((8, 4)), np.arange(8) % 3, optimizer="adam", learning_rate=lambda done: rate, verbose=False)
-    assert not norm.moving_mean.any() and model.metadata == {}
+    assert not norm.moving_mean.any()
+
+
+class Held:
+    """A schedule that a callback sets."""
+
+    rate = 0.5
+
+    def __call__(self, done):
+        return self.rate
+
+
+@pytest.mark.parametrize("moment", ["on_fit_begin", "on_epoch_begin", "on_batch_end"])
+def test_a_schedule_is_asked_once_callbacks_have_set_it(data, moment):
+    """As where one restores its state."""
+    schedule, model = Held(), small()
+    before = model.layers[0].weights.copy()
+    callback = Callback()
+    setattr(callback, moment, lambda run: setattr(schedule, "rate", 0.0))
+    model.fit(*data, 1, 100, learning_rate=schedule, callbacks=[callback], verbose=False)
+    assert (model.layers[0].weights == before).all() == (moment != "on_batch_end")
 
 
 def test_a_share_that_a_script_adds_up():
