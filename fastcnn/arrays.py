@@ -38,14 +38,17 @@ def real_array(owner: str, name: str, value: Any, names_hint: str = "") -> np.nd
 
 def check_unmasked(owner: str, name: str, value: Any) -> None:
     """Raise where a masked value lies in an array, or in lists of such: NumPy would use the number under the mask."""
-    if isinstance(value, np.ma.MaskedArray) and (masked := np.count_nonzero(np.ma.getmaskarray(value))):
-        raise TypeError(
-            f"{owner}: `{name}` must hold no masked values: nothing here computes with a mask. Fill them, as in "
-            f"{name}.filled(0). Received {masked} masked of {value.size} values"
-        )
-    for item in value if isinstance(value, list | tuple) else ():
-        if isinstance(item, list | tuple | np.ma.MaskedArray):
-            check_unmasked(owner, name, item)
+    todo, seen = [value], set()
+    while todo:
+        item = todo.pop()
+        if isinstance(item, np.ma.MaskedArray) and (masked := np.count_nonzero(np.ma.getmaskarray(item))):
+            raise TypeError(
+                f"{owner}: `{name}` must hold no masked values: nothing here computes with a mask. Fill them, as in "
+                f"{name}.filled(0). Received {masked} masked of {item.size} values"
+            )
+        if isinstance(item, list | tuple) and id(item) not in seen:  # a list may hold itself
+            seen.add(id(item))
+            todo += [inner for inner in item if isinstance(inner, list | tuple | np.ma.MaskedArray)]
 
 
 def is_ready(value: Any, shape: Sequence[int], dtype: np.dtype) -> bool:

@@ -348,6 +348,15 @@ def test_settings_that_float32_cannot_hold(name):
         BEYOND[name]()
 
 
+def test_a_list_that_holds_itself():
+    """Twice: a walk through it would never end."""
+    endless = [1.0]
+    endless += [endless, endless]
+    for x in (endless, [endless, np.ma.masked]):
+        with pytest.raises((ValueError, TypeError), match="`x` must"):
+            Relu((1, 3)).forward(x)
+
+
 def test_masked_arrays(backend):
     """Their mask would be lost without a word, and what is under it used."""
     masked = np.ma.masked_array(np.arange(6.0).reshape(2, 3), [[0, 0, 1], [0, 0, 0]])
