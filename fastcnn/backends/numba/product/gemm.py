@@ -42,6 +42,7 @@ CHUNK = 168  # rows of C that all columns of such a B are multiplied with at a t
 BLOCK_ROWS = 192  # rows of C in one task
 DEPTH = 512  # rows of B in one packed chunk, and the shortest piece of a sum that is worth a task of its own
 FEW_TASKS = 4  # fewer than that, and tasks are cut by columns as well
+THIN_BYTES = 16 << 20  # a larger B is packed rather than read once for each row: 25088 x 1000 then takes half the time
 MAX_TASKS = 16  # pieces of a product that has few rows and a long sum: a weight gradient
 
 
@@ -198,12 +199,10 @@ def product(a: Array, b: Array, bias: Array | None = None, out: Array | None = N
     """``a @ b + bias`` for matrices that are C-contiguous or transposes of such, written to `out` where given."""
     (m, k), n, dtype, left = a.shape, b.shape[1], a.dtype, flat_matrix(a)
     out = empty((m, n), dtype) if out is None else out
-    if m <= THIN_ROWS and b.flags.c_contiguous:
-        start = zeros((n,), dtype) if bias is None else bias
-        if k <= LONGEST:
-            thin_product(left, b, start, out)
-        else:
-            long_thin_product(a, b, start, out)
+    if m <= THIN_ROWS and k <= LONGEST and b.flags.c_contiguous:
+        thin_product(left, b, zeros((n,), dtype) if bias is None else bias, out)
+    elif m <= THIN_ROWS and b.flags.c_contiguous and (m == 1 or b.nbytes <= THIN_BYTES):
+        long_thin_product(a, b, zeros((n,), dtype) if bias is None else bias, out)
     else:
         plan((m, n, k), left[1:], dtype, get_num_threads())(left, b, bias, out)
     return out
