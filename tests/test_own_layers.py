@@ -128,19 +128,12 @@ class OwnResidual(Residual):
     pass
 
 
+class OwnModel(Sequential):
+    pass
+
+
 def residual(kind):
     return kind([FullyConnect(SHAPE, 3, rng=1), Scale(), Relu(SHAPE)])
-
-
-class Plain:
-    """A container without a base class."""
-
-    def __init__(self):
-        self.inside = Scale()
-        self.forward, self.gradient = self.inside.forward, self.inside.gradient
-
-    def children(self):
-        return {"inside": self.inside}
 
 
 class Space(types.SimpleNamespace):
@@ -157,7 +150,7 @@ class Space(types.SimpleNamespace):
 LAYERS = {
     "attributes": Scale,
     "a class in C": Space,
-    "a plain container": Plain,
+    "another model, of a class of its own": lambda: OwnModel([Scale(), FullyConnect(SHAPE, 3, rng=2)]),
     "another model": lambda: Sequential([Scale(), FullyConnect(SHAPE, 3, rng=2)]),
     "its own method": Bound,
     "a wrapped method": timed,
@@ -373,3 +366,17 @@ def test_the_last_probabilities_are_those_of_the_training():
     before = model.loss_layer.softmax
     model.predict(OTHER)
     assert model.loss_layer.softmax is before
+
+
+def test_methods_of_an_object():
+    """And of no class; what it calls `children` is none of ours."""
+
+    class Wrapper:
+        def __init__(self, inside):
+            self.forward, self.gradient = inside.forward, inside.gradient
+
+        def children(self, depth):
+            return depth
+
+    np.testing.assert_array_equal(make(Wrapper(Scale())).predict(X), make(Scale()).predict(X))
+    np.testing.assert_array_equal(pend(make(Wrapper(Scale()))), pend(make(Scale())))

@@ -9,14 +9,20 @@ import types
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from fastcnn.components.attributes import is_of_a_script, once_a_class
+from fastcnn.components.attributes import Assignable, is_of_a_script, once_a_class
 from fastcnn.components.base import Component, mode
 
 
 @once_a_class
 def may_hold_own(kind: Any) -> bool:
     """Whether a layer of a class is a script's own, or may have one inside."""
-    return is_of_a_script(kind) or getattr(kind, "children", Component.children) is not Component.children
+    with_children = issubclass(kind, Component) and kind.children is not Component.children
+    return with_children or is_of_a_script(kind) or is_model(kind)
+
+
+def is_model(kind: Any) -> bool:
+    """Whether a class is that of a model, which may be a layer of another one."""
+    return issubclass(kind, Assignable) and not issubclass(kind, Component)
 
 
 def own_among(layers: Collection[Any]) -> list[Any]:
@@ -25,8 +31,8 @@ def own_among(layers: Collection[Any]) -> list[Any]:
     if any(map(may_hold_own, map(type, layers))):
         for layer in layers:
             found += [layer] * is_of_a_script(type(layer))
-            children = layer.children() if callable(getattr(layer, "children", None)) else None
-            found += own_among(list(children.values())) if isinstance(children, dict) else []
+            inside: Any = layer.children if isinstance(layer, Component) or is_model(type(layer)) else dict
+            found += own_among(list(inside().values()))
     return found
 
 
