@@ -135,19 +135,15 @@ def conv_output_shape(image_shape: tuple[int, ...], weights_shape: tuple[int, ..
     return batch, *window.positions(height, width), weights_shape[3]
 
 
-def check_window(
-    owner: str, window: Window, image_shape: Sequence[int], name: str = "ksize", value: Any = None
-) -> None:
+def check_window(owner: str, window: Window, image_shape: Sequence[int]) -> None:
     """Raise where a window is larger than the image that it slides over, with its padding."""
-    (kh, kw), (height, width) = window.reach, image_shape[1:3]
-    (top, bottom), (left, right) = window.padding
-    rows, columns = height + top + bottom, width + left + right
+    (kh, kw), (height, width), ksize = window.reach, image_shape[1:3], window.ksize
+    rows, columns = height + sum(window.padding[0]), width + sum(window.padding[1])
     if kh <= rows and kw <= columns:
         return
     padded = "" if (rows, columns) == (height, width) else " with its padding"
-    dilated = "" if window.dilation == (1, 1) else f" with `dilation` {window.dilation}"
-    given = window.ksize[0] if value is None and window.ksize[0] == window.ksize[1] else value or window.ksize
+    dilated = "" if window.dilation == (1, 1) else f", with `dilation` {kh} x {kw},"
     raise ValueError(
-        f"{owner}: `{name}`{dilated} must not be larger than the image{padded}, {rows} x {columns}. "
-        f"{received(name, given)}"
+        f"{owner}: `ksize`{dilated} must not be larger than the image{padded}, {rows} x {columns}. "
+        f"{received('ksize', ksize[0] if ksize[0] == ksize[1] else ksize)}"
     )
