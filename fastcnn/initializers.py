@@ -44,8 +44,9 @@ def initial_parameters(
     rng: Any,
     msra_scale: float,
     dtype: np.dtype,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of `shape`, inputs before outputs, and a bias of ``shape[-1]``, in `dtype`.
+    bias_shape: tuple[int, ...] | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights of `shape`, inputs before outputs, and a bias of `bias_shape` where there is one, in `dtype`.
 
     `msra_scale` is the layer's own divisor of standard normal numbers for 'msra'. Numbers are drawn in float64 and
     then rounded, weights before bias, so that a seed gives the same numbers for every dtype. MemoryError where the
@@ -55,9 +56,11 @@ def initial_parameters(
     weights = allocate(
         owner, "weights", shape, dtype, lambda: initial_weights(owner, shape, initializer, rng, msra_scale, dtype)
     )
+    if bias_shape is None:
+        return weights, None
     if isinstance(initializer, str) and initializer == "msra":
-        return weights, (rng.standard_normal(shape[-1]) / msra_scale).astype(dtype)
-    return weights, np.zeros(shape[-1], dtype)
+        return weights, (rng.standard_normal(bias_shape) / msra_scale).astype(dtype)
+    return weights, np.zeros(bias_shape, dtype)
 
 
 def initial_weights(

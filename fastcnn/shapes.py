@@ -4,7 +4,6 @@ Layers, model and data readers validate here and nowhere else, so that one mista
 was expected, what was received.
 """
 
-import functools
 import math
 import numbers
 import os
@@ -13,8 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-
-PADDING_METHODS = ("VALID", "SAME")
 
 LARGEST = sys.maxsize  # number of bytes, of images or of steps that the machine's own integers hold
 LARGEST_FLOAT = float(np.finfo(np.float32).max)  # of a setting: layers compute in float32, or may be loaded so
@@ -176,29 +173,6 @@ def check_features(owner: str, shape: Any, name: str = "shape") -> None:
     """Raise where a checked `shape` has no axis besides the batch."""
     if len(shape) < 2:
         raise ValueError(must_be(owner, name, "(batch, ..., channels), two axes at least", shape))
-
-
-def conv_padding(ksize: int, method: str) -> tuple[int, int]:
-    """Zeros before and after each image axis: `SAME` puts the odd one of an even kernel after."""
-    return ((ksize - 1) // 2, ksize // 2) if method == "SAME" else (0, 0)
-
-
-def conv_output_size(size: int, ksize: int, stride: int, padding: tuple[int, int]) -> int:
-    """Windows of `ksize` that fit into `size` and its padding, `stride` apart.
-
-    With the padding of `SAME`, ``ksize - 1`` in all, this is ``ceil(size / stride)``.
-    """
-    return (size + padding[0] + padding[1] - ksize) // stride + 1
-
-
-@functools.lru_cache(maxsize=256)
-def conv_output_shape(
-    image_shape: tuple[int, ...], weights_shape: tuple[int, ...], stride: int, padding: tuple[int, int]
-) -> tuple[int, ...]:
-    """(batch, OH, OW, O) of a convolution; kept, as each call of a layer or a kernel asks for it."""
-    (batch, *sizes, _), ksize = image_shape, weights_shape[0]
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in sizes)
-    return batch, oh, ow, weights_shape[3]
 
 
 def check_window(owner: str, ksize: int, image_shape: Sequence[int]) -> None:

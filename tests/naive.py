@@ -9,93 +9,105 @@ import math
 import numpy as np
 
 
-def output_size(size, ksize, stride, padding):
-    return (size + padding[0] + padding[1] - ksize) // stride + 1
+def output_sizes(image_shape, window):
+    """Height and width: each the number of places of a window of `ksize` pixels, `dilation` apart."""
+    sizes = []
+    for size, ksize, stride, dilation, padding in zip(image_shape[1:3], *window, strict=True):
+        sizes.append((size + padding[0] + padding[1] - dilation * (ksize - 1) - 1) // stride + 1)
+    return sizes
 
 
-def windows(image_shape, ksize, stride, padding):
+def plain(ksize):
+    """A square window: stride 1, no dilation, no padding."""
+    return (ksize, ksize), (1, 1), (1, 1), ((0, 0), (0, 0))
+
+
+def windows(image_shape, window):
     """All (n, oh, ow, i, j, h, w): output pixel, place in the kernel, and the input pixel under it, if it exists."""
-    batch, height, width, _ = image_shape
+    (batch, height, width, _), ((kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _))) = image_shape, window
+    oh_n, ow_n = output_sizes(image_shape, window)
     for n in range(batch):
-        for oh in range(output_size(height, ksize, stride, padding)):
-            for ow in range(output_size(width, ksize, stride, padding)):
-                for i in range(ksize):
-                    for j in range(ksize):
-                        h, w = oh * stride - padding[0] + i, ow * stride - padding[0] + j
+        for oh in range(oh_n):
+            for ow in range(ow_n):
+                for i in range(kh):
+                    for j in range(kw):
+                        h, w = oh * sh - top + i * dh, ow * sw - left + j * dw
                         if 0 <= h < height and 0 <= w < width:
                             yield n, oh, ow, i, j, h, w
 
 
-def im2col(image, ksize, stride, padding):
-    batch, height, width, channels = image.shape
-    oh_n, ow_n = (output_size(size, ksize, stride, padding) for size in (height, width))
-    cols = np.zeros((batch * oh_n * ow_n, ksize * ksize * channels))
-    for n, oh, ow, i, j, h, w in windows(image.shape, ksize, stride, padding):
+def im2col(image, window):
+    batch, _, _, channels = image.shape
+    (oh_n, ow_n), (kh, kw) = output_sizes(image.shape, window), window[0]
+    cols = np.zeros((batch * oh_n * ow_n, kh * kw * channels))
+    for n, oh, ow, i, j, h, w in windows(image.shape, window):
         for c in range(channels):
-            cols[(n * oh_n + oh) * ow_n + ow, (i * ksize + j) * channels + c] = image[n, h, w, c]
+            cols[(n * oh_n + oh) * ow_n + ow, (i * kw + j) * channels + c] = image[n, h, w, c]
     return cols
 
 
-def col2im(cols, image_shape, ksize, stride, padding):
-    _, height, width, channels = image_shape
-    oh_n, ow_n = (output_size(size, ksize, stride, padding) for size in (height, width))
+def col2im(cols, image_shape, window):
+    channels, (oh_n, ow_n), kw = image_shape[3], output_sizes(image_shape, window), window[0][1]
     image = np.zeros(image_shape)
-    for n, oh, ow, i, j, h, w in windows(image_shape, ksize, stride, padding):
+    for n, oh, ow, i, j, h, w in windows(image_shape, window):
         for c in range(channels):
-            image[n, h, w, c] += cols[(n * oh_n + oh) * ow_n + ow, (i * ksize + j) * channels + c]
+            image[n, h, w, c] += cols[(n * oh_n + oh) * ow_n + ow, (i * kw + j) * channels + c]
     return image
 
 
-def conv_forward(x, weights, bias, stride, padding, rectify=False):
+def pairs(inputs, outputs, channels):
+    """All (channel, its number in its group, output): what meets in a convolution whose weights have so many `inputs`
+    of the `channels`."""
+    each = outputs // (channels // inputs)  # outputs of a group
+    return [(o // each * inputs + c, c, o) for o in range(outputs) for c in range(inputs)]
+
+
+def conv_forward(x, weights, bias, window, rectify=False):
     x = relu_forward(x) if rectify else x
-    batch, height, width, channels = x.shape
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    out = np.zeros(
-        (batch, output_size(height, ksize, stride, padding), output_size(width, ksize, stride, padding), outputs)
-    )
-    out += bias
-    out, x, weights = out.tolist(), x.tolist(), weights.tolist()
-    for n, oh, ow, i, j, h, w in windows((batch, height, width, channels), ksize, stride, padding):
-        pixel = out[n][oh][ow]
-        for c in range(channels):
-            value, row = x[n][h][w][c], weights[i][j][c]
-            for o in range(outputs):
-                pixel[o] += value * row[o]
-    return np.array(out).reshape(batch, -1, output_size(width, ksize, stride, padding), outputs)
+    inputs, outputs, shape = weights.shape[2], weights.shape[3], x.shape
+    sizes = output_sizes(shape, window)
+    out = (np.zeros((shape[0], *sizes, outputs)) + bias).tolist()
+    meeting, x, weights = pairs(inputs, outputs, shape[3]), x.tolist(), weights.tolist()
+    for n, oh, ow, i, j, h, w in windows(shape, window):
+        pixel, value, tap = out[n][oh][ow], x[n][h][w], weights[i][j]
+        for channel, c, o in meeting:
+            pixel[o] += value[channel] * tap[c][o]
+    return np.array(out).reshape(shape[0], *sizes, outputs)
 
 
-def conv_input_gradient(eta, weights, image_shape, stride, padding, gate=None):
+def conv_input_gradient(eta, weights, image_shape, window, gate=None):
     image = np.zeros(image_shape).tolist()
-    ksize, outputs = weights.shape[0], weights.shape[3]
+    meeting = pairs(weights.shape[2], weights.shape[3], image_shape[3])
     eta, weights = eta.tolist(), weights.tolist()
-    for n, oh, ow, i, j, h, w in windows(image_shape, ksize, stride, padding):
-        pixel, slope = image[n][h][w], eta[n][oh][ow]
-        for c in range(image_shape[3]):
-            row = weights[i][j][c]
-            for o in range(outputs):
-                pixel[c] += slope[o] * row[o]
+    for n, oh, ow, i, j, h, w in windows(image_shape, window):
+        pixel, slope, tap = image[n][h][w], eta[n][oh][ow], weights[i][j]
+        for channel, c, o in meeting:
+            pixel[channel] += slope[o] * tap[c][o]
     image = np.array(image).reshape(image_shape)
     return image if gate is None else relu_backward(gate, image)
 
 
-def conv_weight_gradient(x, eta, ksize, stride, padding, rectify=False):
+def conv_weight_gradient(x, eta, window, groups=1, rectify=False):
     x = relu_forward(x) if rectify else x
-    channels, outputs, shape = x.shape[3], eta.shape[3], x.shape
-    dw = np.zeros((ksize, ksize, channels, outputs)).tolist()
+    outputs, shape = eta.shape[3], x.shape
+    inputs = shape[3] // groups
+    dw = np.zeros((*window[0], inputs, outputs)).tolist()
     db = [0.0] * outputs
-    x, eta = x.tolist(), eta.tolist()
-    for n, oh, ow, i, j, h, w in windows(shape, ksize, stride, padding):
-        slope = eta[n][oh][ow]
-        for c in range(channels):
-            value, row = x[n][h][w][c], dw[i][j][c]
-            for o in range(outputs):
-                row[o] += value * slope[o]
+    meeting, x, eta = pairs(inputs, outputs, shape[3]), x.tolist(), eta.tolist()
+    for n, oh, ow, i, j, h, w in windows(shape, window):
+        slope, value, tap = eta[n][oh][ow], x[n][h][w], dw[i][j]
+        for channel, c, o in meeting:
+            tap[c][o] += value[channel] * slope[o]
     for image in eta:
         for row in image:
             for slope in row:
                 for o in range(outputs):
                     db[o] += slope[o]
     return np.array(dw), np.array(db)
+
+
+def conv_transpose_forward(x, weights, bias, image_shape, window):
+    return conv_input_gradient(x, weights, image_shape, window) + bias
 
 
 def dense_forward(x, weights, bias):
@@ -125,6 +137,10 @@ def dense_weight_gradient(x, eta):
             for i in range(x.shape[1]):
                 dw[i, o] += float(x[n, i]) * float(eta[n, o])
     return dw, db
+
+
+def sum_rows(matrix):
+    return np.array([math.fsum(column) for column in matrix.T.tolist()])
 
 
 def pool_window(x, n, oh, ow, c, ksize, stride):
@@ -426,10 +442,10 @@ class LeNet:
         }
 
     def step(self, x, labels, alpha, weight_decay):
-        p, none = self.parameters, (0, 0)
-        c1 = conv_forward(x, p["w1"], p["b1"], 1, none)
+        p = self.parameters
+        c1 = conv_forward(x, p["w1"], p["b1"], plain(5))
         m1, at1 = max_pool_forward(relu_forward(c1), 2, 2)
-        c2 = conv_forward(m1, p["w2"], p["b2"], 1, none)
+        c2 = conv_forward(m1, p["w2"], p["b2"], plain(3))
         m2, at2 = max_pool_forward(relu_forward(c2), 2, 2)
         features = m2.reshape(len(x), -1)
         loss, eta = softmax_cross_entropy(dense_forward(features, p["w3"], p["b3"]), labels)
@@ -438,10 +454,10 @@ class LeNet:
         gradients["w3"], gradients["b3"] = dense_weight_gradient(features, eta)
         eta = dense_input_gradient(eta, p["w3"]).reshape(m2.shape)
         eta = relu_backward(c2, max_pool_backward(eta, at2, c2.shape, 2, 2))
-        gradients["w2"], gradients["b2"] = conv_weight_gradient(m1, eta, 3, 1, none)
-        eta = conv_input_gradient(eta, p["w2"], m1.shape, 1, none)
+        gradients["w2"], gradients["b2"] = conv_weight_gradient(m1, eta, plain(3))
+        eta = conv_input_gradient(eta, p["w2"], m1.shape, plain(3))
         eta = relu_backward(c1, max_pool_backward(eta, at1, c1.shape, 2, 2))
-        gradients["w1"], gradients["b1"] = conv_weight_gradient(x, eta, 5, 1, none)
+        gradients["w1"], gradients["b1"] = conv_weight_gradient(x, eta, plain(5))
         for name, gradient in gradients.items():
             p[name] *= 1 - weight_decay
             p[name] -= alpha * gradient

@@ -65,7 +65,7 @@ def layers(x: np.ndarray) -> None:
     assert_type(fastcnn.layers.Conv2D(conv.input_shape, output_channels=4, ksize=3, stride=2, method="SAME"), Conv2D)
     assert_type(conv.forward(x), np.ndarray)
     assert_type(conv.output_shape, tuple[int, ...])
-    assert_type(conv.stride, int)
+    assert_type(conv.stride, int | tuple[int, int])
     assert_type(conv.weights, np.ndarray)
     conv.weights = np.zeros_like(conv.weights)
     conv.backward(alpha=1e-4, weight_decay=0.0004)

@@ -9,19 +9,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcnn.shapes import conv_output_size
+from fastcnn.windows import Pair, Window, method_padding, reach_of
 
+AXES = (("top", "bottom"), ("left", "right"))
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
 
 
 class Convolution(NamedTuple):
-    """The geometry of a convolution."""
+    """The geometry of a convolution, and in how many groups its channels are."""
 
     image: tuple[int, int, int, int]
-    out: tuple[int, int]  # height and width
-    ksize: int
-    stride: int
-    padding: tuple[int, int]
+    out: Pair  # height and width
+    window: Window
+    groups: int
+
+    def weights(self, outputs: int) -> tuple[int, ...]:
+        """The shape of weights that make so many outputs."""
+        return *self.window.ksize, self.image[3] // self.groups, outputs
 
 
 class Source(ABC):
@@ -64,12 +68,31 @@ class Source(ABC):
         return self.integer("batch", 1, 4), *sides, self.integer("channels", 1, 17)
 
     def convolution(self) -> Convolution:
-        """Padded as 'VALID' or 'SAME'."""
-        shape, same = self.image(), self.boolean("same")
-        ksize = self.integer("ksize", 1, 5 if same else min(5, *shape[1:3]))
-        stride, padding = self.integer("stride", 1, 4), ((ksize - 1) // 2, ksize // 2) if same else (0, 0)
-        height, width = (conv_output_size(size, ksize, stride, padding) for size in shape[1:3])
-        return Convolution(shape, (height, width), ksize, stride, padding)
+        """Padded as 'VALID' or 'SAME' or by any numbers; the same on both axes or not; in groups or not."""
+        (batch, height, width, channels), groups = self.image(), self.integer("groups", 1, 4)
+        sizes = height, width
+        same, rectangle = self.boolean("same"), self.boolean("rectangle")
+        dilation, stride = (self.sides(name, most, most, rectangle) for name, most in (("dilation", 3), ("stride", 4)))
+        padding = [(0, 0), (0, 0)]
+        if rectangle:
+            padding = [(self.integer(before, 0, 2), self.integer(after, 0, 2)) for before, after in AXES]
+        room = [(sizes[axis] + sum(padding[axis]) - 1) // dilation[axis] + 1 for axis in (0, 1)]
+        most = [5 if same else min(5, side) for side in (room if rectangle else [min(room)] * 2)]
+        ksize = self.sides("ksize", most[0], most[1], rectangle)
+        if same:
+            padding = [method_padding("SAME", 0, reach_of(ksize[axis], dilation[axis]), 1) for axis in (0, 1)]
+        window = Window(ksize, stride, dilation, (padding[0], padding[1]))
+        shape = batch, height, width, groups * -(-channels // groups)
+        return Convolution(shape, window.positions(height, width), window, groups)
+
+    def sides(self, name: str, down: int, across: int, rectangle: bool) -> Pair:
+        """A number from 1 on for each image axis, the same where it is not for a `rectangle`."""
+        first = self.integer(name, 1, down)
+        return first, self.integer(f"{name} across", 1, across) if rectangle else first
+
+    def outputs(self, convolution: Convolution) -> int:
+        """Output channels, as many in each group."""
+        return convolution.groups * -(-self.integer("outputs", 1, 20) // convolution.groups)
 
     def pooling(self) -> tuple[tuple[int, int, int, int], int, int]:
         """Image shape, size and stride of windows that lie apart, side by side or overlap, clipped or not."""

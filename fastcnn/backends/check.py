@@ -23,6 +23,7 @@ CONVOLUTIONS: dict[str, Callable] = {
     "conv_forward": conv.find_forward,
     "conv_input_gradient": conv.find_input_gradient,
     "conv_weight_gradient": conv.find_weight_gradient,
+    "conv_transpose_forward": conv.find_transpose_forward,
 }
 
 

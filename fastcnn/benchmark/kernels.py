@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 
 import fastcnn
+from fastcnn.windows import square
 
 Step = Callable[[], object]
 
@@ -53,11 +54,11 @@ class Convolution:
 
     def step(self, direction: str) -> Step:
         kernels, (x, weights, bias, eta) = backend(), self.arrays()
-        padding = (self.padding, self.padding)
+        window = square(self.ksize, self.stride, self.padding, self.padding)
         return {
-            "forward": lambda: kernels.conv_forward(x, weights, bias, self.stride, padding),
-            "input": lambda: kernels.conv_input_gradient(eta, weights, x.shape, self.stride, padding),
-            "weights": lambda: kernels.conv_weight_gradient(x, eta, self.ksize, self.stride, padding),
+            "forward": lambda: kernels.conv_forward(x, weights, bias, window),
+            "input": lambda: kernels.conv_input_gradient(eta, weights, x.shape, window),
+            "weights": lambda: kernels.conv_weight_gradient(x, eta, window),
         }[direction]
 
     @property

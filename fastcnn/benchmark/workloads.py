@@ -15,6 +15,7 @@ import fastcnn
 from fastcnn.benchmark import single_layers, torch_side
 from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, Convolution, Pooling, Step, backend
 from fastcnn.benchmark.networks import NETWORKS, epoch, prediction, training_step
+from fastcnn.windows import square
 
 Steps = dict[str, Step]  # by variant; "" where there is only one
 Make = dict[str, Callable[[], Steps]]  # by contestant
@@ -122,9 +123,9 @@ def columns(kernel: str) -> Workload:
     def step() -> Step:
         kernels, x = backend(), images()
         if kernel == "im2col":
-            return lambda: kernels.im2col(x, k, 1, (1, 1))
-        cols = kernels.im2col(x, k, 1, (1, 1))
-        return lambda: kernels.col2im(cols, shape, k, 1, (1, 1))
+            return lambda: kernels.im2col(x, square(k, 1, 1, 1))
+        cols = kernels.im2col(x, square(k, 1, 1, 1))
+        return lambda: kernels.col2im(cols, shape, square(k, 1, 1, 1))
 
     moved = 4 * size * (1 + k * k)
     make: Make = {

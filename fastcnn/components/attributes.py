@@ -137,6 +137,27 @@ class Parameter(BatchArray):
             layer.__dict__[self.name] = value
 
 
+class OptionalParameter(Parameter):
+    """A parameter that a layer may be made without, where `shape_of` names None: it is None then, and stays so."""
+
+    @overload
+    def __get__(self, layer: None, owner: type) -> OptionalParameter: ...
+
+    @overload
+    def __get__(self, layer: object, owner: type) -> Any: ...
+
+    def __get__(self, layer: Any, owner: type) -> Any:
+        if layer is not None and getattr(layer, self.shape_of) is None:
+            return None
+        return super().__get__(layer, owner)
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        if getattr(layer, self.shape_of) is not None:
+            super().__set__(layer, value)
+        elif value is not None:
+            raise ValueError(must_be(layer.name, self.name, "None in a layer that was made without", value))
+
+
 class Checked(Generic[Value]):
     """A constructor's argument that a script may change later, checked by ``check(owner, name, value)`` both times."""
 

@@ -39,6 +39,9 @@ class Component(Assignable):
     state_names: ClassVar[tuple[str, ...]] = ()  # arrays that a file must hold too, though no gradient changes them
     random_names: ClassVar[tuple[str, ...]] = ()  # integers (or None) from which the next random numbers follow
     shard_names: ClassVar[tuple[str, ...]] = ()  # attributes that say which shard of a batch it sees
+    added_later: ClassVar[
+        dict[str, Any]
+    ] = {}  # settings that pickles of earlier versions lack, and what they then were
 
     dtype = Constant(lambda owner, name, value: layer_dtype(owner, value))
     batchsize = Checked(check_int)
@@ -87,7 +90,7 @@ class Component(Assignable):
                 f"{self.name}: this pickle is of another code base's layer. Save its arrays where they were made, with "
                 "np.save, and assign them to `weights` and `bias`"
             )
-        for name, value in state.items():
+        for name, value in (self.added_later | state).items():
             read_only = isinstance(value, np.ndarray) and not value.flags.writeable
             self.__dict__[name] = value.copy() if read_only else value
 

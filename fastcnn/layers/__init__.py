@@ -2,8 +2,9 @@
 
 from fastcnn.layers import missing
 from fastcnn.layers.base import Layer
-from fastcnn.layers.base_conv import Conv2D, col2im, im2col
+from fastcnn.layers.base_conv import Conv2D, DepthwiseConv2D, col2im, im2col
 from fastcnn.layers.bn import BatchNorm
+from fastcnn.layers.conv_transpose import Conv2DTranspose
 from fastcnn.layers.dropout import Dropout
 from fastcnn.layers.fc import FullyConnect
 from fastcnn.layers.flatten import Flatten
@@ -18,6 +19,8 @@ __all__ = [
     "AvgPooling",
     "BatchNorm",
     "Conv2D",
+    "Conv2DTranspose",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "FullyConnect",

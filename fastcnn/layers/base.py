@@ -10,7 +10,7 @@ import numpy as np
 
 from fastcnn.arrays import check_array, is_ready
 from fastcnn.backends.active import active
-from fastcnn.components import Component, Constant, Parameter
+from fastcnn.components import Component, Constant, OptionalParameter, Parameter
 from fastcnn.initializers import LATER, initial_parameters
 from fastcnn.layers.protocol import parameter_count_of
 from fastcnn.shapes import check_number
@@ -101,14 +101,14 @@ class LearningLayer(Layer):
 
 
 class WeightedLayer(LearningLayer):
-    """A layer with `weights` and `bias`, and their initialisation."""
+    """A layer with `weights` and `bias`, and their initialisation; without bias where `bias_shape` is None."""
 
     gradient_names: ClassVar[dict[str, str]] = {"weights": "w_gradient", "bias": "b_gradient"}
 
     weights = Parameter("weights_shape")
-    bias = Parameter("bias_shape")
+    bias = OptionalParameter("bias_shape")
     w_gradient = Parameter("weights_shape")
-    b_gradient = Parameter("bias_shape")
+    b_gradient = OptionalParameter("bias_shape")
     weights_shape: Constant[tuple[int, ...]] = Constant(lambda owner, name, value: value)
 
     def initialize(self, initializer: Any, rng: Any, msra_scale: float) -> None:
@@ -116,11 +116,11 @@ class WeightedLayer(LearningLayer):
         if initializer is LATER:
             return
         self.weights, self.bias = initial_parameters(
-            self.name, self.weights_shape, initializer, rng, msra_scale, self.dtype
+            self.name, self.weights_shape, initializer, rng, msra_scale, self.dtype, self.bias_shape
         )
 
     @property
-    def bias_shape(self) -> tuple[int, ...]:
+    def bias_shape(self) -> tuple[int, ...] | None:
         return self.weights_shape[-1:]
 
     def multiply_adds(self) -> int:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from fastcnn.layers.protocol import offers
-from fastcnn.shapes import PADDING_METHODS, shape_text
+from fastcnn.shapes import shape_text
 from fastcnn.testing.checks import FEW, attempt, basic_checks
 from fastcnn.testing.probe import Probe, one_line
 from fastcnn.testing.report import Check, Failure, Skip
+from fastcnn.windows import PADDING_METHODS
 
 SHAPES = ("shape", "input_shape")
 LAST_SIZE = ("output_channels", "output_num")  # layers that do not keep them keep `output_shape`
+METHODS = ("VALID", "SAME")  # those of the original, which a script's own layer may have too
 BATCH = 2
 
 
@@ -54,13 +56,28 @@ def build(layer: Any, arguments: dict[str, Any], shape: tuple[int, ...]) -> Any:
     return type(layer)(**{name: shape}, **arguments)
 
 
+def longest_reach(arguments: dict[str, Any]) -> int:
+    """Pixels from the first of a window to its last, on the axis where these are more; 2 where nothing says it."""
+
+    def sides(name: str, otherwise: int) -> list[int]:
+        value = arguments.get(name, otherwise)
+        found = [value] * 2 if isinstance(value, int | np.integer) else value
+        pair = isinstance(found, list | tuple) and len(found) == 2
+        return (
+            [int(side) if isinstance(side, int | np.integer) else otherwise for side in found]
+            if pair
+            else [otherwise] * 2
+        )
+
+    return max((side - 1) * apart + 1 for side, apart in zip(sides("ksize", 2), sides("dilation", 1), strict=True))
+
+
 def variants_of(arguments: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, dict[str, Any], tuple[int, ...]]]:
     """(name, changed arguments, shape of the input) of each variant.
 
     Images are just large enough for three windows or so. With a stride some are left over or clipped at the border.
     """
-    channels, size = shape[3], arguments.get("ksize", 2)
-    kernel = int(size) if isinstance(size, int | np.integer) else 2
+    channels, kernel = shape[3], longest_reach(arguments)
 
     def square(k: int) -> tuple[int, ...]:
         return BATCH, k + 5, k + 5, channels
@@ -70,7 +87,7 @@ def variants_of(arguments: dict[str, Any], shape: tuple[int, ...]) -> list[tuple
     variants: list = [(f"{h} x {w} image", {}, (BATCH, h, w, channels)) for h, w in (sides, sides[::-1])]
     if "stride" in arguments:
         for stride in (2, 3):
-            for method in PADDING_METHODS if convolves else (None,):
+            for method in METHODS if convolves else (None,):
                 changes = {"stride": stride} | ({"method": method} if method else {})
                 variants.append((f"stride {stride}" + f" {method}" * bool(method), changes, square(kernel)))
     if "ksize" in arguments and "stride" in arguments and not convolves:

@@ -1,6 +1,7 @@
-"""Convolution (cross-correlation, as everywhere in this field) in NumPy: im2col and one matrix product.
+"""Convolution (cross-correlation, as everywhere in this field) in NumPy: im2col and one matrix product a group.
 
-Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing" (2006).
+Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing" (2006); groups of
+channels: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks" (2012).
 Conventions: :mod:`fastcnn.backends`.
 """
 
@@ -11,67 +12,78 @@ from fastcnn.backends.numpy.activation import relu_backward, relu_forward
 from fastcnn.backends.numpy.dense import dense_forward, dense_input_gradient, dense_weight_gradient
 from fastcnn.backends.numpy.im2col import col2im, im2col
 from fastcnn.backends.registry import declare
-from fastcnn.shapes import conv_output_size
+from fastcnn.windows import Window
 
-# Winograd's algorithm has kernels of its own for fewer tiles than channels.
-WARM = tuple(
-    {"batch": batch, "height": 4, "width": 4, "same": 1, "ksize": 3, "stride": 1, "outputs": 8, "gate": 1}
-    for batch in (1, 65)
+SQUARE = {"height": 4, "width": 4, "same": 1, "ksize": 3, "stride": 1, "dilation": 1, "outputs": 8, "gate": 1}
+# Winograd's algorithm has kernels of its own for fewer tiles than channels, and so have channels by themselves.
+WARM = (
+    {"batch": 1, "groups": 1, **SQUARE},
+    {"batch": 65, "groups": 1, **SQUARE},
+    {"batch": 1, "channels": 4, "groups": 4, **SQUARE, "outputs": 4},
 )
 
 
 def draw_forward(source: Source) -> tuple:
-    c, outputs = source.convolution(), source.integer("outputs", 1, 20)
-    x, weights = source.array(*c.image), source.array(c.ksize, c.ksize, c.image[3], outputs)
-    return x, weights, source.array(outputs), c.stride, c.padding, source.boolean("rectify")
+    c = source.convolution()
+    outputs = source.outputs(c)
+    x, weights = source.array(*c.image), source.array(*c.weights(outputs))
+    return x, weights, source.array(outputs), c.window, source.boolean("rectify")
 
 
 def draw_input_gradient(source: Source) -> tuple:
-    c, outputs = source.convolution(), source.integer("outputs", 1, 20)
-    eta = source.array(c.image[0], *c.out, outputs)
-    weights = source.array(c.ksize, c.ksize, c.image[3], outputs)
-    return eta, weights, c.image, c.stride, c.padding, source.ties(*c.image) if source.boolean("gate") else None
+    c = source.convolution()
+    outputs = source.outputs(c)
+    eta, weights = source.array(c.image[0], *c.out, outputs), source.array(*c.weights(outputs))
+    return eta, weights, c.image, c.window, source.ties(*c.image) if source.boolean("gate") else None
 
 
 def draw_weight_gradient(source: Source) -> tuple:
     c = source.convolution()
-    eta = source.array(c.image[0], *c.out, source.integer("outputs", 1, 20))
-    return source.array(*c.image), eta, c.ksize, c.stride, c.padding, source.boolean("rectify")
+    eta = source.array(c.image[0], *c.out, source.outputs(c))
+    return source.array(*c.image), eta, c.window, c.groups, source.boolean("rectify")
+
+
+def draw_transpose(source: Source) -> tuple:
+    eta, weights, image_shape, window, _ = draw_input_gradient(source)
+    return eta, weights, source.array(image_shape[3]), image_shape, window
+
+
+def by_group(matrix: np.ndarray, groups: int, channels: int | None = None) -> list[np.ndarray]:
+    """The columns of a matrix that belong to each group: those of its part of the `channels`, for each pixel."""
+    if channels is None:
+        return np.split(matrix, groups, axis=-1)
+    parts = np.split(matrix.reshape(len(matrix), -1, channels), groups, axis=2)
+    return [part.reshape(len(matrix), -1) for part in parts]
 
 
 @declare(draw_forward, tile_axes=(1, 2), warm=WARM)
 def conv_forward(
-    x: np.ndarray,
-    weights: np.ndarray,
-    bias: np.ndarray,
-    stride: int,
-    padding: tuple[int, int],
-    rectify: bool = False,
+    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, window: Window, rectify: bool = False
 ) -> np.ndarray:
     """Convolution of images, and a bias.
 
     Parameters
     ----------
     x : (B, H, W, C) array
-    weights : (k, k, C, O) array
+    weights : (kh, kw, C / groups, O) array
+        Output o is made of the channels of its group, number ``o // (O / groups)``.
     bias : (O,) array
-    stride : int
-        Of windows, on both image axes.
-    padding : (before, after)
-        Zeros around both image axes.
+    window : Window
+        Of kh x kw pixels: strides, dilations and padding with zeros.
     rectify : bool
         Whether ``max(x, 0)`` is convolved instead of x: a ReLU that is fused into this layer.
 
     Returns
     -------
     (B, OH, OW, O) array
-        ``OH = (H + before + after - k) // stride + 1``, and OW likewise.
+        ``OH = (H + top + bottom - (kh - 1) * dilation - 1) // stride + 1``, and OW likewise.
     """
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    x = relu_forward(x) if rectify else x
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in x.shape[1:3])
-    out = dense_forward(im2col(x, ksize, stride, padding), weights.reshape(-1, outputs), bias)
-    return out.reshape(len(x), oh, ow, outputs)
+    outputs, (batch, height, width, channels) = weights.shape[3], x.shape
+    groups = channels // weights.shape[2]
+    cols = im2col(relu_forward(x) if rectify else x, window)
+    parts = by_group(cols, groups, channels), by_group(weights.reshape(-1, outputs), groups), by_group(bias, groups)
+    out = np.concatenate([dense_forward(*part) for part in zip(*parts, strict=True)], axis=1)
+    return out.reshape(batch, *window.positions(height, width), outputs)
 
 
 @declare(draw_input_gradient, tile_axes=(1, 2), warm=WARM)
@@ -79,8 +91,7 @@ def conv_input_gradient(
     eta: np.ndarray,
     weights: np.ndarray,
     image_shape: tuple[int, ...],
-    stride: int,
-    padding: tuple[int, int],
+    window: Window,
     gate: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gradient of a convolution's input.
@@ -88,10 +99,10 @@ def conv_input_gradient(
     Parameters
     ----------
     eta : (B, OH, OW, O) array
-    weights : (k, k, C, O) array
+    weights : (kh, kw, C / groups, O) array
     image_shape : (B, H, W, C)
         Of the input.
-    stride, padding
+    window
         As in `conv_forward`.
     gate : (B, H, W, C) array, optional
         The input before a ReLU that is fused into this layer: the gradient passes where it is 0 or larger.
@@ -101,15 +112,17 @@ def conv_input_gradient(
     (B, H, W, C) array
         0 at pixels that no window covers.
     """
-    ksize, outputs = weights.shape[0], weights.shape[3]
-    cols = dense_input_gradient(eta.reshape(-1, outputs), weights.reshape(-1, outputs))
-    image = col2im(cols, image_shape, ksize, stride, padding)
+    kh, kw, inputs, outputs = weights.shape
+    groups = image_shape[3] // inputs
+    parts = by_group(eta.reshape(-1, outputs), groups), by_group(weights.reshape(-1, outputs), groups)
+    cols = [dense_input_gradient(*part).reshape(-1, kh * kw, inputs) for part in zip(*parts, strict=True)]
+    image = col2im(np.concatenate(cols, axis=2), image_shape, window)
     return image if gate is None else relu_backward(gate, image)
 
 
 @declare(draw_weight_gradient, tile_axes=(0, 1), warm=WARM)
 def conv_weight_gradient(
-    x: np.ndarray, eta: np.ndarray, ksize: int, stride: int, padding: tuple[int, int], rectify: bool = False
+    x: np.ndarray, eta: np.ndarray, window: Window, groups: int = 1, rectify: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of a convolution's weights and bias, both summed over the batch.
 
@@ -117,17 +130,51 @@ def conv_weight_gradient(
     ----------
     x : (B, H, W, C) array
     eta : (B, OH, OW, O) array
-    ksize : int
-    stride, padding, rectify
+    window
+        As in `conv_forward`.
+    groups : int
+        Of channels; it divides C and O.
+    rectify
         As in `conv_forward`.
 
     Returns
     -------
-    dw : (ksize, ksize, C, O) array
+    dw : (kh, kw, C / groups, O) array
     db : (O,) array
         Both are 0 for an empty batch.
     """
     inputs, outputs = x.shape[3], eta.shape[3]
-    x = relu_forward(x) if rectify else x
-    dw, db = dense_weight_gradient(im2col(x, ksize, stride, padding), eta.reshape(-1, outputs))
-    return dw.reshape(ksize, ksize, inputs, outputs), db
+    cols = im2col(relu_forward(x) if rectify else x, window)
+    parts = by_group(cols, groups, inputs), by_group(eta.reshape(-1, outputs), groups)
+    dw, db = zip(*(dense_weight_gradient(*part) for part in zip(*parts, strict=True)), strict=True)
+    shape = *window.ksize, inputs // groups, outputs
+    return np.concatenate(dw, axis=1).reshape(shape), np.concatenate(db)
+
+
+@declare(draw_transpose, tile_axes=(1, 2), warm=WARM)
+def conv_transpose_forward(
+    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, image_shape: tuple[int, ...], window: Window
+) -> np.ndarray:
+    """Transposed convolution: the gradient of a convolution's input, as a layer's output, and a bias.
+
+    Zeiler, Krishnan, Taylor and Fergus, "Deconvolutional Networks" (2010); Dumoulin and Visin, "A guide to convolution
+    arithmetic for deep learning" (2016), chapter 4.
+
+    Parameters
+    ----------
+    x : (B, OH, OW, O) array
+        What that convolution would return.
+    weights : (kh, kw, C / groups, O) array
+        Of that convolution.
+    bias : (C,) array
+    image_shape : (B, H, W, C)
+        Of the result, the images that it would be given.
+    window
+        As in `conv_forward`.
+
+    Returns
+    -------
+    (B, H, W, C) array
+        The bias alone at pixels that no window covers.
+    """
+    return conv_input_gradient(x, weights, image_shape, window) + bias

@@ -91,4 +91,20 @@ def dense_weight_gradient(x: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, n
     db : (O,) array
         Both are 0 for an empty batch.
     """
-    return product(x.T, eta), eta.sum(axis=0, dtype=np.float64).astype(eta.dtype)
+    return product(x.T, eta), sum_rows(eta)
+
+
+@declare(lambda source: (source.array(source.integer("rows", 1, 120), source.integer("columns", 1, 40)),))
+def sum_rows(matrix: np.ndarray) -> np.ndarray:
+    """Sum of the rows of a matrix: the gradient of a bias.
+
+    Parameters
+    ----------
+    matrix : (N, O) array
+
+    Returns
+    -------
+    (O,) array
+        0 where N is 0. Sums are float64 before they are rounded.
+    """
+    return matrix.sum(axis=0, dtype=np.float64).astype(matrix.dtype)

@@ -4,59 +4,53 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from fastcnn.backends.arguments import Source
-from fastcnn.backends.numpy.padding import pad
 from fastcnn.backends.registry import declare
-from fastcnn.shapes import conv_output_size
+from fastcnn.windows import Window
 
 
 def draw_image(source: Source) -> tuple:
     c = source.convolution()
-    return source.array(*c.image), c.ksize, c.stride, c.padding
+    return source.array(*c.image), c.window
 
 
 def draw_columns(source: Source) -> tuple:
     c = source.convolution()
-    cols = source.array(c.image[0] * c.out[0] * c.out[1], c.ksize * c.ksize * c.image[3])
-    return cols, c.image, c.ksize, c.stride, c.padding
+    cols = source.array(c.image[0] * c.out[0] * c.out[1], c.window.ksize[0] * c.window.ksize[1] * c.image[3])
+    return cols, c.image, c.window
 
 
 @declare(draw_image)
-def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int]) -> np.ndarray:
+def im2col(image: np.ndarray, window: Window) -> np.ndarray:
     """Windows of images as rows of a matrix.
 
     Parameters
     ----------
     image : (B, H, W, C) array
-    ksize : int
-        Height and width of a window.
-    stride : int
-        Of windows, on both image axes.
-    padding : (before, after)
-        Zeros around both image axes.
+    window : Window
+        Sides kh x kw, strides, dilations and padding with zeros. OH x OW of them fit.
 
     Returns
     -------
-    (B * OH * OW, ksize * ksize * C) array
+    (B * OH * OW, kh * kw * C) array
         A row holds one window: its rows, columns and channels in that order.
     """
-    image = pad(image, padding) if any(padding) else image
-    windows = sliding_window_view(image, (ksize, ksize), axis=(1, 2))[:, ::stride, ::stride]
-    b, oh, ow, c = windows.shape[:4]
+    (dh, dw), (sh, sw) = window.dilation, window.stride
+    image = np.pad(image, ((0, 0), *window.padding, (0, 0))) if window.padding != ((0, 0), (0, 0)) else image
+    windows = sliding_window_view(image, window.reach, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
+    b, oh, ow, _ = windows.shape[:4]
     # np.array always copies; ascontiguousarray would return the image itself for a 1x1 kernel.
-    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, ksize * ksize * c)
+    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, -1)
 
 
 @declare(draw_columns)
-def col2im(
-    cols: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int, padding: tuple[int, int]
-) -> np.ndarray:
+def col2im(cols: np.ndarray, image_shape: tuple[int, ...], window: Window) -> np.ndarray:
     """Adjoint of `im2col`: every entry is added to the pixel it was copied from.
 
     Parameters
     ----------
-    cols : (B * OH * OW, ksize * ksize * C) array
+    cols : (B * OH * OW, kh * kw * C) array
     image_shape : (B, H, W, C)
-    ksize, stride, padding
+    window : Window
         As in `im2col`.
 
     Returns
@@ -64,11 +58,13 @@ def col2im(
     (B, H, W, C) array
         0 at pixels that no window covers. Sums are float64 before they are rounded.
     """
-    b, h, w, c = image_shape
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
-    cols = cols.reshape(b, oh, ow, ksize, ksize, c)
-    image = np.zeros((b, h + sum(padding), w + sum(padding), c))
-    for i in range(ksize):
-        for j in range(ksize):
-            image[:, i : i + stride * oh : stride, j : j + stride * ow : stride] += cols[:, :, :, i, j]
-    return image[:, padding[0] : padding[0] + h, padding[0] : padding[0] + w].astype(cols.dtype, order="C")
+    (b, h, w, c), (kh, kw), (sh, sw), (dh, dw) = image_shape, *window[:3]
+    (top, bottom), (left, right) = window.padding
+    oh, ow = window.positions(h, w)
+    cols = cols.reshape(b, oh, ow, kh, kw, c)
+    image = np.zeros((b, h + top + bottom, w + left + right, c))
+    for i in range(kh):
+        for j in range(kw):
+            rows, columns = slice(i * dh, i * dh + sh * oh, sh), slice(j * dw, j * dw + sw * ow, sw)
+            image[:, rows, columns] += cols[:, :, :, i, j]
+    return image[:, top : top + h, left : left + w].astype(cols.dtype, order="C")

@@ -5,39 +5,44 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn.backends.numba.core.hints import Array, Pair
+from fastcnn.windows import Window
 
 
 class Geometry(NamedTuple):
     """What a convolution is, apart from its shapes: what plans are made of."""
 
-    ksize: int
-    stride: int
-    padding: Pair
+    window: Window
+    groups: int
     rectify: bool
     dtype: np.dtype
 
 
-class Window(NamedTuple):
-    """The windows of output pixels: pixels on a side, from one window to the next, and zeros before the image."""
+class GroupedWindow(NamedTuple):
+    """The fields of a `Window`, and groups of channels."""
 
-    ksize: int
-    stride: int
-    before: int
+    ksize: Pair
+    stride: Pair
+    dilation: Pair
+    padding: tuple[Pair, Pair]
+    groups: int
 
 
 class Windows(NamedTuple):
-    """A `Window`, and how a task reads the windows: where they lie in the image, or copied, no value below `floor`."""
+    """The fields of a `Window`, groups of channels, and how a task reads the windows: where they lie in the image, or
+    copied, no value below `floor`."""
 
-    ksize: int
-    stride: int
-    before: int
+    ksize: Pair
+    stride: Pair
+    dilation: Pair
+    padding: tuple[Pair, Pair]
+    groups: int
     in_place: bool
     floor: np.floating
 
 
 class Filters(NamedTuple):
-    """Weights and bias. The weights are flat: packed where `step` is 0, else rows `step` elements apart. The bias is as
-    long as a packed row."""
+    """Weights and bias. The weights are flat: packed, group after group, where `step` is 0, else rows `step` elements
+    apart. The bias is a packed row longer than the outputs of all groups but one."""
 
     weights: Array
     step: int
@@ -45,9 +50,11 @@ class Filters(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """What makes a task: rows of an image, some of its channels, and the rows of windows that it takes at a time."""
+    """What makes a task: rows of an image, some groups of its channels and of each so many channels, and the rows of
+    windows that it takes at a time."""
 
     rows: int
+    groups: int
     channels: int
     block: int
 

@@ -14,9 +14,9 @@ from fastcnn.backends.numba.convolution import columns, direct, direct_input, di
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.rule import FORWARD, INPUT, WEIGHTS, choose, layer_of
 from fastcnn.backends.numba.convolution.winograd import convolution, weight_gradient
-from fastcnn.backends.numba.core.hints import Array, Pair, Shape
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.config import get_conv_algorithm, get_num_threads
-from fastcnn.shapes import conv_output_shape
+from fastcnn.windows import Window, conv_output_shape
 
 
 @functools.lru_cache(maxsize=768)
@@ -27,8 +27,8 @@ def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, 
     output or, forward, of the weights, and `given` are the fields of a `Geometry`.
     """
     (name, most), geometry = settings, Geometry(*given)
-    out_shape = conv_output_shape(shape, other, geometry.stride, geometry.padding) if direction == FORWARD else other
-    row = choose(name, layer_of(direction, shape, out_shape, geometry.ksize, geometry.stride))
+    out_shape = conv_output_shape(shape, other, geometry.window) if direction == FORWARD else other
+    row = choose(name, layer_of(direction, shape, out_shape, geometry.window, geometry.groups))
     if row.algorithm == "winograd":
         module = weight_gradient if direction == WEIGHTS else convolution
     elif row.algorithm == "direct":
@@ -40,39 +40,47 @@ def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, 
     return row.algorithm, make(*transform, shape, out_shape, geometry, most)
 
 
-def find_forward(
-    x: Array, weights: Array, bias: Array, stride: int, padding: Pair, rectify: bool = False
-) -> tuple[str, Callable]:
+def find_forward(x: Array, weights: Array, bias: Array, window: Window, rectify: bool = False) -> tuple[str, Callable]:
     """(algorithm, plan) for the arguments of the kernel; `backends.check` asks for the former."""
-    settings, given = (get_conv_algorithm(), get_num_threads()), (weights.shape[0], stride, padding, rectify, x.dtype)
-    return plan(FORWARD, settings, x.shape, weights.shape, given)
+    given = window, x.shape[3] // weights.shape[2], rectify, x.dtype
+    return plan(FORWARD, (get_conv_algorithm(), get_num_threads()), x.shape, weights.shape, given)
 
 
 def find_input_gradient(
-    eta: Array, weights: Array, image_shape: Shape, stride: int, padding: Pair, gate: Array | None = None
+    eta: Array, weights: Array, image_shape: Shape, window: Window, gate: Array | None = None
 ) -> tuple[str, Callable]:
-    settings, given = (get_conv_algorithm(), get_num_threads()), (weights.shape[0], stride, padding, False, eta.dtype)
-    return plan(INPUT, settings, image_shape, eta.shape, given)
+    given = window, image_shape[3] // weights.shape[2], False, eta.dtype
+    return plan(INPUT, (get_conv_algorithm(), get_num_threads()), image_shape, eta.shape, given)
 
 
 def find_weight_gradient(
-    x: Array, eta: Array, ksize: int, stride: int, padding: Pair, rectify: bool = False
+    x: Array, eta: Array, window: Window, groups: int = 1, rectify: bool = False
 ) -> tuple[str, Callable]:
     settings = get_conv_algorithm(), get_num_threads()
-    return plan(WEIGHTS, settings, x.shape, eta.shape, (ksize, stride, padding, rectify, x.dtype))
+    return plan(WEIGHTS, settings, x.shape, eta.shape, (window, groups, rectify, x.dtype))
 
 
-def conv_forward(x: Array, weights: Array, bias: Array, stride: int, padding: Pair, rectify: bool = False) -> Array:
-    return find_forward(x, weights, bias, stride, padding, rectify)[1](x, weights, bias)
+def find_transpose_forward(
+    x: Array, weights: Array, bias: Array, image_shape: Shape, window: Window
+) -> tuple[str, Callable]:
+    return find_input_gradient(x, weights, image_shape, window)
+
+
+def conv_forward(x: Array, weights: Array, bias: Array, window: Window, rectify: bool = False) -> Array:
+    return find_forward(x, weights, bias, window, rectify)[1](x, weights, bias)
 
 
 def conv_input_gradient(
-    eta: Array, weights: Array, image_shape: Shape, stride: int, padding: Pair, gate: Array | None = None
+    eta: Array, weights: Array, image_shape: Shape, window: Window, gate: Array | None = None
 ) -> Array:
-    return find_input_gradient(eta, weights, image_shape, stride, padding)[1](eta, weights, gate)
+    return find_input_gradient(eta, weights, image_shape, window, gate)[1](eta, weights, gate)
 
 
 def conv_weight_gradient(
-    x: Array, eta: Array, ksize: int, stride: int, padding: Pair, rectify: bool = False
+    x: Array, eta: Array, window: Window, groups: int = 1, rectify: bool = False
 ) -> tuple[Array, Array]:
-    return find_weight_gradient(x, eta, ksize, stride, padding, rectify)[1](x, eta)
+    return find_weight_gradient(x, eta, window, groups, rectify)[1](x, eta)
+
+
+def conv_transpose_forward(x: Array, weights: Array, bias: Array, image_shape: Shape, window: Window) -> Array:
+    return find_input_gradient(x, weights, image_shape, window)[1](x, weights, None, bias)

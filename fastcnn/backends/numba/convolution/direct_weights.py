@@ -8,6 +8,7 @@ A task is a share of the pixels, and the shares are added in order. A share of m
 has been summed up is put aside, and the rest begins at 0.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -32,9 +33,10 @@ PART_BYTES = 32 << 20  # of all shares together
 @inline
 def rows_after(image, n, end, rows, windows):
     """The `Prefetch` of the image rows that lie only under the next `rows` rows of windows, those from `end` on."""
-    (_, h, w, c), pixels = image.shape, flat(image)
-    first = (n * h + max(0, (end - 1) * windows.stride - windows.before + windows.ksize)) * w * c
-    return Prefetch(pixels, min(image.size, first), min(image.size, first + rows * windows.stride * w * c))
+    (_, h, w, c), pixels, stride = image.shape, flat(image), windows.stride[0]
+    reach = (windows.ksize[0] - 1) * windows.dilation[0] + 1
+    first = (n * h + max(0, (end - 1) * stride - windows.padding[0][0] + reach)) * w * c
+    return Prefetch(pixels, min(image.size, first), min(image.size, first + rows * stride * w * c))
 
 
 @inline
@@ -42,15 +44,26 @@ def add_block(x, eta, span, windows, part, sums, memory):
     """Add what `span` (image, first row, rows) of eta contributes to the gradients; `memory` are those of a thread."""
     (n, start, rows), (scratch, panels, tables), (_, oh, ow, outputs) = span, memory, eta.shape
     a = under_windows(x, n, start, rows, ow, windows, scratch)
-    b, at, pixels, size, zero = flat(eta), (n * oh + start) * ow * outputs, rows * ow, part.size // outputs, np.int64(0)
-    source, target = Rows(a, tables[1, :size], tables[0, :pixels]), Target(part, zero, tables[2, :size], outputs)
-    ahead = rows_after(x, n, start + rows, rows, windows)
-    if outputs <= 2 * lanes(b) and at + (pixels - 1) * outputs + 2 * lanes(b) <= eta.size:
-        add_up_rows(b, at, outputs, pixels, sums)
-        multiply_rows(source, Panels(b, at, outputs), target, sums[:0], ahead)
-    else:
-        pack_rows(b, at, outputs, pixels, outputs, panels, sums)
-        multiply_rows(source, Panels(panels, zero, zero), target, sums[:0], ahead)
+    b, first, pixels, size, zero = (
+        flat(eta),
+        (n * oh + start) * ow * outputs,
+        rows * ow,
+        part.size // outputs,
+        np.int64(0),
+    )
+    groups, v = windows.groups, lanes(b)
+    inputs, each = x.shape[3] // groups, outputs // groups
+    ahead, wide = rows_after(x, n, start + rows, rows, windows), sums.size // groups
+    for g in range(groups):
+        at, total = first + g * each, sums[g * wide :]
+        source = Rows(a[g * inputs :], tables[1, :size], tables[0, :pixels])
+        target = Target(part, g * each, tables[2, :size], each)
+        if each <= 2 * v and at + (pixels - 1) * outputs + 2 * v <= eta.size:
+            add_up_rows(b, at, outputs, pixels, each, total)
+            multiply_rows(source, Panels(b, at, outputs), target, sums[:0], ahead)
+        else:
+            pack_rows(b, at, outputs, pixels, each, panels, total)
+            multiply_rows(source, Panels(panels, zero, zero), target, sums[:0], ahead)
 
 
 @task_kernel
@@ -66,7 +79,8 @@ def add_blocks(task, thread, x, eta, windows: Windows, block, sums: Sums, memory
     clear(aside, 0, aside.size)
     for i in range(first, last):
         start = i % blocks * block
-        add_block(x, eta, (i // blocks, start, min(block, eta.shape[1] - start)), windows, part, db, own)
+        some = i // blocks, start, min(block, eta.shape[1] - start)
+        add_block(x, eta, some, windows, part, db, own)
         if aside.size and ((i - first + 1) % each == 0 or i + 1 == last):
             add_run(aside, 0, part, 0, part.size)
             add_run(aside, part.size, db, 0, db.size)
@@ -79,20 +93,22 @@ def add_blocks(task, thread, x, eta, windows: Windows, block, sums: Sums, memory
 
 def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, eta) that computes both gradients for arrays of these shapes, by `most` threads at most."""
-    (batch, oh, ow, outputs), inputs, ksize, dtype = eta_shape, shape[3], geometry.ksize, geometry.dtype
+    (batch, oh, ow, outputs), (window, groups, _, dtype) = eta_shape, geometry
     rows, windows, area, tables = blocks_of(shape, eta_shape, geometry)
-    size, wide = ksize * ksize * inputs * outputs, padded(outputs, dtype)
+    dw_shape, each = (*window.ksize, shape[3] // groups, outputs), outputs // groups
+    size, wide = math.prod(dw_shape), groups * padded(each, dtype)
     shares = max(1, min(batch * -(-oh // rows), MAX_TASKS, PART_BYTES // (size * dtype.itemsize)))
     work = batch * oh * ow * size
     threads = threads_for(work, most)
     cut = -(-batch * -(-oh // rows) // shares) * rows * ow > LONGEST  # of the longest share, in whole blocks
-    areas = (threads, area), (threads, rows * ow * wide), (shares, (size + wide) * cut)
+    areas = (threads, area), (threads, rows * ow * wide // groups), (shares, (size + wide) * cut)
     arrays = layout(dtype, (shares, size), (shares, wide), *areas)
 
     def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
         parts, sums, scratch, panels, aside = workspace(arrays)
         memory = scratch, panels, tables
         add_blocks(x, eta, windows, rows, (parts, sums, aside), memory, shares, work=work, threads=threads)
-        return add_up(parts, (ksize, ksize, inputs, outputs)), add_up(sums, (wide,))[:outputs]
+        db = add_up(sums, (groups, wide // groups))[:, :each]
+        return add_up(parts, dw_shape), db[0] if groups == 1 else db.reshape(-1)
 
     return weight_gradient

@@ -2,52 +2,63 @@
 
 import numpy as np
 
-from fastcnn.backends.numba.convolution.arguments import Window
 from fastcnn.backends.numba.core.copying import MANY_WINDOWS, add_run, clear, run_of
-from fastcnn.backends.numba.core.hints import Array, Pair, Shape
-from fastcnn.backends.numba.core.jit import MOVE, serial, threads_for
+from fastcnn.backends.numba.core.hints import Array, Shape
+from fastcnn.backends.numba.core.jit import MOVE, inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import TASK_BYTES, even_share, task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, store
-from fastcnn.shapes import conv_output_size
+from fastcnn.windows import Window, reach_of
 
 BLOCK_BYTES = 256 << 10  # of the image rows that a task of col2im adds to: they stay in the L2 cache
 
 
+@inline
+def runs_of(window, c):
+    """The runs of neighbours that a row of a window of c channels is: how many, and the pixels of each."""
+    (_, kw), (_, dw) = window.ksize, window.dilation
+    return (1, kw) if dw == 1 else (kw, 1)
+
+
 @serial
 def gather_row(image, n, row, window, cols):
-    """The windows of one output row: each row of a window is one contiguous run of the image.
+    """The windows of one output row: each row of a window is one contiguous run of the image, or one a pixel.
 
     Inside the image runs are copied in whole vectors. The last one writes past its run, which the next run, written
     later, repairs. A run is often shorter than a vector (5 elements for a 5x5 kernel on grey images): one load and
     store where a loop over elements took 3 times as long.
     """
-    (_, h, w, c), (_, rows, columns, size), ksize = image.shape, cols.shape, window.ksize
-    source, target = flat(image), flat(cols)
-    v, length, top = lanes(source), ksize * c, row * window.stride - window.before
-    to = (n * rows + row) * columns * size
+    (_, h, w, c), (_, rows, columns, size), (kh, kw) = image.shape, cols.shape, window.ksize
+    (sh, sw), (dh, dw), ((before, _), (start, _)) = window.stride, window.dilation, window.padding
+    source, target, reach = flat(image), flat(cols), ((kh - 1) * dh + 1, (kw - 1) * dw + 1)
+    (runs, pixels), v, top = runs_of(window, c), lanes(source), row * sh - before
+    length, to = pixels * c, (n * rows + row) * columns * size
     task_end = to + columns * size
     for column in range(columns):
-        left = column * window.stride - window.before
+        left = column * sw - start
         at = ((n * h + top) * w + left) * c
-        inside = 0 <= top <= h - ksize and 0 <= left <= w - ksize
-        if inside and to + size + v <= task_end and at + (ksize - 1) * w * c + length + v <= source.size:
-            for _ in range(ksize):
-                for t in range(0, length, v):
-                    store(target, to + t, load(source, at + t))
-                to += length
-                at += w * c
+        inside = 0 <= top <= h - reach[0] and 0 <= left <= w - reach[1]
+        if inside and to + size + v <= task_end and at + ((reach[0] - 1) * w + reach[1]) * c + v <= source.size:
+            for _ in range(kh):
+                for r in range(runs):
+                    for t in range(0, length, v):
+                        store(target, to + t, load(source, at + r * dw * c + t))
+                    to += length
+                at += dh * w * c
             continue
-        first, last = run_of(left, ksize, w, c)
-        for i in range(ksize):
-            begin, end = (first, last) if 0 <= top + i < h else (length, length)
-            for t in range(begin):
-                target[np.uintp(to + t)] = 0
-            for t in range(begin, end):
-                target[np.uintp(to + t)] = source[np.uintp(at + i * w * c + t)]
-            for t in range(end, length):
-                target[np.uintp(to + t)] = 0
-            to += length
+        for i in range(kh):
+            y = top + i * dh
+            for r in range(runs):
+                place = at + (i * dh * w + r * dw) * c
+                first, last = run_of(left + r * dw, pixels, w, c)
+                begin, end = (first, last) if 0 <= y < h else (length, length)
+                for t in range(begin):
+                    target[np.uintp(to + t)] = 0
+                for t in range(begin, end):
+                    target[np.uintp(to + t)] = source[np.uintp(place + t)]
+                for t in range(end, length):
+                    target[np.uintp(to + t)] = 0
+                to += length
 
 
 @task_kernel
@@ -58,13 +69,13 @@ def gather_rows(task, image, window: Window, block, cols):
         gather_row(image, row // rows, row % rows, window, cols)
 
 
-def im2col(image: Array, ksize: int, stride: int, padding: Pair) -> Array:
-    b, h, w, c = image.shape
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
-    cols = empty((b, oh, ow, ksize * ksize * c), image.dtype)
-    block = max(1, TASK_BYTES // max(1, ow * ksize * ksize * c * image.itemsize))
-    gather_rows(image, (ksize, stride, padding[0]), block, cols, -(-b * oh // block), work=MOVE * cols.size)
-    return cols.reshape(b * oh * ow, ksize * ksize * c)
+def im2col(image: Array, window: Window) -> Array:
+    (b, h, w, c), (kh, kw) = image.shape, window.ksize
+    oh, ow = window.positions(h, w)
+    cols = empty((b, oh, ow, kh * kw * c), image.dtype)
+    block = max(1, TASK_BYTES // max(1, ow * kh * kw * c * image.itemsize))
+    gather_rows(image, tuple(window), block, cols, -(-b * oh // block), work=MOVE * cols.size)
+    return cols.reshape(b * oh * ow, kh * kw * c)
 
 
 @serial
@@ -73,14 +84,16 @@ def add_row_of_windows(cols, n, row, window, size, span, target, to):
 
     Row 0 of these begins at target[to], and `size` (width, channels) is that of an image row.
     """
-    (_, rows, columns, length), (ksize, stride, before), (w, c), source = cols.shape, window, size, flat(cols)
+    (_, rows, columns, length), (_, kw), (_, sw), (dh, dw) = cols.shape, window.ksize, window.stride, window.dilation
+    (w, c), source, (_, (start, _)), (runs, pixels) = size, flat(cols), window.padding, runs_of(window, size[1])
     for column in range(columns):
-        left = column * stride - before
-        begin, end = run_of(left, ksize, w, c)
-        at, place = ((n * rows + row) * columns + column) * length, to + left * c
-        for i in range(span[0], span[1]):
-            for t in range(begin, end):
-                target[np.uintp(place + i * w * c + t)] += source[np.uintp(at + i * ksize * c + t)]
+        left = column * sw - start
+        for r in range(runs):
+            begin, end = run_of(left + r * dw, pixels, w, c)
+            at, place = ((n * rows + row) * columns + column) * length + r * c, to + (left + r * dw) * c
+            for i in range(span[0], span[1]):
+                for t in range(begin, end):
+                    target[np.uintp(place + i * dh * w * c + t)] += source[np.uintp(at + i * kw * c + t)]
 
 
 @task_kernel
@@ -90,29 +103,32 @@ def collect_rows(task, thread, cols, window: Window, block, image, sums):
     Columns are read one after another, and the few rows that they add to stay in the cache. Each output row is summed
     up by itself in `sums`, where that is not empty: many windows over a pixel would be a long chain.
     """
-    (_, h, w, c), (_, rows, _, _), (ksize, stride, before) = image.shape, cols.shape, window
-    blocks, row, few = (h + block - 1) // block, w * c, sums[thread]
+    (_, h, w, c), (_, rows, _, _), few = image.shape, cols.shape, sums[thread]
+    (kh, _), (stride, _), (dh, _), ((before, _), _) = window.ksize, window.stride, window.dilation, window.padding
+    blocks, row, reach = (h + block - 1) // block, w * c, (kh - 1) * dh + 1
     n, first = task // blocks, task % blocks * block
     target, last = flat(image), min(h, first + block)
     clear(target, (n * h + first) * row, (n * h + last) * row)
-    for oh in range(max(0, (first + before - ksize) // stride + 1), min(rows, (last - 1 + before) // stride + 1)):
+    for oh in range(max(0, (first + before - reach) // stride + 1), min(rows, (last - 1 + before) // stride + 1)):
         top = oh * stride - before
-        span = max(0, first - top), min(ksize, last - top)
-        if few.size:
-            clear(few, span[0] * row, span[1] * row)
+        span = max(0, (first - top + dh - 1) // dh), min(kh, (last - top + dh - 1) // dh)
+        if few.size and span[0] < span[1]:
+            begin, end = span[0] * dh * row, ((span[1] - 1) * dh + 1) * row
+            clear(few, begin, end)
             add_row_of_windows(cols, n, oh, window, (w, c), span, few, 0)
-            add_run(target, (n * h + top + span[0]) * row, few, span[0] * row, (span[1] - span[0]) * row)
+            add_run(target, (n * h + top) * row + begin, few, begin, end - begin)
         else:
             add_row_of_windows(cols, n, oh, window, (w, c), span, target, (n * h + top) * row)
 
 
-def col2im(cols: Array, image_shape: Shape, ksize: int, stride: int, padding: Pair) -> Array:
-    b, h, w, c = image_shape
-    oh, ow = (conv_output_size(size, ksize, stride, padding) for size in (h, w))
-    image, columns = empty(image_shape, cols.dtype), cols.reshape(b, oh, ow, ksize * ksize * c)
-    block, work = even_share(h, max(ksize, BLOCK_BYTES // (w * c * image.itemsize))), MOVE * cols.size
-    threads = threads_for(work)
-    sums = empty((threads, ksize * w * c * (ksize > MANY_WINDOWS * stride)), image.dtype)
-    given = columns, (ksize, stride, padding[0]), block, image, sums
+def col2im(cols: Array, image_shape: Shape, window: Window) -> Array:
+    (b, h, w, c), (kh, kw), (sh, sw) = image_shape, window.ksize, window.stride
+    oh, ow = window.positions(h, w)
+    image, columns = empty(image_shape, cols.dtype), cols.reshape(b, oh, ow, kh * kw * c)
+    reach, work = reach_of(kh, window.dilation[0]), MOVE * cols.size
+    block = even_share(h, max(reach, BLOCK_BYTES // (w * c * image.itemsize)))
+    threads, many = threads_for(work), max(-(-kh // sh), -(-kw // sw)) > MANY_WINDOWS
+    sums = empty((threads, reach * w * c * many), image.dtype)
+    given = columns, tuple(window), block, image, sums
     collect_rows(*given, b * -(-h // block), work=work, threads=threads)
     return image

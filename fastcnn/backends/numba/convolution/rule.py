@@ -12,19 +12,22 @@ from fastcnn.backends.numba.core.copying import MANY_WINDOWS
 from fastcnn.backends.numba.core.hints import Shape
 from fastcnn.backends.numba.product.sums import LONGEST
 from fastcnn.config import CONV_ALGORITHMS
+from fastcnn.windows import Window, both
 
 FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
 
 
 class Layer(NamedTuple):
-    """What the rule knows of a convolution: `out_shape` is (B, OH, OW, O), and `made` (B, rows, columns), the pixels
-    that tiles make or, for the weights' gradient, read: those of the image for its gradient, else those of the output.
+    """What the rule knows of a convolution: `inputs` and `outputs` are those of a group of channels, `out_shape` is (B,
+    OH, OW, O), and `made` (B, rows, columns), the pixels that tiles make or, for the weights' gradient, read: those of
+    the image for its gradient, else those of the output.
     """
 
     direction: str
-    ksize: int
-    stride: int
+    window: Window
+    groups: int
     inputs: int
+    outputs: int
     out_shape: Shape
     made: Shape
 
@@ -67,8 +70,12 @@ class Row(NamedTuple):
 
     def takes(self, layer: Layer) -> bool:
         """Whether the row is for such kernels at all."""
-        same = self.ksize in (None, layer.ksize) and self.stride in (None, layer.stride)
-        return same and layer.direction in self.directions
+        if self.ksize is not None:
+            ksize, stride, dilation, _ = layer.window
+            dilated = dilation != (1, 1) and self.stride != 1  # of interleaved images, each convolved by itself
+            if dilated or (ksize, stride) != (both(self.ksize), both(self.stride or 1)):
+                return False
+        return layer.direction in self.directions
 
     def limits(self, name: str) -> tuple[Limit, ...]:
         """Those that must hold where algorithm `name` is asked for."""
@@ -84,12 +91,13 @@ class Row(NamedTuple):
 
 
 def tiles(layer: Layer, side: int) -> int:
-    """Tiles of `side` x `side` pixels that cover one image."""
-    return math.prod(-(-length // side) for length in layer.made[1:])
+    """Tiles of `side` x `side` pixels that cover one image, or those that are interleaved in it."""
+    sides = zip(layer.made[1:], layer.window.dilation, strict=True)
+    return math.prod(-(-length // (side * apart)) * apart for length, apart in sides)
 
 
 def counted_pixels(layer: Layer) -> int:
-    return math.prod(layer.out_shape[:3]) * (2 if layer.inputs * layer.out_shape[3] >= 8192 else 1)
+    return math.prod(layer.out_shape[:3]) * (2 if layer.inputs * layer.outputs >= 8192 else 1)
 
 
 def products(layer: Layer) -> float:
@@ -105,14 +113,14 @@ def inside(layer: Layer) -> float:
 
 
 def terms(layer: Layer) -> int:
-    return layer.out_shape[3] if layer.direction == INPUT else layer.inputs * layer.ksize**2
+    return layer.outputs if layer.direction == INPUT else layer.inputs * math.prod(layer.window.ksize)
 
 
 # What limits speak of: in words, and how it is measured.
 MEASURES = {
     "channels": (
         "of the input or the output: the fewer",
-        lambda layer: min(layer.inputs, layer.out_shape[3]),
+        lambda layer: min(layer.inputs, layer.outputs),
     ),
     "pixels": ("of the whole batch's outputs", lambda layer: math.prod(layer.out_shape[:3])),
     "counted pixels": ("these, twice where inputs times outputs are 8192 or more", counted_pixels),
@@ -123,12 +131,12 @@ MEASURES = {
     "products": ("multiplications of 4 x 4 tiles, over those of 2 x 2 tiles", products),
     "windows": (
         "that cover a pixel, on each axis: a kernel's side over the stride",
-        lambda layer: -(-layer.ksize // layer.stride),
+        lambda layer: max(-(-side // step) for side, step in zip(layer.window.ksize, layer.window.stride, strict=True)),
     ),
     "terms": ("that are added up: inputs times the kernel's pixels, or for the input gradient outputs", terms),
     "summed channels": (
         "inputs, or for the input gradient outputs",
-        lambda layer: layer.out_shape[3] if layer.direction == INPUT else layer.inputs,
+        lambda layer: layer.outputs if layer.direction == INPUT else layer.inputs,
     ),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
@@ -182,6 +190,7 @@ def choose(name: str, layer: Layer) -> Row:
     return next(row for row in candidates(name) if row.takes(layer) and not row.missed(layer, name))
 
 
-def layer_of(direction: str, shape: Shape, out_shape: Shape, ksize: int, stride: int) -> Layer:
+def layer_of(direction: str, shape: Shape, out_shape: Shape, window: Window, groups: int = 1) -> Layer:
     """What the rule knows of a convolution of an image (B, H, W, C) to (B, OH, OW, O)."""
-    return Layer(direction, ksize, stride, shape[3], out_shape, (shape if direction == INPUT else out_shape)[:3])
+    made = (shape if direction == INPUT else out_shape)[:3]
+    return Layer(direction, window, groups, shape[3] // groups, out_shape[3] // groups, out_shape, made)

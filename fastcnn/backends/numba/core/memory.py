@@ -128,6 +128,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.empty(shape, dtype) if size < POOLED else np.ndarray(shape, dtype, POOL.take(size))
 
 
+def copy_of(array: np.ndarray) -> np.ndarray:
+    """A copy, C-contiguous."""
+    copy = empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
 class Layout(NamedTuple):
     """Arrays that lie in one buffer: their dtype, the bytes of all, and the shape and first byte of each."""
 

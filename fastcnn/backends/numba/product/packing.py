@@ -6,7 +6,7 @@ A panel is the columns of one tile, row after row, so that a product reads it fr
 import numpy as np
 
 from fastcnn.backends.numba.core.arithmetic import add, fill
-from fastcnn.backends.numba.core.hints import Array, Strided
+from fastcnn.backends.numba.core.hints import Array, Pair, Strided
 from fastcnn.backends.numba.core.jit import MOVE, inline, serial
 from fastcnn.backends.numba.core.memory import zeros
 from fastcnn.backends.numba.core.tasks import task_kernel
@@ -40,24 +40,25 @@ def pack_panel(b, first, depth, columns, width, panels, to):
 
 
 @task_kernel
-def pack_panels(task, b: Matrix, shape, chunk, panels):
-    """Pack one panel of a chunk of B."""
+def pack_panels(task, b: Matrix, shape, chunk, apart, panels):
+    """Pack one panel of a chunk of one matrix B."""
     (k, n), v = shape, lanes(panels)
-    count = (n + 2 * v - 1) // (2 * v)
-    k0, j = task // count * chunk, task % count * 2 * v
+    count, chunks = (n + 2 * v - 1) // (2 * v), (k + chunk - 1) // chunk
+    q, k0, j = task // (chunks * count), task // count % chunks * chunk, task % count * 2 * v
     depth, width = min(chunk, k - k0), panel_width(n, j, v)
-    first, to = k0 * b.row + j * b.column, k0 * count * 2 * v + j * depth
+    first, to = q * apart + k0 * b.row + j * b.column, (q * k + k0) * count * 2 * v + j * depth
     pack_panel(b, first, depth, min(width, n - j), width, panels, to)
 
 
-def pack(b: Strided, shape: tuple[int, int], chunk: int, panels: Array) -> None:
-    """Pack the `Matrix` b of `shape` (rows, columns), `chunk` rows at a time, each of them panel after panel.
+def pack(b: Strided, shape: Pair, chunk: int, panels: Array, matrices: int = 1, apart: int = 0) -> None:
+    """Pack the `Matrix` b of `shape` (rows, columns), `chunk` rows at a time, each of them panel after panel; or so many
+    `matrices`, one after another, whose first elements are `apart`.
 
     Not in the kernel that reads it: two threads would wait for each other longer than one of them packs a small matrix.
     """
-    k, n = shape
-    tasks = -(-k // max(1, chunk)) * -(-n // (2 * vector_lanes(panels.dtype)))
-    pack_panels(b, shape, chunk, panels, tasks, work=MOVE * k * n)
+    (k, n), chunk = shape, max(1, chunk)
+    tasks = matrices * -(-k // chunk) * -(-n // (2 * vector_lanes(panels.dtype)))
+    pack_panels(b, shape, chunk, apart, panels, tasks, work=MOVE * k * n * matrices)
 
 
 @serial
@@ -88,14 +89,14 @@ def pack_rows(b, b0, ldb, depth, n, panels, sums):
 
 
 @serial
-def add_up_rows(b, b0, n, depth, sums):
-    """Add B[depth, n], whose rows follow each other and are followed by a tile's width of something, to `sums`."""
+def add_up_rows(b, b0, ldb, depth, n, sums):
+    """Add B[depth, n], whose rows are `ldb` elements apart and followed by a tile's width of something, to `sums`."""
     v = lanes(b)
     for t in range(0, n, v):
         even, odd, at = load(sums, t), fill(b, 0), b0 + t  # two sums, as each waits for its last addition
         for _ in range(depth // 2):
-            even, odd = add(even, load(b, at)), add(odd, load(b, at + n))
-            at += 2 * n
+            even, odd = add(even, load(b, at)), add(odd, load(b, at + ldb))
+            at += 2 * ldb
         if depth % 2:
             even = add(even, load(b, at))
         store(sums, t, add(even, odd))

@@ -5,6 +5,7 @@ and transforms the products back. The error is that of sums whose terms are larg
 algorithm in `docs/performance.md`.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from fastcnn.backends.numba.convolution.winograd.tiles import (
     panel_of,
     panel_size,
     rows_under,
+    tiles_in,
     tiles_of,
     transform_tiles,
     transform_weights,
@@ -42,8 +44,9 @@ class Steps(NamedTuple):
     """What an algorithm does, for compiled code.
 
     data, weights, output: the addresses of its transforms. deep: whether the products of a group are added up (see
-    `table.Algorithm`). flipped: whether the weights are rotated, and their channels exchanged. block: tiles that are
-    multiplied at a time. width: of a panel of outputs. own: whether each thread transforms all weights for itself.
+    `table.Algorithm`). flipped: whether the weights are rotated, and their channels exchanged. groups: of channels.
+    block: tiles that are multiplied at a time. width: of a panel of outputs. own: whether each thread transforms all
+    weights for itself.
     """
 
     data: int
@@ -51,6 +54,7 @@ class Steps(NamedTuple):
     output: int
     deep: bool
     flipped: bool
+    groups: int
     block: int
     width: int
     own: bool
@@ -100,112 +104,130 @@ def multiply_tiles(tiles, weights, panel, sizes, steps, m, tables, soon):
 
 
 @serial
-def transform_products(m, panel, cut, tiles, result, function, edge):
-    """The outputs of a panel of `tiles` (first, number), from their products: those pixels that are inside."""
-    _, oh, ow, outputs = result.out.shape
-    target, lane, side, row = flat(result.out), lanes(m), cut.side, outputs * result.out.shape[2]
-    j, n, count = panel.first, min(panel.width, outputs - panel.first), tiles[1]
+def transform_products(m, width, columns, cut, tiles, result, function, edge):
+    """The `columns` (first, number) of the outputs of `tiles` (first, number), from their products, rows of `width`:
+    those pixels that are inside."""
+    (_, oh, ow, outputs), (dh, dw), (j, n), count = result.out.shape, cut.dilation, columns, tiles[1]
+    target, lane, side, row, column = flat(result.out), lanes(m), cut.side, dh * outputs * ow, dw * outputs
     for t in range(count):
         i, y, x = corner_of(cut, tiles[0] + t)
-        above, below, left, right = max(0, -y), min(side, oh - y), max(0, -x), min(side, ow - x)
+        above, below = max(0, -y), min(side, (oh - y + dh - 1) // dh)
+        left, right = max(0, -x), min(side, (ow - x + dw - 1) // dw)
         to = ((i * oh + y) * ow + x) * outputs + j
-        products, start, bias = (count * panel.width, 0), (m, t * panel.width), (result.bias, j)
+        products, start, bias = (count * width, 0), (m, t * width), (result.bias, j)
         if below - above == side and right - left == side:
-            call(function, start, products, (target, to), (row, outputs), bias, n)
+            call(function, start, products, (target, to), (row, column), bias, n)
         else:
-            call(function, start, products, (edge, 0), (side * panel.width, panel.width), bias, panel.width)
+            call(function, start, products, (edge, 0), (side * width, width), bias, width)
             for r in range(above, below):
                 for c in range(left, right):
-                    place, pixel = to + r * row + c * outputs, (r * side + c) * panel.width
+                    place, pixel = to + r * row + c * column, (r * side + c) * width
                     for k in range(0, n, lane):
                         store_part(target, place + k, load(edge, pixel + k), n - k)
         if result.gate.size:
-            to += above * row + left * outputs
-            close_gate(target, flat(result.gate), to, below - above, right - left, row, outputs, n)
+            to += above * row + left * column
+            close_gate(target, flat(result.gate), to, below - above, right - left, row, column, n)
 
 
 @task_kernel
-def transform_panel(task, weights, steps: Steps, outputs, starts, packed, u):
-    """The transformed weights of one panel of outputs, for all threads."""
-    channels, lane = weights.shape[3 if steps.flipped else 2], lanes(u)
-    panel, to = panel_of(task, outputs, steps.width, lane), task * panel_size(starts, channels, steps.width, lane)
-    transform_weights(weights, steps, panel, packed[task], u[0], to)
+def transform_panel(task, weights, steps: Steps, starts, packed, u):
+    """The transformed weights of one panel of outputs of a group, for all threads."""
+    inputs, each, lane = weights.shape[2], weights.shape[3] // steps.groups, lanes(u)
+    channels, outputs = (each, inputs) if steps.flipped else (inputs, each)
+    panels, to = (outputs + steps.width - 1) // steps.width, task * panel_size(starts, channels, steps.width, lane)
+    panel = panel_of(task % panels, outputs, steps.width, lane)
+    transform_weights(weights, steps, task // panels, panel, packed[task], u[0], to)
 
 
 @task_kernel
 def convolve_tiles(task, thread, first, arrays, steps: Steps, cuts, memory, tables):
-    """The outputs of a block of tiles. A thread first transforms the weights where it has its own.
+    """The outputs of a block of tiles, one group of channels after another. A thread first transforms the weights where
+    it has its own.
 
     `arrays` are (image, weights) and those of a `Result`, `cuts` those of the image and of the outputs as in `Cut`,
-    `memory` as in `Memory` for each thread, and `tables` (offsets, starts of the groups, a row of zeros).
+    `memory` as in `Memory` for each thread, and `tables` (offsets, starts of the groups of products, a row of zeros).
     """
     (image, weights, bias, out, _), (packed, u, v, m, edge), made = arrays, memory, Result(*arrays[2:])
-    channels, outputs, lane, block, width = image.shape[3], out.shape[3], lanes(bias), steps.block, steps.width
+    channels, outputs = image.shape[3] // steps.groups, out.shape[3] // steps.groups
+    lane, block, width, from_, to = lanes(bias), steps.block, steps.width, Cut(*cuts[0]), Cut(*cuts[1])
     panels, wide = (outputs + width - 1) // width, (channels + lane - 1) // lane * lane
-    size, from_, to = panel_size(tables[1], channels, width, lane), Cut(*cuts[:5]), Cut(*cuts[5:])
-    transformed = u[thread if steps.own else 0]
+    size, transformed, count = panel_size(tables[1], channels, width, lane), u[thread if steps.own else 0], tiles_in(to)
     if steps.own and first:
-        for p in range(panels):
-            panel = panel_of(p, outputs, width, lane)
-            transform_weights(weights, steps, panel, packed[thread], transformed, p * size)
+        for number in range(steps.groups * panels):
+            panel = panel_of(number % panels, outputs, width, lane)
+            transform_weights(weights, steps, number // panels, panel, packed[thread], transformed, number * size)
     tiles = Elements(v[thread], 0, block * wide + lane, wide)
-    some = task * block, min(block, out.shape[0] * to.number - task * block)
-    transform_tiles(image, from_, some, (0, channels), steps.data, tiles, edge[thread])
+    some = task * block, min(block, out.shape[0] * count - task * block)
     s0, s1 = rows_under(image, from_, some[0] + some[1], block)
-    share = (s1 - s0) // panels + 1
-    for p in range(panels):
-        panel, soon = panel_of(p, outputs, width, lane), (flat(image), s0 + p * share, min(s1, s0 + (p + 1) * share))
-        sizes = some[1], channels, min(panel.width, outputs - panel.first)
-        multiply_tiles(tiles, (transformed, p * size), panel, sizes, steps, m[thread], tables, soon)
-        transform_products(m[thread], panel, to, some, made, steps.output, edge[thread])
+    share = (s1 - s0) // (steps.groups * panels) + 1
+    for number in range(steps.groups * panels):
+        group, panel = number // panels, panel_of(number % panels, outputs, width, lane)
+        if panel.first == 0:
+            transform_tiles(image, from_, some, (group * channels, channels), steps.data, tiles, edge[thread])
+        columns = group * outputs + panel.first, min(panel.width, outputs - panel.first)
+        soon, part = (flat(image), s0, min(s1, s0 + share)), (transformed, number * size)
+        multiply_tiles(tiles, part, panel, (some[1], channels, columns[1]), steps, m[thread], tables, soon)
+        transform_products(m[thread], panel.width, columns, to, some, made, steps.output, edge[thread])
+        s0 = min(s1, s0 + share)
 
 
 @task_kernel
 def convolve_panels(task, thread, first, arrays, steps: Steps, cuts, memory, tables):
-    """`convolve_tiles` for few tiles: a task is a panel of outputs, whose weights are transformed to the thread's part
-    of u, as weights that are used so little should not leave the core's own caches. Each thread first transforms all
-    tiles for itself."""
+    """`convolve_tiles` for few tiles and one group: a task is a panel of outputs, whose weights are transformed to the
+    thread's part of u, as weights that are used so little should not leave the core's own caches. Each thread first
+    transforms all tiles for itself."""
     (image, weights, bias, out, _), (packed, u, v, m, edge), made = arrays, memory, Result(*arrays[2:])
-    channels, outputs, lane, block = image.shape[3], out.shape[3], lanes(bias), steps.block
-    from_, to, wide = Cut(*cuts[:5]), Cut(*cuts[5:]), (channels + lane - 1) // lane * lane
-    total, panel, zero = out.shape[0] * to.number, panel_of(task, outputs, steps.width, lane), np.int64(0)
+    channels, outputs, lane, block, zero = image.shape[3], out.shape[3], lanes(bias), steps.block, np.int64(0)
+    from_, to, wide = Cut(*cuts[0]), Cut(*cuts[1]), (channels + lane - 1) // lane * lane
+    total, panel = out.shape[0] * tiles_in(to), panel_of(task, outputs, steps.width, lane)
     if first:
         everything = Elements(v[thread], 0, total * wide + lane, wide)
         transform_tiles(image, from_, (0, total), (0, channels), steps.data, everything, edge[thread])
-    transform_weights(weights, steps, panel, packed[thread], u[thread], 0)
+    transform_weights(weights, steps, zero, panel, packed[thread], u[thread], 0)
+    columns = panel.first, min(panel.width, outputs - panel.first)
     for start in range(0, total, block):
         some, tiles = (start, min(block, total - start)), Elements(v[thread], start * wide, total * wide + lane, wide)
-        sizes, soon = (some[1], channels, min(panel.width, outputs - panel.first)), (flat(image), zero, zero)
+        sizes, soon = (some[1], channels, columns[1]), (flat(image), zero, zero)
         multiply_tiles(tiles, (u[thread], 0), panel, sizes, steps, m[thread], tables, soon)
-        transform_products(m[thread], panel, to, some, made, steps.output, edge[thread])
+        transform_products(m[thread], panel.width, columns, to, some, made, steps.output, edge[thread])
+
+
+class Sizes(NamedTuple):
+    """Groups of channels, and of each the channels that are summed and those that are made."""
+
+    groups: int
+    channels: int
+    outputs: int
+
+
+class Tiles(NamedTuple):
+    """What is convolved by tiles: the `Sizes`, the first pixels (row, column) of the first tile of the image and of the
+    outputs, dilations, and whether weights are flipped: it is then the input gradient, for which they are rotated by
+    180 degrees, and their channels exchanged."""
+
+    sizes: Sizes
+    firsts: tuple[Pair, Pair]
+    dilation: Pair
+    flipped: bool
 
 
 def plan(
-    algorithm: Algorithm,
-    roles: tuple[str, ...],
-    image_shape: Shape,
-    out_shape: Shape,
-    firsts: Pair,
-    flipped: bool,
-    dtype: np.dtype,
-    most: int,
+    algorithm: Algorithm, roles: tuple[str, ...], out_shape: Shape, tiled: Tiles, dtype: np.dtype, most: int
 ) -> Callable:
-    """The function of (image, weights, bias, gate) that convolves an image of which only the channels matter.
-
-    `firsts` are the first pixels of the first tile of the image and of the outputs, `roles` the transforms (see
-    `transforms.transform_of`). With `flipped` it is the input gradient: weights are rotated by 180 degrees, and their
-    channels exchanged. `bias` and `gate` may be None.
-    """
-    channels, (batch, oh, ow, outputs), lane = image_shape[3], out_shape, vector_lanes(dtype)
+    """The function of (image, weights, bias, gate) that convolves an image. `roles` are the transforms (see
+    `transforms.transform_of`); `bias` and `gate` may be None."""
+    (groups, channels, outputs), (batch, oh, ow, _), lane = tiled.sizes, out_shape, vector_lanes(dtype)
     made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
-    groups, products, taps = len(starts) - 1, int(starts[-1]), len(algorithm.weights[0]) ** 2
-    down, across = tiles_of(oh - firsts[1], made), tiles_of(ow - firsts[1], made)
-    total, wide, row = batch * down * across, padded(outputs, dtype), -(-channels // lane) * lane
-    few, work = total < outputs, total * products * channels * outputs
+    products_of, products, taps = len(starts) - 1, int(starts[-1]), len(algorithm.weights[0]) ** 2
+    sides = zip((oh, ow), tiled.firsts[1], tiled.dilation, strict=True)
+    down, across = (tiles_of(size - first, made, apart) for size, first, apart in sides)
+    total = batch * math.prod(tiled.dilation) * down * across
+    wide, row = groups * outputs - outputs + padded(outputs, dtype), -(-channels // lane) * lane
+    few, work = groups == 1 and total < outputs, total * products * groups * channels * outputs
     threads = threads_for(work, most)
     block = even_share(total, algorithm.tiles, 1 if few else 4)
     width = lane if few and outputs <= 2 * lane else 2 * lane
-    panels, panel = -(-outputs // width), products * channels * width + groups * lane
+    panels, panel = groups * -(-outputs // width), products * channels * width + products_of * lane
     shared = 0 if few or panels * panel * dtype.itemsize <= OWN_BYTES else panels
     v_step = (total if few else block) * row + lane
     arrays = layout(
@@ -213,8 +235,8 @@ def plan(
         (shared or threads, taps * channels * width),
         (1 if shared else threads, panel if few else panel * panels),
         # the elements of a tile lie a vector further apart, as they would evict each other 4096 bytes apart
-        (threads, (products if algorithm.deep else groups) * v_step),
-        (threads, (groups if algorithm.deep else products) * block * width),
+        (threads, (products if algorithm.deep else products_of) * v_step),
+        (threads, (products_of if algorithm.deep else products) * block * width),
         (threads, max(taken**2 * row, made**2 * width)),
     )
     deepest = int(np.diff(starts).max()) if algorithm.deep else 1
@@ -222,18 +244,19 @@ def plan(
     offsets = offset_tables(
         (block, 1, row, 0), (deepest, channels, v_step, 1), (block, 1, 2 * lane, 0), (block, 1, lane, 0)
     )
-    tables, cut = (offsets, starts, zero), (across, down * across)
-    cuts = (firsts[0], algorithm.apart, taken, *cut, firsts[1], made, made, *cut)
+    tables, cut = (offsets, starts, zero[: padded(outputs, dtype)]), (tiled.dilation, down, across)
+    cuts = (tiled.firsts[0], algorithm.apart, taken, *cut), (tiled.firsts[1], made, made, *cut)
     addresses = (address_of(algorithm.name, role, dtype) for role in roles)
-    steps = (*addresses, algorithm.deep, flipped, block, width, not shared)
+    steps = (*addresses, algorithm.deep, tiled.flipped, groups, block, width, not shared)
     launch, tasks = (convolve_panels, panels) if few else (convolve_tiles, -(-total // block))
 
     def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:
         out, memory = empty(out_shape, dtype), tuple(workspace(arrays))
         result = zero if bias is None else bias_row(bias, wide), out, out[:0] if gate is None else gate
         if shared:
-            transform_panel(weights, steps, outputs, starts, *memory[:2], panels, work=work, threads=threads)
-        launch((image, weights, *result), steps, cuts, memory, tables, tasks, work=work, threads=threads)
+            transform_panel(weights, steps, starts, *memory[:2], panels, work=work, threads=threads)
+        given = (image, weights, *result), steps, cuts, memory, tables
+        launch(*given, tasks, work=work, threads=threads)
         return out
 
     return convolve
@@ -242,18 +265,27 @@ def plan(
 def forward_plan(name: str, shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, weights, bias) that convolves arrays of these shapes by the algorithm `name`, by `most`
     threads at most."""
-    roles, firsts = ("rectified" if geometry.rectify else "input", "weights", "output"), (-geometry.padding[0], 0)
-    convolve = plan(table.forward(name), roles, shape, out_shape, firsts, False, geometry.dtype, most)
+    (window, groups, rectify, dtype), ((top, _), (left, _)) = geometry, geometry.window.padding
+    roles, sizes = (
+        ("rectified" if rectify else "input", "weights", "output"),
+        Sizes(groups, shape[3] // groups, out_shape[3] // groups),
+    )
+    tiled = Tiles(sizes, ((-top, -left), (0, 0)), window.dilation, False)
+    convolve = plan(table.forward(name), roles, out_shape, tiled, dtype, most)
     return lambda x, weights, bias: convolve(x, weights, bias, None)
 
 
 def input_gradient_plan(name: str, image_shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
-    """The function of (eta, weights, gate) that computes it for arrays of these shapes."""
-    r, before = geometry.ksize, geometry.padding[0]
-    if geometry.stride == 1:
-        roles, firsts = ("input", "weights", "output"), (before - r + 1, 0)
+    """The function of (eta, weights, gate, bias) that computes it for arrays of these shapes."""
+    (window, groups, _, dtype), (r, _) = geometry, geometry.window.ksize
+    befores = [before for before, _ in window.padding]
+    if window.stride == (1, 1):
+        roles = "input", "weights", "output"
+        pairs = [(before - (r - 1) * apart, 0) for before, apart in zip(befores, window.dilation, strict=True)]
     else:  # a tile begins with the pixel before the middle of a window: outside, where that is the first one
-        roles, firsts = ("eta", "weights", "pixels"), ((before + 1) // 2 - r // 2, before % 2 - 1)
-    algorithm = table.input_gradient(name)
-    convolve = plan(algorithm, roles, eta_shape, image_shape, firsts, True, geometry.dtype, most)
-    return lambda eta, weights, gate: convolve(eta, weights, None, gate)
+        roles = "eta", "weights", "pixels"
+        pairs = [((before + 1) // 2 - r // 2, before % 2 - 1) for before in befores]
+    (rows, columns), sizes = pairs, Sizes(groups, eta_shape[3] // groups, image_shape[3] // groups)
+    tiled = Tiles(sizes, ((rows[0], columns[0]), (rows[1], columns[1])), window.dilation, True)
+    convolve = plan(table.input_gradient(name), roles, image_shape, tiled, dtype, most)
+    return lambda eta, weights, gate, bias=None: convolve(eta, weights, bias, gate)

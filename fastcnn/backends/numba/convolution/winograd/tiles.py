@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from fastcnn.backends.numba.convolution.winograd.transforms import call
-from fastcnn.backends.numba.core.hints import Array
+from fastcnn.backends.numba.core.hints import Array, Pair
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store
 from fastcnn.backends.numba.product.arguments import Matrix
@@ -11,17 +11,20 @@ from fastcnn.backends.numba.product.packing import pack_panel, panel_width
 
 
 class Cut(NamedTuple):
-    """How an image is cut into tiles, the same way for rows and columns.
+    """How an image is cut into tiles.
 
-    first: the first pixel of the first tile, which may lie outside. apart: pixels from one tile to the next. side:
-    pixels on a side of a tile. across: tiles in a row of them. number: tiles of an image.
+    With dilation it is cut as that many interleaved images, `dilation` (rows, columns), whose tiles follow each other:
+    each is convolved by itself. first: (row, column) of the first pixel of the first tile, which may lie outside.
+    apart: pixels from one tile to the next, and side: on a side of a tile, those of an interleaved image. down, across:
+    tiles that make an interleaved image.
     """
 
-    first: int
+    first: Pair
     apart: int
     side: int
+    dilation: Pair
+    down: int
     across: int
-    number: int
 
 
 class Elements(NamedTuple):
@@ -33,16 +36,32 @@ class Elements(NamedTuple):
     width: int
 
 
-def tiles_of(pixels: int, made: int) -> int:
-    """Tiles that make a line of so many pixels."""
-    return -(-pixels // made)
+def tiles_of(pixels: int, made: int, dilation: int = 1) -> int:
+    """Tiles that make a line of so many pixels, or the longest of the interleaved lines in it."""
+    return -(-pixels // (made * dilation))
+
+
+@inline
+def tiles_in(cut):
+    """Tiles of an image."""
+    return cut.dilation[0] * cut.dilation[1] * cut.down * cut.across
 
 
 @inline
 def corner_of(cut, t):
     """(image, row, column) of the first pixel of tile t, counted over all images."""
-    n, q = t // cut.number, t % cut.number
-    return n, cut.first + cut.apart * (q // cut.across), cut.first + cut.apart * (q % cut.across)
+    (dh, dw), each, number = cut.dilation, cut.down * cut.across, tiles_in(cut)
+    n, q = t // number, t % number
+    phase, q = q // each, q % each
+    row, column = phase // dw + dh * cut.apart * (q // cut.across), phase % dw + dw * cut.apart * (q % cut.across)
+    return n, cut.first[0] + row, cut.first[1] + column
+
+
+@inline
+def inside(cut, y, x, h, w):
+    """Whether a whole tile lies inside the image."""
+    (dh, dw), far = cut.dilation, cut.side - 1
+    return y >= 0 and x >= 0 and y + far * dh < h and x + far * dw < w
 
 
 @inline
@@ -51,20 +70,20 @@ def rows_under(image, cut, first, count):
     or less, as it is for prefetching."""
     _, h, w, c = image.shape
     n, y, _ = corner_of(cut, first)
-    begin = (n * h + max(0, y)) * w * c
-    return min(image.size, begin), min(image.size, begin + (count + cut.across - 1) // cut.across * cut.apart * w * c)
+    begin, rows = (n * h + max(0, y)) * w * c, (count + cut.across - 1) // cut.across * cut.apart * cut.dilation[0]
+    return min(image.size, begin), min(image.size, begin + rows * w * c)
 
 
 @serial
-def copy_tile(image, corner, side, channels, target, width):
-    """Copy side x side pixels, and of each the `channels` (first, number), to rows of `width` elements, which are whole
-    vectors; what lies outside the image or beyond the channels is 0."""
-    (_, h, w, c), (n, top, left) = image.shape, corner
+def copy_tile(image, corner, cut, channels, target, width):
+    """Copy the pixels of a tile, and of each the `channels` (first, number), to rows of `width` elements, which are
+    whole vectors; what lies outside the image or beyond the channels is 0."""
+    (_, h, w, c), (n, top, left), (dh, dw) = image.shape, corner, cut.dilation
     source, v = flat(image), lanes(target)
-    for i in range(side):
-        y = top + i
-        for j in range(side):
-            x, to = left + j, (i * side + j) * width
+    for i in range(cut.side):
+        y = top + i * dh
+        for j in range(cut.side):
+            x, to = left + j * dw, (i * cut.side + j) * width
             count = channels[1] if 0 <= y < h and 0 <= x < w else 0
             at = ((n * h + y) * w + x) * c + channels[0] if count else 0
             for t in range(0, width, v):
@@ -75,16 +94,16 @@ def copy_tile(image, corner, side, channels, target, width):
 def transform_tiles(image, cut, tiles, channels, function, elements, edge):
     """The transforms of `tiles` (first, number) of the `channels` (first, number) of an image; `edge` is memory for a
     tile. `function` is the address of the transform."""
-    (_, h, w, c), source = image.shape, flat(image)
+    (_, h, w, c), source, (dh, dw) = image.shape, flat(image), cut.dilation
     width, side, extra = elements.width, cut.side, (edge, 0)
     for t in range(tiles[1]):
         n, y, x = corner_of(cut, tiles[0] + t)
         target, strides = (elements.array, elements.first + t * width), (elements.step, 0)
-        if y >= 0 and x >= 0 and y + side <= h and x + side <= w:
+        if inside(cut, y, x, h, w):
             start = source, ((n * h + y) * w + x) * c + channels[0]
-            call(function, start, (w * c, c), target, strides, extra, channels[1])
+            call(function, start, (dh * w * c, dw * c), target, strides, extra, channels[1])
         else:
-            copy_tile(image, (n, y, x), side, channels, edge, width)
+            copy_tile(image, (n, y, x), cut, channels, edge, width)
             call(function, (edge, 0), (side * width, width), target, strides, extra, width)
 
 
@@ -108,23 +127,25 @@ def panel_size(starts, channels, width, lane):
 
 
 @serial
-def transform_weights(weights, steps, panel, packed, u, q):
-    """The weights of a panel of outputs, transformed and packed as `multiply_rows` reads them, from u[q] on.
+def transform_weights(weights, steps, group, panel, packed, u, q):
+    """The weights of a panel of outputs of a `group` of channels, transformed and packed as `multiply_rows` reads them,
+    from u[q] on.
 
-    The weights of a group follow each other; those of the next one lie a vector further, as they would evict each
-    other 4096 bytes apart.
+    The weights of a group of products follow each other; those of the next one lie a vector further, as they would
+    evict each other 4096 bytes apart.
     """
-    r, _, inputs, outputs = weights.shape
-    source, v, width, j = flat(weights), lanes(u), panel.width, panel.first
-    rows, n = (outputs, inputs) if steps.flipped else (inputs, outputs)
+    (r, _, inputs, outputs), source, v, width, j = weights.shape, flat(weights), lanes(u), panel.width, panel.first
+    each = outputs // steps.groups
+    first = group * each
+    rows, n = (each, inputs) if steps.flipped else (inputs, each)
     matrix = Matrix(source, 1, outputs) if steps.flipped else Matrix(source, outputs, 1)
     size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
     if steps.flipped or j + width > n:
         for k in range(r * r):
-            start = (r * r - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
+            start = first + (r * r - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
             pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
     else:  # as they lie: packing took longer than the transform
-        taps, at, row, tap = source, j, outputs, inputs * outputs
+        taps, at, row, tap = source, first + j, outputs, inputs * outputs
     for i in range(rows):
         start, to = (taps, at + i * row), (u, q + i * width)
         call(steps.weights, start, (r * tap, tap), to, (size, v), start, width)

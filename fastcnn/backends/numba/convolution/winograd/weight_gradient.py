@@ -8,6 +8,7 @@ outputs,
 and the sums are matrix products, channels x tiles and tiles x outputs.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,7 +21,9 @@ from fastcnn.backends.numba.convolution.winograd.tiles import (
     Elements,
     copy_tile,
     corner_of,
+    inside,
     rows_under,
+    tiles_in,
     tiles_of,
     transform_tiles,
 )
@@ -83,18 +86,18 @@ def transform_eta(images, block, e, e_step, sums, edge):
     """The transforms of tiles of eta, packed: panels of as many rows as there are tiles, those of element g from
     g * e_step on. What is transformed is added to `sums`."""
     eta, cut, (first, count), (start, number) = images.eta, images.eta_cut, block.tiles, block.panel
-    (_, oh, ow, outputs), source, lane, side = eta.shape, flat(images.eta), lanes(e), images.eta_cut.side
+    (_, oh, ow, outputs), source, lane, side, (dh, dw) = eta.shape, flat(images.eta), lanes(e), cut.side, cut.dilation
     for t in range(count):
         n, y, x = corner_of(cut, first + t)
         for j in range(0, number, 2 * lane):
             width = panel_width(number, j, lane)
             have = min(width, number - j)
             to, total = (e, j * count + t * width), (sums, j)
-            if y + side <= oh and x + side <= ow:
+            if inside(cut, y, x, oh, ow):
                 at = (source, ((n * oh + y) * ow + x) * outputs + start + j)
-                call(images.steps.eta, at, (ow * outputs, outputs), to, (e_step, 0), total, have)
+                call(images.steps.eta, at, (dh * ow * outputs, dw * outputs), to, (e_step, 0), total, have)
             else:
-                copy_tile(eta, (n, y, x), side, (start + j, have), edge, width)
+                copy_tile(eta, (n, y, x), cut, (start + j, have), edge, width)
                 call(images.steps.eta, (edge, 0), (side * width, width), to, (e_step, 0), total, width)
 
 
@@ -125,9 +128,10 @@ def add_block(images, block, memory, row, sums, tables, ahead):
 
 
 @serial
-def transform_back(part, products, wide, block, function, dw):
-    """dw = G' m G for these pairs of channels, where the transformed gradient m lies in `part`, in rows of `wide`."""
-    (r, _, inputs, outputs), (first, count), (start, number) = dw.shape, block.channels, block.panel
+def transform_back(part, products, wide, channels, panel, function, dw):
+    """dw = G' m G for these pairs of input channels of the weights and outputs, where the transformed gradient m lies
+    in `part`, in rows of `wide`."""
+    (r, _, inputs, outputs), (first, count), (start, number) = dw.shape, channels, panel
     target, size, elements = flat(dw), inputs * outputs, (part.size // products, 0)
     for i in range(count):
         to = (first + i) * outputs + start
@@ -135,9 +139,10 @@ def transform_back(part, products, wide, block, function, dw):
 
 
 class Task(NamedTuple):
-    """What makes a task: the number of all blocks, tiles of a block, input channels and outputs, and these channels in
-    whole vectors."""
+    """What makes a task: groups of channels, the number of all blocks, tiles of a block, input channels and outputs,
+    and these channels in whole vectors."""
 
+    groups: int
     blocks: int
     tiles: int
     channels: int
@@ -149,33 +154,40 @@ class Task(NamedTuple):
 def add_all_tiles(task, thread, arrays, cuts, steps: Steps, cut: Task, memory, tables):
     """dw[s] = the weight gradient of share s of all blocks of tiles; sums[s, c] = the bias gradient, whatever c.
 
-    A task is a share and some input channels and outputs: it transforms their tiles, and the sum of the products back.
-    `arrays` are (x, eta, dw, sums), `cuts` those of x and eta, `tables` as in `convolution.convolve_tiles`.
+    A task is a share and some input channels and outputs of a group: it transforms their tiles, and the sum of the
+    products back. `arrays` are (x, eta, dw, sums), `cuts` those of x and eta, `tables` as in
+    `convolution.convolve_tiles`.
     """
     (x, eta, dw, sums), (offsets, starts, zero), (parts, v, e, edge) = arrays, tables, memory
-    inputs, outputs, shares = x.shape[3], eta.shape[3], dw.shape[0]
-    images, total = Images(x, eta, Cut(*cuts[:5]), Cut(*cuts[5:]), steps), eta.shape[0] * cuts[4]
+    groups, shares = cut.groups, dw.shape[0]
+    inputs, outputs = x.shape[3] // groups, eta.shape[3] // groups
+    images = Images(x, eta, Cut(*cuts[0]), Cut(*cuts[1]), steps)
     down, across = (inputs + cut.channels - 1) // cut.channels, (outputs + cut.outputs - 1) // cut.outputs
-    s, c, j = task // (down * across), task // across % down, task % across * cut.outputs
-    channels = c * cut.channels, min(cut.channels, inputs - c * cut.channels)
-    panel, db = (j, min(cut.outputs, outputs - j)), sums[s, c, j:]
+    total, pairs, part = eta.shape[0] * tiles_in(images.eta_cut), down * across, task % (groups * down * across)
+    s, g, c, j = task // (groups * pairs), part // pairs, part // across % down, part % across * cut.outputs
+    own, n = (c * cut.channels, min(cut.channels, inputs - c * cut.channels)), min(cut.outputs, outputs - j)
+    channels, panel, db = (
+        (g * inputs + own[0], own[1]),
+        (g * outputs + j, n),
+        sums[s, c, g * (sums.shape[2] // groups) + j :],
+    )
     mine = Memory(parts[thread], v[thread], e[thread], edge[thread])
     first, last = s * cut.blocks // shares, (s + 1) * cut.blocks // shares
-    clear(db, 0, panel[1])
+    clear(db, 0, n)
     for k in range(first, max(last, first + 1)):  # once even where there is no tile at all
         some = Block((k * cut.tiles, min(cut.tiles, total - k * cut.tiles)), channels, panel)
         after = (k + 1) * cut.tiles
-        x_ahead = rows_under(x, images.x_cut, after, cut.tiles if cut.channels >= inputs else 0)
-        eta_ahead = rows_under(eta, images.eta_cut, after, cut.tiles if cut.outputs >= outputs else 0)
+        x_ahead = rows_under(x, images.x_cut, after, cut.tiles if cut.channels >= x.shape[3] else 0)
+        eta_ahead = rows_under(eta, images.eta_cut, after, cut.tiles if cut.outputs >= eta.shape[3] else 0)
         ahead = x_ahead[0], x_ahead[1], eta_ahead[0], eta_ahead[1]
         add_block(images, some, mine, cut.row, db, (offsets, starts, zero if k == first else zero[:0]), ahead)
-    transform_back(mine.part, starts[-1], cut.outputs, Block((0, 0), channels, panel), steps.back, dw[s])
+    transform_back(mine.part, starts[-1], cut.outputs, own, panel, steps.back, dw[s])
 
 
-def shares_of(total: int, inputs: int, outputs: int, dtype: np.dtype) -> tuple[int, Pair]:
+def shares_of(total: int, groups: int, inputs: int, outputs: int, dtype: np.dtype) -> tuple[int, Pair]:
     """Shares of `total` tiles, and the input and output channels of a task, the latter whole panels."""
     down, across, shares = min(inputs, CUT[0]), padded(min(outputs, CUT[1]), dtype), 1
-    pairs = -(-inputs // down) * -(-outputs // across)
+    pairs = groups * -(-inputs // down) * -(-outputs // across)
     while 2 * shares * pairs <= MAX_TASKS and total >= 2 * shares * (SHARE if shares * pairs > 1 else ONLY_SHARE):
         shares *= 2
     if shares * pairs == 1:
@@ -187,36 +199,40 @@ def shares_of(total: int, inputs: int, outputs: int, dtype: np.dtype) -> tuple[i
 def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (x, eta) that computes both gradients for arrays of these shapes by the algorithm `name`, by
     `most` threads at most."""
-    (batch, oh, ow, outputs), inputs, dtype = eta_shape, shape[3], geometry.dtype
-    lane, algorithm, r = vector_lanes(dtype), table.forward(name), geometry.ksize
+    (batch, oh, ow, _), (window, groups, rectify, dtype) = eta_shape, geometry
+    inputs, outputs, ((top, _), (left, _)) = shape[3] // groups, eta_shape[3] // groups, window.padding
+    lane, algorithm, (r, _) = vector_lanes(dtype), table.forward(name), window.ksize
     made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
-    groups, products = len(starts) - 1, int(starts[-1])
-    down, across = tiles_of(oh, made), tiles_of(ow, made)
-    total = batch * down * across
-    shares, cut = shares_of(total, inputs, outputs, dtype)
-    work, block = total * products * inputs * outputs, even_share(total, TILES, shares)
+    products_of, products = len(starts) - 1, int(starts[-1])
+    down, across = (tiles_of(size, made, apart) for size, apart in zip((oh, ow), window.dilation, strict=True))
+    total = batch * math.prod(window.dilation) * down * across
+    shares, cut = shares_of(total, groups, inputs, outputs, dtype)
+    work, block = total * products * groups * inputs * outputs, even_share(total, TILES, shares)
     threads, row = threads_for(work, most), -(-cut[0] // lane) * lane
     arrays = layout(
         dtype,
         (threads, products * cut[0] * cut[1]),  # sums of products
         (threads, products * (block * row + lane)),  # tiles of x
-        (threads, groups * (block * cut[1] + lane)),  # tiles of eta
+        (threads, products_of * (block * cut[1] + lane)),  # tiles of eta
         (threads, max(taken**2 * row, made**2 * 2 * lane)),  # a tile at the border
-        (shares, -(-inputs // cut[0]), padded(outputs, dtype)),  # sums of eta
+        (shares, -(-inputs // cut[0]), groups * padded(outputs, dtype)),  # sums of eta
     )
     offsets = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, row, 0))
-    tables, tiles = (offsets, starts, zeros((cut[1],), dtype)), (across, down * across)
-    task, tasks = (-(-total // block), block, *cut, row), shares * -(-inputs // cut[0]) * -(-outputs // cut[1])
-    cuts = (-geometry.padding[0], algorithm.apart, taken, *tiles, 0, made, made, *tiles)
-    roles = "rectified" if geometry.rectify else "input", "gradient", "back"
-    steps, dw_shape = tuple(address_of(name, role, dtype) for role in roles), (r, r, inputs, outputs)
+    tables, tiles = (offsets, starts, zeros((cut[1],), dtype)), (window.dilation, down, across)
+    task = groups, -(-total // block), block, *cut, row
+    tasks = shares * groups * -(-inputs // cut[0]) * -(-outputs // cut[1])
+    cuts = ((-top, -left), algorithm.apart, taken, *tiles), ((0, 0), made, made, *tiles)
+    roles = "rectified" if rectify else "input", "gradient", "back"
+    steps = tuple(address_of(name, role, dtype) for role in roles)
+    dw_shape = r, r, inputs, groups * outputs
 
     def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
         (*memory, sums), dw = workspace(arrays), empty((shares, *dw_shape), dtype)
         given = (x, eta, dw, sums), cuts, steps, task, tuple(memory), tables
         add_all_tiles(*given, tasks, work=work, threads=threads)
-        if shares == 1:
-            return dw[0], sums[0, 0, :outputs].copy()
-        return add_up(dw.reshape(shares, -1), dw_shape), add_up(sums.reshape(shares, -1), sums.shape[1:])[0, :outputs]
+        total = add_up(sums.reshape(shares, -1), sums.shape[1:]) if shares > 1 else sums[0]
+        db = total[0].reshape(groups, -1)[:, :outputs].reshape(-1)
+        db = db if shares > 1 else db.copy()
+        return dw[0] if shares == 1 else add_up(dw.reshape(shares, -1), dw_shape), db
 
     return weight_gradient
