@@ -27,7 +27,7 @@ BACKENDS = {
     "check": "fastcnn.backends.check",
 }
 DTYPES = ("float32", "float64")
-CONV_ALGORITHMS = ("auto", "winograd", "direct", "im2col")
+CONV_ALGORITHMS = ("auto", "winograd", "lanes", "direct", "im2col")
 
 
 @dataclass(eq=False, slots=True)

@@ -81,7 +81,9 @@ def warm_up(dtype: str) -> dict[str, float]:
     with event.install_listener("numba:compile", compilations):
         load_loop()
         for name, declaration in DECLARED.items():
-            for algorithm in ("direct", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),):
+            for algorithm in (
+                ("direct", "lanes", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),)
+            ):
                 with using(conv=algorithm):
                     for given in declaration.warm:
                         getattr(kernels, name)(*declaration.draw(Constants(dtype, given)))

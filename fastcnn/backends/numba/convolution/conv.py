@@ -2,6 +2,7 @@
 
 - ``direct``: one matrix product that reads the image where it lies; any shape.
 - ``winograd``: fewer multiplications, for the kernels that its table has; direct for all others.
+- ``lanes``: groups of one or few channels, a vector of channels at a time.
 - ``im2col``: a column matrix and one matrix product; any shape.
 
 `auto` follows the table of :mod:`fastcnn.backends.numba.convolution.rule`.
@@ -10,7 +11,7 @@
 import functools
 from collections.abc import Callable
 
-from fastcnn.backends.numba.convolution import columns, direct, direct_input, direct_weights
+from fastcnn.backends.numba.convolution import columns, direct, direct_input, direct_weights, lanes, lanes_weights
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.rule import FORWARD, INPUT, WEIGHTS, choose, layer_of
 from fastcnn.backends.numba.convolution.winograd import convolution, weight_gradient
@@ -31,6 +32,8 @@ def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, 
     row = choose(name, layer_of(direction, shape, out_shape, geometry.window, geometry.groups))
     if row.algorithm == "winograd":
         module = weight_gradient if direction == WEIGHTS else convolution
+    elif row.algorithm == "lanes":
+        module = lanes_weights if direction == WEIGHTS else lanes
     elif row.algorithm == "direct":
         module = {FORWARD: direct, INPUT: direct_input, WEIGHTS: direct_weights}[direction]
     else:

@@ -116,6 +116,14 @@ def terms(layer: Layer) -> int:
     return layer.outputs if layer.direction == INPUT else layer.inputs * math.prod(layer.window.ksize)
 
 
+def pairs(layer: Layer) -> float:
+    return layer.inputs * layer.outputs if layer.groups > 1 else math.inf
+
+
+def taps(layer: Layer) -> int:
+    return math.prod(layer.window.ksize) * (layer.outputs if layer.direction == INPUT else layer.inputs)
+
+
 # What limits speak of: in words, and how it is measured.
 MEASURES = {
     "channels": (
@@ -138,6 +146,8 @@ MEASURES = {
         "inputs, or for the input gradient outputs",
         lambda layer: layer.outputs if layer.direction == INPUT else layer.inputs,
     ),
+    "pairs": ("of a group's channels and outputs; without groups, infinite", pairs),
+    "taps": ("of a kernel, for each channel that they sum up", taps),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
 }
@@ -154,7 +164,10 @@ TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
+FEW_PAIRS = Limit("pairs", 5, below=True)
+COLUMNS = Limit("columns", LONGEST + 1, below=True)
 UNMEASURED = "not measured: only where it is asked for"
+LANES = "vectors of neighbouring channels times weights of their own, where a matrix would be a few columns wide"
 READS = "any shape: one matrix product that reads the image where it lies"
 
 MEASURED = (
@@ -172,9 +185,11 @@ ROWS = (
         for row in TABLE
         if row.name not in MEASURED_TRANSFORMS
     ),
+    Row("lanes", None, LANES, directions=(FORWARD, INPUT), fits=(FEW_PAIRS, Limit("taps", LONGEST + 1, below=True))),
+    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_PAIRS, COLUMNS)),
     Row("direct", None, READS, directions=(FORWARD,), fits=(SHORT,)),
     Row("direct", None, READS, directions=(INPUT,), fits=(SHORT, Limit("windows", MANY_WINDOWS + 1, below=True))),
-    Row("direct", None, READS, directions=(WEIGHTS,), fits=(Limit("columns", LONGEST + 1, below=True),)),
+    Row("direct", None, READS, directions=(WEIGHTS,), fits=(COLUMNS,)),
     Row("im2col", None, "any shape: a column matrix and one matrix product; its sums are cut however long they are"),
 )
 

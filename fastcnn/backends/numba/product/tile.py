@@ -122,6 +122,13 @@ def tile_of(typingctx, array, index, count, halves):
     return tile(array, types.intp, count, halves), codegen
 
 
+@intrinsic(prefer_literal=True)
+def tile_of_zeros(typingctx, array, count, halves):
+    """A tile of the dtype of `array` that is 0."""
+    tile = Tile(array.dtype, count.literal_value, halves.literal_value)
+    return tile(array, count, halves), lambda context, builder, signature, args: ir.Constant(tile.llvm_type, None)
+
+
 @intrinsic
 def outer_add(typingctx, tile, a, rows, p, b, q):
     """tile[r, :] + a[rows[r] + p] * b[q : q + width]."""
@@ -134,6 +141,25 @@ def outer_add(typingctx, tile, a, rows, p, b, q):
                 start = address(context, builder, signature.args[1], a_, builder.extract_value(rows_, r))
                 element = builder.load(builder.gep(start, [p_]))
             terms = [repeat(builder, vector.llvm_type, element), row[column], builder.extract_value(value, position)]
+            value = builder.insert_value(value, builder.call(multiply_add_of(builder, vector), terms), position)
+        return value
+
+    return tile(tile, a, rows, types.intp, b, types.intp), codegen
+
+
+@intrinsic
+def lane_add(typingctx, tile, a, rows, p, b, q):
+    """tile[r, :] + a[rows[r] + p : ... + width] * b[q : q + width], lane by lane."""
+
+    def codegen(context, builder, signature, args):
+        value, a_, rows_, p_, _, _ = args
+        row = _row_of_vectors(context, builder, signature, args, 4, tile)
+        for r, vector, column, position in tile.places():
+            if column == 0:
+                start = address(context, builder, signature.args[1], a_, builder.extract_value(rows_, r))
+                start = builder.gep(start, [p_])
+            place = builder.bitcast(builder.gep(start, [ir.Constant(INDEX, column)]), vector.llvm_type.as_pointer())
+            terms = [load_vector(builder, vector.llvm_type, place), row[column], builder.extract_value(value, position)]
             value = builder.insert_value(value, builder.call(multiply_add_of(builder, vector), terms), position)
         return value
 
@@ -159,6 +185,23 @@ def tile_load(typingctx, c, index, rows, columns, halves):
         return builder.load(value)
 
     return tile(c, types.intp, rows, types.intp, halves), codegen
+
+
+@intrinsic
+def tile_stream(typingctx, tile, c, index, rows):
+    """`tile_store` of whole vectors past the caches, to places that are multiples of their bytes."""
+
+    def codegen(context, builder, signature, args):
+        flag = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        for r, vector, column, position in tile.places():
+            row, offset = builder.extract_value(args[3], r), ir.Constant(INDEX, column)
+            place = vector_at(context, builder, signature, args, vector.llvm_type, 1, [row, offset])
+            done = builder.store(builder.extract_value(args[0], position), place)
+            done.align = vector.lanes * vector.scalar.bitwidth // 8
+            done.set_metadata("nontemporal", flag)
+        return context.get_dummy_value()
+
+    return types.void(tile, c, types.intp, rows), codegen
 
 
 @intrinsic
