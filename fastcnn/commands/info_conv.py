@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcnn.commands.options import UsageError, number
 from fastcnn.shapes import LARGEST_SIDE, shortened
-from fastcnn.windows import PADDING_METHODS, Pair, Window, check_window, conv_output_shape, window_of
+from fastcnn.windows import PADDING_METHODS, Pair, Window, both, check_window, conv_output_shape, window_of
 
 if TYPE_CHECKING:
     from fastcnn.backends.numba.convolution.rule import Layer, Row
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def kernels_of(row: Row) -> str:
     """What a row of the rule is for."""
-    return f"{row.ksize}x{row.ksize}, stride {row.stride}" if row.ksize else "any kernel"
+    return f"{'x'.join(map(str, both(row.ksize)))}, stride {row.stride}" if row.ksize else "any kernel"
 
 
 def print_rule() -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from fastcnn.backends.numba.core.copying import MANY_WINDOWS
 from fastcnn.backends.numba.core.hints import Shape
 from fastcnn.backends.numba.product.sums import LONGEST
 from fastcnn.config import CONV_ALGORITHMS
-from fastcnn.windows import Window, both
+from fastcnn.windows import Sides, Window, both
 
 FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gradient")
 
@@ -61,7 +61,7 @@ class Row(NamedTuple):
     algorithm: str
     transform: str | None
     reason: str
-    ksize: int | None = None
+    ksize: Sides | None = None
     stride: int | None = None
     directions: tuple[str, ...] = DIRECTIONS
     fits: tuple[Limit, ...] = ()
@@ -181,7 +181,7 @@ MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
     *MEASURED,
     *(
-        Row("winograd", row.name, UNMEASURED, row.r, row.stride, fits=(SUMMED,), asked=True)
+        Row("winograd", row.name, UNMEASURED, row.ksize, row.stride, fits=(SUMMED,), asked=True)
         for row in TABLE
         if row.name not in MEASURED_TRANSFORMS
     ),

@@ -45,8 +45,8 @@ class Weights(NamedTuple):
 
 @inline
 def multiply_tiles(halves, at, sizes, a, weights, c, past):
-    """`ROWS` pixels of all lines, `halves` half vectors of channels, those that begin `at` (pixel, channel); `sizes` are
-    (lines, channels)."""
+    """`ROWS` pixels of all lines, `halves` half vectors of channels, from `at` (pixel, channel) on; `sizes` are (lines,
+    channels)."""
     (i, j), (count, channels), pixels = at, sizes, a.pixels.size
     from_, to = row_offsets(a.pixels, i, pixels, ROWS), row_offsets(c.pixels, i, pixels, ROWS)
     for line in range(count):

@@ -108,20 +108,20 @@ def transform_products(m, width, columns, cut, tiles, result, function, edge):
     """The `columns` (first, number) of the outputs of `tiles` (first, number), from their products, rows of `width`:
     those pixels that are inside."""
     (_, oh, ow, outputs), (dh, dw), (j, n), count = result.out.shape, cut.dilation, columns, tiles[1]
-    target, lane, side, row, column = flat(result.out), lanes(m), cut.side, dh * outputs * ow, dw * outputs
+    target, lane, (rows, across), row, column = flat(result.out), lanes(m), cut.sides, dh * outputs * ow, dw * outputs
     for t in range(count):
         i, y, x = corner_of(cut, tiles[0] + t)
-        above, below = max(0, -y), min(side, (oh - y + dh - 1) // dh)
-        left, right = max(0, -x), min(side, (ow - x + dw - 1) // dw)
+        above, below = max(0, -y), min(rows, (oh - y + dh - 1) // dh)
+        left, right = max(0, -x), min(across, (ow - x + dw - 1) // dw)
         to = ((i * oh + y) * ow + x) * outputs + j
         products, start, bias = (count * width, 0), (m, t * width), (result.bias, j)
-        if below - above == side and right - left == side:
+        if below - above == rows and right - left == across:
             call(function, start, products, (target, to), (row, column), bias, n)
         else:
-            call(function, start, products, (edge, 0), (side * width, width), bias, width)
+            call(function, start, products, (edge, 0), (across * width, width), bias, width)
             for r in range(above, below):
                 for c in range(left, right):
-                    place, pixel = to + r * row + c * column, (r * side + c) * width
+                    place, pixel = to + r * row + c * column, (r * across + c) * width
                     for k in range(0, n, lane):
                         store_part(target, place + k, load(edge, pixel + k), n - k)
         if result.gate.size:
@@ -218,9 +218,9 @@ def plan(
     `transforms.transform_of`); `bias` and `gate` may be None."""
     (groups, channels, outputs), (batch, oh, ow, _), lane = tiled.sizes, out_shape, vector_lanes(dtype)
     made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
-    products_of, products, taps = len(starts) - 1, int(starts[-1]), len(algorithm.weights[0]) ** 2
-    sides = zip((oh, ow), tiled.firsts[1], tiled.dilation, strict=True)
-    down, across = (tiles_of(size - first, made, apart) for size, first, apart in sides)
+    products_of, products, taps = len(starts) - 1, int(starts[-1]), math.prod(algorithm.taps)
+    sides = zip((oh, ow), tiled.firsts[1], made, tiled.dilation, strict=True)
+    down, across = (tiles_of(size - first, side, apart) for size, first, side, apart in sides)
     total = batch * math.prod(tiled.dilation) * down * across
     wide, row = groups * outputs - outputs + padded(outputs, dtype), -(-channels // lane) * lane
     few, work = groups == 1 and total < outputs, total * products * groups * channels * outputs
@@ -237,7 +237,7 @@ def plan(
         # the elements of a tile lie a vector further apart, as they would evict each other 4096 bytes apart
         (threads, (products if algorithm.deep else products_of) * v_step),
         (threads, (products_of if algorithm.deep else products) * block * width),
-        (threads, max(taken**2 * row, made**2 * width)),
+        (threads, max(math.prod(taken) * row, math.prod(made) * width)),
     )
     deepest = int(np.diff(starts).max()) if algorithm.deep else 1
     zero = zeros((wide,), dtype)
@@ -277,14 +277,13 @@ def forward_plan(name: str, shape: Shape, out_shape: Shape, geometry: Geometry, 
 
 def input_gradient_plan(name: str, image_shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
     """The function of (eta, weights, gate, bias) that computes it for arrays of these shapes."""
-    (window, groups, _, dtype), (r, _) = geometry, geometry.window.ksize
-    befores = [before for before, _ in window.padding]
+    (window, groups, _, dtype), befores = geometry, [before for before, _ in geometry.window.padding]
     if window.stride == (1, 1):
         roles = "input", "weights", "output"
-        pairs = [(before - (r - 1) * apart, 0) for before, apart in zip(befores, window.dilation, strict=True)]
-    else:  # a tile begins with the pixel before the middle of a window: outside, where that is the first one
-        roles = "eta", "weights", "pixels"
-        pairs = [((before + 1) // 2 - r // 2, before % 2 - 1) for before in befores]
+        pairs = [(before - reach + 1, 0) for before, reach in zip(befores, window.reach, strict=True)]
+    else:  # a tile begins with a pixel that odd taps make, which may lie outside
+        roles, odd = ("eta", "weights", "pixels"), window.ksize[0] % 2
+        pairs = [((before + odd) // 2 - window.ksize[0] // 2 + 1 - odd, -((before + odd) % 2)) for before in befores]
     (rows, columns), sizes = pairs, Sizes(groups, eta_shape[3] // groups, image_shape[3] // groups)
     tiled = Tiles(sizes, ((rows[0], columns[0]), (rows[1], columns[1])), window.dilation, True)
     convolve = plan(table.input_gradient(name), roles, image_shape, tiled, dtype, most)

@@ -15,13 +15,13 @@ class Cut(NamedTuple):
 
     With dilation it is cut as that many interleaved images, `dilation` (rows, columns), whose tiles follow each other:
     each is convolved by itself. first: (row, column) of the first pixel of the first tile, which may lie outside.
-    apart: pixels from one tile to the next, and side: on a side of a tile, those of an interleaved image. down, across:
-    tiles that make an interleaved image.
+    apart: pixels from one tile to the next, and sides: those of a tile, both (rows, columns) of an interleaved image.
+    down, across: tiles that make an interleaved image.
     """
 
     first: Pair
-    apart: int
-    side: int
+    apart: Pair
+    sides: Pair
     dilation: Pair
     down: int
     across: int
@@ -53,15 +53,15 @@ def corner_of(cut, t):
     (dh, dw), each, number = cut.dilation, cut.down * cut.across, tiles_in(cut)
     n, q = t // number, t % number
     phase, q = q // each, q % each
-    row, column = phase // dw + dh * cut.apart * (q // cut.across), phase % dw + dw * cut.apart * (q % cut.across)
+    row, column = phase // dw + dh * cut.apart[0] * (q // cut.across), phase % dw + dw * cut.apart[1] * (q % cut.across)
     return n, cut.first[0] + row, cut.first[1] + column
 
 
 @inline
 def inside(cut, y, x, h, w):
     """Whether a whole tile lies inside the image."""
-    (dh, dw), far = cut.dilation, cut.side - 1
-    return y >= 0 and x >= 0 and y + far * dh < h and x + far * dw < w
+    (dh, dw), (rows, columns) = cut.dilation, cut.sides
+    return y >= 0 and x >= 0 and y + (rows - 1) * dh < h and x + (columns - 1) * dw < w
 
 
 @inline
@@ -70,7 +70,7 @@ def rows_under(image, cut, first, count):
     or less, as it is for prefetching."""
     _, h, w, c = image.shape
     n, y, _ = corner_of(cut, first)
-    begin, rows = (n * h + max(0, y)) * w * c, (count + cut.across - 1) // cut.across * cut.apart * cut.dilation[0]
+    begin, rows = (n * h + max(0, y)) * w * c, (count + cut.across - 1) // cut.across * cut.apart[0] * cut.dilation[0]
     return min(image.size, begin), min(image.size, begin + rows * w * c)
 
 
@@ -80,10 +80,10 @@ def copy_tile(image, corner, cut, channels, target, width):
     whole vectors; what lies outside the image or beyond the channels is 0."""
     (_, h, w, c), (n, top, left), (dh, dw) = image.shape, corner, cut.dilation
     source, v = flat(image), lanes(target)
-    for i in range(cut.side):
+    for i in range(cut.sides[0]):
         y = top + i * dh
-        for j in range(cut.side):
-            x, to = left + j * dw, (i * cut.side + j) * width
+        for j in range(cut.sides[1]):
+            x, to = left + j * dw, (i * cut.sides[1] + j) * width
             count = channels[1] if 0 <= y < h and 0 <= x < w else 0
             at = ((n * h + y) * w + x) * c + channels[0] if count else 0
             for t in range(0, width, v):
@@ -95,7 +95,7 @@ def transform_tiles(image, cut, tiles, channels, function, elements, edge):
     """The transforms of `tiles` (first, number) of the `channels` (first, number) of an image; `edge` is memory for a
     tile. `function` is the address of the transform."""
     (_, h, w, c), source, (dh, dw) = image.shape, flat(image), cut.dilation
-    width, side, extra = elements.width, cut.side, (edge, 0)
+    width, extra, line = elements.width, (edge, 0), cut.sides[1] * elements.width
     for t in range(tiles[1]):
         n, y, x = corner_of(cut, tiles[0] + t)
         target, strides = (elements.array, elements.first + t * width), (elements.step, 0)
@@ -104,7 +104,7 @@ def transform_tiles(image, cut, tiles, channels, function, elements, edge):
             call(function, start, (dh * w * c, dw * c), target, strides, extra, channels[1])
         else:
             copy_tile(image, (n, y, x), cut, channels, edge, width)
-            call(function, (edge, 0), (side * width, width), target, strides, extra, width)
+            call(function, (edge, 0), (line, width), target, strides, extra, width)
 
 
 class Panel(NamedTuple):
@@ -134,18 +134,18 @@ def transform_weights(weights, steps, group, panel, packed, u, q):
     The weights of a group of products follow each other; those of the next one lie a vector further, as they would
     evict each other 4096 bytes apart.
     """
-    (r, _, inputs, outputs), source, v, width, j = weights.shape, flat(weights), lanes(u), panel.width, panel.first
+    (kh, kw, inputs, outputs), source, v, width, j = weights.shape, flat(weights), lanes(u), panel.width, panel.first
     each = outputs // steps.groups
     first = group * each
     rows, n = (each, inputs) if steps.flipped else (inputs, each)
     matrix = Matrix(source, 1, outputs) if steps.flipped else Matrix(source, outputs, 1)
     size, taps, at, row, tap = rows * width, packed, 0, width, rows * width
     if steps.flipped or j + width > n:
-        for k in range(r * r):
-            start = first + (r * r - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
+        for k in range(kh * kw):
+            start = first + (kh * kw - 1 - k if steps.flipped else k) * inputs * outputs + j * matrix.column
             pack_panel(matrix, start, rows, min(width, n - j), width, packed, k * size)
     else:  # as they lie: packing took longer than the transform
         taps, at, row, tap = source, first + j, outputs, inputs * outputs
     for i in range(rows):
         start, to = (taps, at + i * row), (u, q + i * width)
-        call(steps.weights, start, (r * tap, tap), to, (size, v), start, width)
+        call(steps.weights, start, (kw * tap, tap), to, (size, v), start, width)

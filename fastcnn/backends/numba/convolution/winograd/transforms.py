@@ -3,8 +3,8 @@
 A transform is compiled once for each algorithm that is used, and kernels call it by its address: a kernel that held the
 code of all algorithms would take seconds more to compile for each of them.
 
-All transforms are one function: load a square of vectors, multiply with the matrix from both sides, store a square of
-vectors. What differs is the matrix, and how elements lie: in a grid, as pixels do, or numbered, as transformed elements
+All transforms are one function: load a grid of vectors, multiply with a matrix from each side, store a grid of vectors.
+What differs are the matrices, and how elements lie: in a grid, as pixels do, or numbered, as transformed elements
 do (see `Side`). Values stay with the compiler, which spills what registers cannot hold: kept in an array of the
 caller's between rows and columns, the 6 x 6 of F(4,3) took a fifth longer.
 """
@@ -26,12 +26,13 @@ from fastcnn.backends.numba.convolution.winograd.matrices import Matrix, transpo
 from fastcnn.backends.numba.convolution.winograd.table import Algorithm
 from fastcnn.backends.numba.core.jit import by_address
 from fastcnn.backends.numba.core.vectors import Vector, address, load_vector, mask, multiply_add_of, store_vector
+from fastcnn.windows import Pair
 
 INDEX = ir.IntType(64)
 
 
 class Side(NamedTuple):
-    """Where the elements (i, j) of a square of vectors lie, with two strides a and b that the caller gives.
+    """Where the elements (i, j) of a grid of vectors lie, with two strides a and b that the caller gives.
 
     In a grid, at ``i * a + j * b``. Numbered, at ``number * a + group * b``, by the numbers and groups of products. A
     grid is an image or weights, whose last vector may be `masked`; what is numbered is memory of ours, whole vectors.
@@ -41,23 +42,26 @@ class Side(NamedTuple):
     masked: bool
 
     @staticmethod
-    def grid(size: int) -> Side:
-        return Side({(i, j): (i, j) for i in range(size) for j in range(size)}, True)
+    def grid(sizes: Pair) -> Side:
+        return Side({(i, j): (i, j) for i in range(sizes[0]) for j in range(sizes[1])}, True)
 
     @staticmethod
-    def numbered(algorithm: Algorithm, size: int) -> Side:
+    def numbered(algorithm: Algorithm, sizes: Pair) -> Side:
         """Products, or where there are as many elements as groups, these: one is then as good as its group."""
-        if size != len(algorithm.groups):
-            return Side({(i, j): (i * size + j,) * 2 for i in range(size) for j in range(size)}, False)
-        of, side = algorithm.groups, len(set(algorithm.groups))
-        return Side({(i, j): (n, of[i] * side + of[j]) for n, (i, j) in enumerate(algorithm.order)}, False)
+        rows, columns = algorithm.down.groups, algorithm.across.groups
+        if sizes != (len(rows), len(columns)):
+            return Side({(i, j): (i * sizes[1] + j,) * 2 for i in range(sizes[0]) for j in range(sizes[1])}, False)
+        side = len(set(columns))
+        return Side({(i, j): (n, rows[i] * side + columns[j]) for n, (i, j) in enumerate(algorithm.order)}, False)
 
 
 class Transform(NamedTuple):
-    """The matrix, the places of what is read and written, and what else is done: 'rectify' takes max(d, 0) of what is
-    read, 'bias' adds a vector to all that is written, 'sum' adds the sum of all that is read to a vector."""
+    """The matrices that rows and columns are multiplied with, from the left and, transposed, from the right; the places
+    of what is read and written, and what else is done: 'rectify' takes max(d, 0) of what is read, 'bias' adds a vector
+    to all that is written, 'sum' adds the sum of all that is read to a vector."""
 
-    matrix: Matrix
+    down: Matrix
+    across: Matrix
     source: Side
     target: Side
     extra: str = ""
@@ -72,18 +76,22 @@ def transform_of(name: str, role: str) -> Transform:
     'input' and 'pixels' its 'output'.
     """
     algorithm = (table.input_gradient if role in ("eta", "pixels") else table.forward)(name)
-    data, weights, result = algorithm.data, algorithm.weights, algorithm.result
-    made, taps, elements = algorithm.made, len(weights[0]), len(result[0])
+    data, weights, result = (
+        (getattr(algorithm.down, part), getattr(algorithm.across, part)) for part in ("data", "weights", "result")
+    )
+    products, sums = algorithm.pair(lambda line: len(line.weights)), algorithm.pair(lambda line: len(line.result[0]))
     if role in ("input", "rectified", "eta"):
-        extra = "rectify" if role == "rectified" else ""
-        return Transform(data, Side.grid(algorithm.taken), Side.numbered(algorithm, len(data)), extra)
+        extra, elements = "rectify" if role == "rectified" else "", algorithm.pair(lambda line: len(line.data))
+        return Transform(*data, Side.grid(algorithm.taken), Side.numbered(algorithm, elements), extra)
     if role == "weights":
-        return Transform(weights, Side.grid(taps), Side.numbered(algorithm, len(weights)))
+        return Transform(*weights, Side.grid(algorithm.taps), Side.numbered(algorithm, products))
     if role in ("output", "pixels"):
-        return Transform(result, Side.numbered(algorithm, elements), Side.grid(made), "bias")
+        return Transform(*result, Side.numbered(algorithm, sums), Side.grid(algorithm.made), "bias")
     if role == "gradient":
-        return Transform(transposed(result), Side.grid(made), Side.numbered(algorithm, elements), "sum")
-    return Transform(transposed(weights), Side.numbered(algorithm, len(weights)), Side.grid(taps))
+        back = transposed(result[0]), transposed(result[1])
+        return Transform(*back, Side.grid(algorithm.made), Side.numbered(algorithm, sums), "sum")
+    back = transposed(weights[0]), transposed(weights[1])
+    return Transform(*back, Side.numbered(algorithm, products), Side.grid(algorithm.taps))
 
 
 def vector_operations(builder: ir.IRBuilder, vector: Vector) -> Operations:
@@ -127,21 +135,21 @@ def transform_vector(typingctx, name, role, source, target, extra, at, count):
         def at_pointer(pointer, offset):
             return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
 
-        size, lines, sums = len(transform.matrix[0]), program(transform.matrix), at_pointer(extra_, at_)
-        for i in range(size):
-            places = [place(source_, transform.source.places[i, j]) for j in range(size)]
+        down, across, sums = program(transform.down), program(transform.across), at_pointer(extra_, at_)
+        for i in range(len(transform.down[0])):
+            places = [place(source_, transform.source.places[i, j]) for j in range(len(transform.across[0]))]
             row = [load_vector(builder, kind, where, read) for where in places]
             if transform.extra == "rectify":  # NaN stays
                 row = [builder.select(builder.fcmp_ordered("<", d, zero), zero, d) for d in row]
             if transform.extra == "sum":
                 total = functools.reduce(builder.fadd, row)
                 everything = total if everything is None else builder.fadd(everything, total)
-            rows.append(multiply(lines, row, do))
+            rows.append(multiply(across, row, do))
         if transform.extra == "sum":
             store_vector(builder, builder.fadd(load_vector(builder, kind, sums), everything), sums)
         bias = load_vector(builder, kind, sums) if transform.extra == "bias" else None
-        for j in range(len(transform.matrix)):
-            for i, value in enumerate(multiply(lines, [row[j] for row in rows], do)):
+        for j in range(len(transform.across)):
+            for i, value in enumerate(multiply(down, [row[j] for row in rows], do)):
                 made = value if bias is None else builder.fadd(value, bias)
                 store_vector(builder, made, place(target_, transform.target.places[i, j]), written)
         return context.get_dummy_value()

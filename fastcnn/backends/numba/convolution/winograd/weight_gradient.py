@@ -86,7 +86,7 @@ def transform_eta(images, block, e, e_step, sums, edge):
     """The transforms of tiles of eta, packed: panels of as many rows as there are tiles, those of element g from
     g * e_step on. What is transformed is added to `sums`."""
     eta, cut, (first, count), (start, number) = images.eta, images.eta_cut, block.tiles, block.panel
-    (_, oh, ow, outputs), source, lane, side, (dh, dw) = eta.shape, flat(images.eta), lanes(e), cut.side, cut.dilation
+    (_, oh, ow, outputs), source, lane, (dh, dw) = eta.shape, flat(images.eta), lanes(e), cut.dilation
     for t in range(count):
         n, y, x = corner_of(cut, first + t)
         for j in range(0, number, 2 * lane):
@@ -98,7 +98,7 @@ def transform_eta(images, block, e, e_step, sums, edge):
                 call(images.steps.eta, at, (dh * ow * outputs, dw * outputs), to, (e_step, 0), total, have)
             else:
                 copy_tile(eta, (n, y, x), cut, (start + j, have), edge, width)
-                call(images.steps.eta, (edge, 0), (side * width, width), to, (e_step, 0), total, width)
+                call(images.steps.eta, (edge, 0), (cut.sides[1] * width, width), to, (e_step, 0), total, width)
 
 
 @serial
@@ -131,11 +131,11 @@ def add_block(images, block, memory, row, sums, tables, ahead):
 def transform_back(part, products, wide, channels, panel, function, dw):
     """dw = G' m G for these pairs of input channels of the weights and outputs, where the transformed gradient m lies
     in `part`, in rows of `wide`."""
-    (r, _, inputs, outputs), (first, count), (start, number) = dw.shape, channels, panel
+    (_, kw, inputs, outputs), (first, count), (start, number) = dw.shape, channels, panel
     target, size, elements = flat(dw), inputs * outputs, (part.size // products, 0)
     for i in range(count):
         to = (first + i) * outputs + start
-        call(function, (part, i * wide), elements, (target, to), (r * size, size), (part, 0), number)
+        call(function, (part, i * wide), elements, (target, to), (kw * size, size), (part, 0), number)
 
 
 class Task(NamedTuple):
@@ -201,10 +201,10 @@ def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Ge
     `most` threads at most."""
     (batch, oh, ow, _), (window, groups, rectify, dtype) = eta_shape, geometry
     inputs, outputs, ((top, _), (left, _)) = shape[3] // groups, eta_shape[3] // groups, window.padding
-    lane, algorithm, (r, _) = vector_lanes(dtype), table.forward(name), window.ksize
+    lane, algorithm = vector_lanes(dtype), table.forward(name)
     made, taken, starts = algorithm.made, algorithm.taken, np.array(algorithm.starts)
     products_of, products = len(starts) - 1, int(starts[-1])
-    down, across = (tiles_of(size, made, apart) for size, apart in zip((oh, ow), window.dilation, strict=True))
+    down, across = (tiles_of(*sides) for sides in zip((oh, ow), made, window.dilation, strict=True))
     total = batch * math.prod(window.dilation) * down * across
     shares, cut = shares_of(total, groups, inputs, outputs, dtype)
     work, block = total * products * groups * inputs * outputs, even_share(total, TILES, shares)
@@ -214,7 +214,7 @@ def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Ge
         (threads, products * cut[0] * cut[1]),  # sums of products
         (threads, products * (block * row + lane)),  # tiles of x
         (threads, products_of * (block * cut[1] + lane)),  # tiles of eta
-        (threads, max(taken**2 * row, made**2 * 2 * lane)),  # a tile at the border
+        (threads, max(math.prod(taken) * row, math.prod(made) * 2 * lane)),  # a tile at the border
         (shares, -(-inputs // cut[0]), groups * padded(outputs, dtype)),  # sums of eta
     )
     offsets = offset_tables((1, cut[0], 0, 1), (cut[0], 1, cut[1], 0), (block, 1, row, 0))
@@ -224,7 +224,7 @@ def weight_gradient_plan(name: str, shape: Shape, eta_shape: Shape, geometry: Ge
     cuts = ((-top, -left), algorithm.apart, taken, *tiles), ((0, 0), made, made, *tiles)
     roles = "rectified" if rectify else "input", "gradient", "back"
     steps = tuple(address_of(name, role, dtype) for role in roles)
-    dw_shape = r, r, inputs, groups * outputs
+    dw_shape = *window.ksize, inputs, groups * outputs
 
     def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
         (*memory, sums), dw = workspace(arrays), empty((shares, *dw_shape), dtype)
