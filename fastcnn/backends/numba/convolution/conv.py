@@ -11,13 +11,29 @@
 import functools
 from collections.abc import Callable
 
-from fastcnn.backends.numba.convolution import columns, direct, direct_input, direct_weights, lanes, lanes_weights
+from fastcnn.backends.numba.convolution import (
+    columns,
+    direct,
+    direct_input,
+    direct_patches,
+    direct_weights,
+    lanes,
+    lanes_weights,
+)
 from fastcnn.backends.numba.convolution.arguments import Geometry
-from fastcnn.backends.numba.convolution.rule import FORWARD, INPUT, WEIGHTS, choose, layer_of
+from fastcnn.backends.numba.convolution.rule import DIRECTIONS, FORWARD, INPUT, WEIGHTS, choose, layer_of
 from fastcnn.backends.numba.convolution.winograd import convolution, weight_gradient
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.config import get_conv_algorithm, get_num_threads
 from fastcnn.windows import Window, conv_output_shape
+
+# The modules that compute by each algorithm, in each of `DIRECTIONS`.
+MODULES = {
+    "winograd": (convolution, convolution, weight_gradient),
+    "lanes": (lanes, lanes, lanes_weights),
+    "direct": (direct, direct_input, direct_weights),
+    "im2col": (columns, columns, columns),
+}
 
 
 @functools.lru_cache(maxsize=768)
@@ -30,14 +46,9 @@ def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, 
     (name, most), geometry = settings, Geometry(*given)
     out_shape = conv_output_shape(shape, other, geometry.window) if direction == FORWARD else other
     row = choose(name, layer_of(direction, shape, out_shape, geometry.window, geometry.groups))
-    if row.algorithm == "winograd":
-        module = weight_gradient if direction == WEIGHTS else convolution
-    elif row.algorithm == "lanes":
-        module = lanes_weights if direction == WEIGHTS else lanes
-    elif row.algorithm == "direct":
-        module = {FORWARD: direct, INPUT: direct_input, WEIGHTS: direct_weights}[direction]
-    else:
-        module = columns
+    module = MODULES[row.algorithm][DIRECTIONS.index(direction)]
+    if module is direct_input and direct_patches.side_by_side(geometry.window, geometry.groups):
+        module = direct_patches
     make = getattr(module, f"{direction.replace(' ', '_')}_plan")
     transform = (row.transform,) if row.transform else ()
     return row.algorithm, make(*transform, shape, out_shape, geometry, most)

@@ -179,14 +179,14 @@ MEASURED = (
 )
 MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
+    Row("lanes", None, LANES, directions=(FORWARD, INPUT), fits=(FEW_PAIRS, Limit("taps", LONGEST + 1, below=True))),
+    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_PAIRS, COLUMNS)),
     *MEASURED,
     *(
         Row("winograd", row.name, UNMEASURED, row.ksize, row.stride, fits=(SUMMED,), asked=True)
         for row in TABLE
         if row.name not in MEASURED_TRANSFORMS
     ),
-    Row("lanes", None, LANES, directions=(FORWARD, INPUT), fits=(FEW_PAIRS, Limit("taps", LONGEST + 1, below=True))),
-    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_PAIRS, COLUMNS)),
     Row("direct", None, READS, directions=(FORWARD,), fits=(SHORT,)),
     Row("direct", None, READS, directions=(INPUT,), fits=(SHORT, Limit("windows", MANY_WINDOWS + 1, below=True))),
     Row("direct", None, READS, directions=(WEIGHTS,), fits=(COLUMNS,)),
