@@ -27,6 +27,7 @@ from fastcnn.layers import (
     Softmax,
     Tanh,
 )
+from fastcnn.windows import Window, square
 from tests.helpers.switches import BACKENDS
 
 STEP = 1e-5
@@ -160,12 +161,21 @@ def test_softmax_gradient(rng):
     np.testing.assert_allclose(analytic, numeric, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
-def test_im2col_and_col2im_are_adjoint(backend, rng, padding):
+@pytest.mark.parametrize(
+    "window",
+    [
+        square(3, 2),
+        square(3, 2, 1, 1),
+        square(3, 2, 1, 2),
+        Window((2, 3), (3, 1), (2, 3), ((1, 0), (0, 2))),
+        Window((1, 4), (2, 3), (4, 1), ((0, 3), (1, 0))),
+    ],
+)
+def test_im2col_and_col2im_are_adjoint(backend, rng, window):
     """<im2col(x), y> = <x, col2im(y)> for all x and y."""
     from fastcnn.backends.active import active
 
     x = rng.standard_normal((2, 7, 6, 3))
-    cols = active().im2col(x, 3, 2, padding)
+    cols = active().im2col(x, window)
     y = rng.standard_normal(cols.shape)
-    np.testing.assert_allclose((cols * y).sum(), (x * active().col2im(y, x.shape, 3, 2, padding)).sum(), rtol=1e-12)
+    np.testing.assert_allclose((cols * y).sum(), (x * active().col2im(y, x.shape, window)).sum(), rtol=1e-12)
