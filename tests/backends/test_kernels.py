@@ -235,12 +235,16 @@ def test_what_no_layer_asks_for(rng):
 @pytest.mark.parametrize("module", BACKENDS)
 def test_empty_batches(module):
     kernels = MODULES[module]
-    x, weights = np.zeros((0, 6, 5, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
-    out = kernels.conv_forward(x, weights, np.ones(4, np.float32), square(3))
-    assert out.shape == (0, 4, 3, 4)
-    assert kernels.conv_input_gradient(out, weights, x.shape, square(3)).shape == x.shape
-    dw, db = kernels.conv_weight_gradient(x, out, square(3))
-    assert not dw.any() and not db.any() and dw.shape == weights.shape
+    x = np.zeros((0, 6, 5, 3), np.float32)
+    for groups, outputs in ((1, 4), (3, 6)):
+        weights, bias = np.ones((3, 3, 3 // groups, outputs), np.float32), np.ones(3, np.float32)
+        out = kernels.conv_forward(x, weights, np.ones(outputs, np.float32), square(3))
+        assert out.shape == (0, 4, 3, outputs)
+        assert kernels.conv_input_gradient(out, weights, x.shape, square(3)).shape == x.shape
+        assert kernels.conv_transpose_forward(out, weights, bias, x.shape, square(3)).shape == x.shape
+        dw, db = kernels.conv_weight_gradient(x, out, square(3), groups)
+        assert not dw.any() and not db.any() and dw.shape == weights.shape and db.shape == (outputs,)
+    assert not kernels.sum_rows(x[:, 0, 0]).any()
     pooled, index = kernels.max_pool_forward(x, 2, 2)
     assert kernels.max_pool_backward(pooled, index, x.shape, 2, 2).shape == x.shape
     assert kernels.softmax_forward(x[:, 0, 0]).shape == (0, 3)
