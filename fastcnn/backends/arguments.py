@@ -68,19 +68,24 @@ class Source(ABC):
         return self.integer("batch", 1, 4), *sides, self.integer("channels", 1, 17)
 
     def convolution(self) -> Convolution:
-        """Padded as 'VALID' or 'SAME' or by any numbers; the same on both axes or not; in groups or not."""
-        (batch, height, width, channels), groups = self.image(), self.integer("groups", 1, 4)
-        sizes = height, width
+        """Padded as 'VALID' or 'SAME' or by any numbers; the same on both axes or not; in groups, each of one channel
+        or of several, or not. Pixels of a window lie as far apart as fits."""
+        (batch, height, width, channels), groups = self.image(), self.integer("groups", 1, 5)
+        sizes, groups = (height, width), groups if groups < 5 else channels
         same, rectangle = self.boolean("same"), self.boolean("rectangle")
         dilation, stride = (self.sides(name, most, most, rectangle) for name, most in (("dilation", 3), ("stride", 4)))
         padding = [(0, 0), (0, 0)]
         if rectangle:
             padding = [(self.integer(before, 0, 2), self.integer(after, 0, 2)) for before, after in AXES]
-        room = [(sizes[axis] + sum(padding[axis]) - 1) // dilation[axis] + 1 for axis in (0, 1)]
-        most = [5 if same else min(5, side) for side in (room if rectangle else [min(room)] * 2)]
+        room = [sizes[axis] + sum(padding[axis]) for axis in (0, 1)]
+        room = room if rectangle else [min(room)] * 2
+        most = [5 if same else min(5, side) for side in room]
         ksize = self.sides("ksize", most[0], most[1], rectangle)
         if same:
             padding = [method_padding("SAME", 0, reach_of(ksize[axis], dilation[axis]), 1) for axis in (0, 1)]
+        else:
+            down, across = (min(dilation[axis], max(1, (room[axis] - 1) // max(1, ksize[axis] - 1))) for axis in (0, 1))
+            dilation = down, across
         window = Window(ksize, stride, dilation, (padding[0], padding[1]))
         shape = batch, height, width, groups * -(-channels // groups)
         return Convolution(shape, window.positions(height, width), window, groups)

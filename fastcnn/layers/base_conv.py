@@ -11,7 +11,7 @@ from fastcnn.backends.active import active
 from fastcnn.components import Fixed
 from fastcnn.config import layer_dtype
 from fastcnn.layers.convolution import ConvolutionLayer, taps
-from fastcnn.shapes import check_shape, check_side, must_be
+from fastcnn.shapes import check_shape, check_side
 from fastcnn.windows import Sides, Window, both, check_both, check_window, conv_output_shape, window_of
 
 
@@ -161,20 +161,26 @@ class DepthwiseConv2D(Conv2D):
 
     multiplier: Fixed[int] = Fixed(lambda layer: layer.weights_shape[3] // layer.input_shape[3])
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as those of `Conv2D`
         self,
         shape: Sequence[int],
         ksize: Sides = 3,
         stride: Sides = 1,
         method: str = "VALID",
         multiplier: int = 1,
-        **options: Any,
+        *,
+        dilation: Sides = 1,
+        padding: Any = None,
+        bias: bool = True,
+        initializer: str | float | Callable = "msra",
+        rng: Any = None,
+        dtype: Any = None,
     ):
         channels = check_shape(self.name, shape)[3]
         outputs = channels * check_side(self.name, "multiplier", multiplier)
-        if "groups" in options:
-            raise TypeError(must_be(self.name, "groups", "left out: each channel is a group", options["groups"]))
-        super().__init__(shape, outputs, ksize, stride, method, groups=channels, **options)
+        options = {"dilation": dilation, "padding": padding, "bias": bias}
+        drawn = {"initializer": initializer, "rng": rng, "dtype": dtype}
+        super().__init__(shape, outputs, ksize, stride, method, groups=channels, **options, **drawn)
 
     def config(self) -> dict[str, Any]:
         own = super().config() | {"multiplier": self.multiplier}

@@ -9,7 +9,10 @@ PACKAGE = "fastcnn.layers"
 # Names of other frameworks and of those who learned from the original, in small letters.
 OTHERS = {
     **dict.fromkeys(("dense", "linear", "affine", "fullyconnected", "fullyconnect", "innerproduct"), "FullyConnect"),
-    **dict.fromkeys(("conv2d", "conv", "convolution", "convolution2d"), "Conv2D"),
+    **dict.fromkeys(("conv2d", "conv", "convolution", "convolution2d", "groupedconv2d", "dilatedconv2d"), "Conv2D"),
+    **dict.fromkeys(("depthwiseconv2d", "depthwiseconv", "depthwiseconvolution", "dwconv"), "DepthwiseConv2D"),
+    **dict.fromkeys(("conv2dtranspose", "convtranspose2d", "convtranspose", "deconv2d"), "Conv2DTranspose"),
+    **dict.fromkeys(("deconv", "deconvolution", "deconvolution2d", "transposedconv2d"), "Conv2DTranspose"),
     **dict.fromkeys(("maxpool", "maxpool2d", "maxpooling", "maxpooling2d"), "MaxPooling"),
     **dict.fromkeys(("avgpool", "avgpool2d", "avgpooling", "averagepooling", "averagepooling2d"), "AvgPooling"),
     **dict.fromkeys(("adaptiveavgpool2d", "globalaveragepooling2d", "globalavgpool"), "GlobalAvgPooling"),

@@ -17,6 +17,8 @@ from fastcnn.windows import PADDING_METHODS
 SHAPES = ("shape", "input_shape")
 LAST_SIZE = ("output_channels", "output_num")  # layers that do not keep them keep `output_shape`
 METHODS = ("VALID", "SAME")  # those of the original, which a script's own layer may have too
+BY_METHOD = {"padding": None, "output_padding": 0}  # of a convolution whose padding its `method` says
+GEOMETRY = "ksize", "stride", "dilation", "padding", "output_padding"
 BATCH = 2
 
 
@@ -83,12 +85,13 @@ def variants_of(arguments: dict[str, Any], shape: tuple[int, ...]) -> list[tuple
         return BATCH, k + 5, k + 5, channels
 
     convolves = arguments.get("method") in PADDING_METHODS
+    by_method = {name: value for name, value in BY_METHOD.items() if name in arguments}
     sides = (kernel + 4, kernel + 6)
     variants: list = [(f"{h} x {w} image", {}, (BATCH, h, w, channels)) for h, w in (sides, sides[::-1])]
     if "stride" in arguments:
         for stride in (2, 3):
             for method in METHODS if convolves else (None,):
-                changes = {"stride": stride} | ({"method": method} if method else {})
+                changes = {"stride": stride} | ({"method": method} | by_method if method else {})
                 variants.append((f"stride {stride}" + f" {method}" * bool(method), changes, square(kernel)))
     if "ksize" in arguments and "stride" in arguments and not convolves:
         for stride in (1, 2):
@@ -96,7 +99,7 @@ def variants_of(arguments: dict[str, Any], shape: tuple[int, ...]) -> list[tuple
     if "ksize" in arguments and convolves:
         for even in (2, 4):
             one = {"stride": 1} if "stride" in arguments else {}
-            variants.append((f"ksize {even} SAME", {"ksize": even, "method": "SAME"} | one, square(even)))
+            variants.append((f"ksize {even} SAME", {"ksize": even, "method": "SAME"} | by_method | one, square(even)))
     return variants
 
 
@@ -114,8 +117,8 @@ def check_variant(layer: Any, probe: Probe, arguments: dict[str, Any], shape: tu
     for check in inner:
         if check.status == "failed":
             raise Failure(f"input {shape_text(*shape)}: {check.name}: {check.message}")
-    square_windows = isinstance(arguments.get("ksize"), int | np.integer)
-    if square_windows and shape[1] != shape[2] and main.out.ndim == 4:
+    same = [value is None or isinstance(value, int | np.integer) for value in map(arguments.get, GEOMETRY)]
+    if "ksize" in arguments and all(same) and shape[1] != shape[2] and main.out.ndim == 4:
         turned = Probe(build(layer, arguments, (shape[0], shape[2], shape[1], shape[3])), x.swapaxes(1, 2), probe.seed)
         other = turned.forward(turned.fresh(), turned.x.copy()).shape[1:3]
         if other[::-1] != main.out.shape[1:3]:

@@ -9,6 +9,7 @@ from fastcnn.backends import numba as kernels
 from fastcnn.backends.numba.convolution import columns, direct, direct_input
 from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
+from fastcnn.windows import square
 from tests.helpers.processes import run_python
 from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
@@ -18,7 +19,9 @@ import numpy as np
 import fastcnn
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.numba.core import jit
+from fastcnn.windows import Window, square
 
+PADS = (2, 1), (0, 3)
 jit.SMALL_WORK = 0  # every kernel on all threads
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
@@ -35,14 +38,21 @@ for dtype in ("float32", "float64"):
     for algorithm in ("auto", "winograd", "direct", "im2col"):
         fastcnn.set_conv_algorithm(algorithm)
         shapes = (9, 21, 5, 35, 3, 1), (3, 20, 33, 40, 3, 1), (4, 31, 33, 40, 3, 2), (5, 17, 3, 7, 5, 2)
-        for batch, side, c, o, k, s in shapes:
+        cases = [(*shape[:4], 1, square(*shape[4:], 1, 1)) for shape in shapes]
+        cases += (3, 20, 36, 40, 4, square(3, 1, 1, 1)), (4, 31, 40, 40, 40, square(3, 2, 1, 1))
+        cases += (4, 31, 40, 80, 40, square(3, 1, 1, 1)), (2, 20, 33, 40, 1, Window((3, 3), (1, 1), (2, 4), PADS))
+        cases += (3, 19, 12, 9, 3, Window((1, 7), (2, 1), (1, 2), PADS)), (3, 19, 12, 9, 1, Window((4, 2), (2, 2)))
+        for batch, side, c, o, groups, window in cases:
             x = rng.standard_normal((batch, side, side + 2, c)).astype(dtype)
-            w = rng.standard_normal((k, k, c, o)).astype(dtype)
-            eta = keep(kernels.conv_forward(x, w, w[0, 0, 0], s, (1, 1), True))
-            keep(kernels.conv_input_gradient(eta, w, x.shape, s, (1, 1), x))
-            keep(*kernels.conv_weight_gradient(x, eta, k, s, (1, 1), True))
-    cols = keep(kernels.im2col(x, 3, 2, (1, 1)))
-    keep(kernels.col2im(cols, x.shape, 3, 2, (1, 1)))
+            w = rng.standard_normal((*window.ksize, c // groups, o)).astype(dtype)
+            eta = keep(kernels.conv_forward(x, w, w[0, 0, 0], window, True))
+            keep(kernels.conv_input_gradient(eta, w, x.shape, window, x))
+            keep(*kernels.conv_weight_gradient(x, eta, window, groups, True))
+            keep(kernels.conv_transpose_forward(eta, w, x[0, 0, 0], x.shape, window))
+            keep(kernels.sum_rows(eta.reshape(-1, o)))
+    for window in (square(3, 2, 1, 1), Window((2, 3), (1, 2), (3, 2), PADS)):
+        cols = keep(kernels.im2col(x, window))
+        keep(kernels.col2im(cols, x.shape, window))
     for ksize, stride in ((2, 2), (3, 2), (2, 3)):
         eta, index = kernels.max_pool_forward(x, ksize, stride, True)
         keep(eta, index, kernels.max_pool_backward(eta, index, x.shape, ksize, stride))
@@ -91,10 +101,11 @@ def test_the_rule_by_shape(monkeypatch):
             np.ones((batch, side, side, channels), np.float32),
             np.ones((ksize, ksize, channels, outputs), np.float32),
         )
-        eta = kernels.conv_forward(x, w, w[0, 0, 0], stride, (1, 1))
+        window = square(ksize, stride, 1, 1)
+        eta = kernels.conv_forward(x, w, w[0, 0, 0], window)
         if direction == "input":
             algorithms.clear()
-            kernels.conv_input_gradient(eta, w, x.shape, stride, (1, 1))
+            kernels.conv_input_gradient(eta, w, x.shape, window)
         return list(algorithms)
 
     assert used(32, 64, 3, 1, "forward") == used(32, 64, 3, 1, "input") == ["convolution"]
@@ -139,17 +150,17 @@ def test_the_switch():
 def test_the_documented_error_of_winograd(transform, bound32, bound64, dtype, rng):
     """Relative to the largest value; docs/guide.md says so."""
     row = table.ROWS[transform]
-    given = row.stride, (row.r // 2, row.r // 2)
+    window = square(row.r, row.stride, row.r // 2, row.r // 2)
     x, w = (rng.standard_normal(shape) for shape in ((4, 30, 30, 64), (row.r, row.r, 64, 48)))
     with conv_algorithm("direct"):
-        exact = [kernels.conv_forward(x, w, w[0, 0, 0], *given)]
-        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, *given)]
-        exact += [kernels.conv_weight_gradient(x, exact[0], row.r, *given)[0]]
+        exact = [kernels.conv_forward(x, w, w[0, 0, 0], window)]
+        exact += [kernels.conv_input_gradient(exact[0], w, x.shape, window)]
+        exact += [kernels.conv_weight_gradient(x, exact[0], window)[0]]
     eta, x, w = (array.astype(dtype) for array in (exact[0], x, w))
     with winograd(transform):
-        found = [kernels.conv_forward(x, w, w[0, 0, 0], *given)]
-        found += [kernels.conv_input_gradient(eta, w, x.shape, *given)]
-        found += [kernels.conv_weight_gradient(x, eta, row.r, *given)[0]]
+        found = [kernels.conv_forward(x, w, w[0, 0, 0], window)]
+        found += [kernels.conv_input_gradient(eta, w, x.shape, window)]
+        found += [kernels.conv_weight_gradient(x, eta, window)[0]]
     for got, wanted in zip(found, exact, strict=True):
         error = np.abs(got - wanted).max() / np.abs(wanted).max()
         assert error <= (bound32 if dtype == "float32" else bound64)

@@ -11,6 +11,7 @@ from fastcnn import backends
 from fastcnn.backends import check
 from fastcnn.backends.active import active
 from fastcnn.layers import ELU, Conv2D, MaxPooling, Relu
+from fastcnn.windows import square
 from tests.helpers.processes import run_python
 from tests.helpers.switches import switches_kept
 
@@ -147,7 +148,7 @@ def test_check_backend_allows_for_cancellation():
     x = np.full((1, 9, 9, 64), 255, np.float32)
     weights = np.random.default_rng(0).standard_normal((3, 3, 64, 2)).astype(np.float32)
     weights -= weights.mean(axis=(0, 1, 2))
-    check.conv_forward(x, weights, np.zeros(2, np.float32), 1, (0, 0))
+    check.conv_forward(x, weights, np.zeros(2, np.float32), square(3))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -162,13 +163,13 @@ def test_check_backend_allows_for_what_is_left_of_a_tile(share, stride):
             for shape in ((2, 12, 12, 12), (2, 10 // stride, 10 // stride, 24), (3, 3, 12, 24))
         )
         with fastcnn.using(conv="winograd"):
-            check.conv_forward(x, weights, np.zeros(24, np.float32), stride, (0, 0))
-            check.conv_input_gradient(eta, weights, x.shape, stride, (0, 0))
-            check.conv_weight_gradient(x, eta, 3, stride, (0, 0))
+            check.conv_forward(x, weights, np.zeros(24, np.float32), square(3, stride))
+            check.conv_input_gradient(eta, weights, x.shape, square(3, stride))
+            check.conv_weight_gradient(x, eta, square(3, stride))
             with pytest.MonkeyPatch.context() as patch, pytest.raises(fastcnn.BackendMismatch):
                 right = check.fast.conv_forward
                 patch.setattr(check.fast, "conv_forward", lambda *arguments, right=right: right(*arguments) + 0.001)
-                check.conv_forward(x, weights, np.zeros(24, np.float32), stride, (0, 0))
+                check.conv_forward(x, weights, np.zeros(24, np.float32), square(3, stride))
 
 
 @pytest.mark.parametrize("kernel", ["relu_forward", "max_pool_forward", "conv_weight_gradient"])

@@ -4,6 +4,7 @@ All follows from the declarations in `fastcnn.backends.numpy`: a new kernel need
 in `naive.py`.
 """
 
+import collections
 import contextlib
 import importlib
 import inspect
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 from fastcnn import backends
 from fastcnn.backends import registry
+from fastcnn.backends.numba.convolution import conv
 from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.registry import DECLARED, TOLERANCE_OF_DRAWN
+from fastcnn.windows import square
 from tests import naive
 from tests.helpers.arguments import Drawn, wide
 from tests.helpers.processes import run_python
@@ -31,10 +34,11 @@ CONVOLUTIONS = [name for name, declaration in DECLARED.items() if declaration.ti
 def assert_agrees(name, module, arguments, dtype, tiles=False):
     """`tiles`: Winograd's algorithm takes more additions, so its error is larger than its terms say."""
     declaration, compute, oracle = DECLARED[name], getattr(module, name), getattr(naive, name)
-    before = [np.copy(argument) for argument in arguments]
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    before = [array.copy() for array in arrays]
     result = declaration.results(compute, arguments)
-    for argument, copy in zip(arguments, before, strict=True):
-        np.testing.assert_array_equal(argument, copy, err_msg=f"{name} changed an argument")
+    for array, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy, err_msg=f"{name} changed an argument")
     expected = declaration.results(oracle, arguments)
     terms = declaration.sizes(oracle, arguments, expected, tiles)
     for got, wanted, size in zip(result, expected, terms, strict=True):
@@ -68,13 +72,37 @@ def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
 @pytest.mark.parametrize("algorithm", [*table.ROWS, "direct", "im2col"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-@settings(max_examples=40)
-@given(data=st.data())
-def test_convolution_by_every_algorithm(name, dtype, algorithm, data):
-    row = table.ROWS.get(algorithm)
-    with winograd(algorithm) if row else conv_algorithm(algorithm), small_or_large(data):
-        arguments = DECLARED[name].draw(Drawn(data, dtype, wide(row.r, row.stride) if row else wide()))
-        assert_agrees(name, MODULES["numba"], arguments, dtype, row is not None)
+def test_convolution_by_every_algorithm(name, dtype, algorithm):
+    """And that it is this one which computes, groups, dilation and padding of all kinds included."""
+    row, taken = table.ROWS.get(algorithm), collections.Counter()
+    find = getattr(conv, f"find_{name.removeprefix('conv_')}")
+
+    @settings(max_examples=40)
+    @given(data=st.data())
+    def run(data):
+        with winograd(algorithm) if row else conv_algorithm(algorithm), small_or_large(data):
+            arguments = DECLARED[name].draw(Drawn(data, dtype, wide(row.r, row.stride) if row else wide()))
+            if find(*arguments)[0] == ("winograd" if row else algorithm):
+                taken.update(["any", *traits(dict(zip(DECLARED[name].parameters, arguments, strict=True)))])
+            assert_agrees(name, MODULES["numba"], arguments, dtype, row is not None)
+
+    run()
+    wanted = {"any", "groups", "both axes differ"} | ({"dilation"} if row is None or row.stride == 1 else set())
+    assert wanted <= taken.keys() and taken["any"] >= 10, taken
+
+
+def traits(given):
+    """What is special about the convolution of these arguments, by name."""
+    window, groups = given["window"], given.get("groups")
+    if groups is None:
+        channels = given["x"].shape[3] if "image_shape" not in given else given["image_shape"][3]
+        groups = channels // given["weights"].shape[2]
+    has = {
+        "groups": groups > 1,
+        "dilation": window.dilation != (1, 1),
+        "both axes differ": any(down != across for down, across in window),
+    }
+    return [trait for trait, is_there in has.items() if is_there]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -134,7 +162,7 @@ def test_the_interface_is_printed():
     done = run_python("-m", "fastcnn.backends")
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and len(lines) == 2 * len(DECLARED)
-    assert "conv_forward(x, weights, bias, stride, padding, rectify=False)" in lines
+    assert "conv_forward(x, weights, bias, window, rectify=False)" in lines
     assert lines[lines.index("sgd_update(parameter, gradient, rate, keep)") + 1].endswith("Changes parameter in place.")
 
 
@@ -192,9 +220,9 @@ def test_what_no_layer_asks_for(rng):
     """Pixels without a window, and windows wider than the image."""
     numpy_, numba_ = MODULES["numpy"], MODULES["numba"]
     weights, eta = rng.standard_normal((1, 1, 3, 2)), rng.standard_normal((2, 6, 7, 2))
-    for padding, image in (((1, 1), (2, 4, 5, 3)), ((0, 0), (2, 6, 7, 3))):
-        expected = numpy_.conv_input_gradient(eta, weights, image, 1, padding)
-        np.testing.assert_allclose(numba_.conv_input_gradient(eta, weights, image, 1, padding), expected, atol=1e-14)
+    for window, image in ((square(1, 1, 1, 1), (2, 4, 5, 3)), (square(1), (2, 6, 7, 3))):
+        expected = numpy_.conv_input_gradient(eta, weights, image, window)
+        np.testing.assert_allclose(numba_.conv_input_gradient(eta, weights, image, window), expected, atol=1e-14)
     x = rng.standard_normal((1, 5, 1, 3))
     for ksize in (2, 3):
         for expected, got in zip(
@@ -207,12 +235,16 @@ def test_what_no_layer_asks_for(rng):
 @pytest.mark.parametrize("module", BACKENDS)
 def test_empty_batches(module):
     kernels = MODULES[module]
-    x, weights = np.zeros((0, 6, 5, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
-    out = kernels.conv_forward(x, weights, np.ones(4, np.float32), 1, (0, 0))
-    assert out.shape == (0, 4, 3, 4)
-    assert kernels.conv_input_gradient(out, weights, x.shape, 1, (0, 0)).shape == x.shape
-    dw, db = kernels.conv_weight_gradient(x, out, 3, 1, (0, 0))
-    assert not dw.any() and not db.any() and dw.shape == weights.shape
+    x = np.zeros((0, 6, 5, 3), np.float32)
+    for groups, outputs in ((1, 4), (3, 6)):
+        weights, bias = np.ones((3, 3, 3 // groups, outputs), np.float32), np.ones(3, np.float32)
+        out = kernels.conv_forward(x, weights, np.ones(outputs, np.float32), square(3))
+        assert out.shape == (0, 4, 3, outputs)
+        assert kernels.conv_input_gradient(out, weights, x.shape, square(3)).shape == x.shape
+        assert kernels.conv_transpose_forward(out, weights, bias, x.shape, square(3)).shape == x.shape
+        dw, db = kernels.conv_weight_gradient(x, out, square(3), groups)
+        assert not dw.any() and not db.any() and dw.shape == weights.shape and db.shape == (outputs,)
+    assert not kernels.sum_rows(x[:, 0, 0]).any()
     pooled, index = kernels.max_pool_forward(x, 2, 2)
     assert kernels.max_pool_backward(pooled, index, x.shape, 2, 2).shape == x.shape
     assert kernels.softmax_forward(x[:, 0, 0]).shape == (0, 3)
@@ -225,10 +257,10 @@ def test_batches_larger_than_one_group_of_columns(module, rng):
     x = rng.standard_normal((40, 30, 30, 8)).astype(np.float32)
     weights, bias = rng.standard_normal((5, 5, 8, 3)).astype(np.float32), np.ones(3, np.float32)
     kernels = MODULES[module]
-    out = kernels.conv_forward(x, weights, bias, 1, (2, 2))
-    one = [kernels.conv_forward(x[i : i + 1], weights, bias, 1, (2, 2)) for i in range(40)]
+    out = kernels.conv_forward(x, weights, bias, square(5, 1, 2, 2))
+    one = [kernels.conv_forward(x[i : i + 1], weights, bias, square(5, 1, 2, 2)) for i in range(40)]
     np.testing.assert_allclose(out, np.concatenate(one), rtol=1e-4, atol=1e-4)
-    dw, db = kernels.conv_weight_gradient(x, out, 5, 1, (2, 2))
-    parts_of_it = [kernels.conv_weight_gradient(x[i : i + 1], out[i : i + 1], 5, 1, (2, 2)) for i in range(40)]
+    dw, db = kernels.conv_weight_gradient(x, out, square(5, 1, 2, 2))
+    parts_of_it = [kernels.conv_weight_gradient(x[i : i + 1], out[i : i + 1], square(5, 1, 2, 2)) for i in range(40)]
     np.testing.assert_allclose(dw, sum(p[0].astype(np.float64) for p in parts_of_it), rtol=1e-3, atol=0.2)
     np.testing.assert_allclose(db, sum(p[1].astype(np.float64) for p in parts_of_it), rtol=1e-3, atol=0.2)

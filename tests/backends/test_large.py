@@ -13,6 +13,7 @@ from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, jit
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.numba.product import gemm
+from fastcnn.windows import square
 from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
 
@@ -36,19 +37,19 @@ def whole_numbers(rng, *shape):
 @pytest.mark.parametrize("row", table.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize("shape", [(20, 9, 11, 20), (1, 5, 4, 33), (20, 17, 24, 20)])
 def test_transformed_weights_that_all_threads_share(limit, rng, row, shape):
-    stride, padding = row.stride, (row.r // 2, row.r // 2)
+    window = square(row.r, row.stride, row.r // 2, row.r // 2)
     x, weights = whole_numbers(rng, *shape), whole_numbers(rng, row.r, row.r, shape[3], 37)
     bias = whole_numbers(rng, 37)
     with winograd(row.name):
-        own = kernels.conv_forward(x, weights, bias, stride, padding)
+        own = kernels.conv_forward(x, weights, bias, window)
         limit(convolution, OWN_BYTES=0)
-        shared = kernels.conv_forward(x, weights, bias, stride, padding)
-        back = kernels.conv_input_gradient(shared, weights, x.shape, stride, padding)
+        shared = kernels.conv_forward(x, weights, bias, window)
+        back = kernels.conv_input_gradient(shared, weights, x.shape, window)
     np.testing.assert_array_equal(own, shared)
     with conv_algorithm("direct"):
-        exact = kernels.conv_forward(x, weights, bias, stride, padding)
+        exact = kernels.conv_forward(x, weights, bias, window)
         np.testing.assert_allclose(shared, exact, rtol=0, atol=1e-10)
-        exact = kernels.conv_input_gradient(shared, weights, x.shape, stride, padding)
+        exact = kernels.conv_input_gradient(shared, weights, x.shape, window)
         np.testing.assert_allclose(back, exact, rtol=0, atol=1e-7)
 
 
@@ -60,12 +61,13 @@ def test_transformed_weights_that_all_threads_share(limit, rng, row, shape):
 def test_a_weight_gradient_in_cuts_and_shares(rng, row, shape, outputs):
     """More channels than one task takes, so many tiles that they are shared out, and so few that they are not: then
     two tasks share the outputs."""
-    sizes, given = [(size - 1) // row.stride + 1 for size in shape[1:3]], (row.r, row.stride, (row.r // 2, row.r // 2))
+    sizes = [(size - 1) // row.stride + 1 for size in shape[1:3]]
+    window = square(row.r, row.stride, row.r // 2, row.r // 2)
     x, eta = whole_numbers(rng, *shape), whole_numbers(rng, shape[0], *sizes, outputs)
     results = {}
     for algorithm, switch in (("winograd", winograd(row.name)), ("im2col", conv_algorithm("im2col"))):
         with switch:
-            results[algorithm] = kernels.conv_weight_gradient(x, eta, *given, True)
+            results[algorithm] = kernels.conv_weight_gradient(x, eta, window, 1, True)
     for fast, exact in zip(*results.values(), strict=True):
         np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-8)
 
@@ -75,13 +77,13 @@ def test_a_weight_gradient_in_cuts_and_shares(rng, row, shape, outputs):
 def test_an_input_gradient_in_bands_and_parts(limit, rng, ksize, stride):
     """Bands of image rows, parts of its channels, and small blocks of pixels change no result."""
     x, weights = whole_numbers(rng, 2, 23, 12, 21), whole_numbers(rng, ksize, ksize, 21, 6)
-    padding = ((ksize - 1) // 2, ksize // 2)
+    window = square(ksize, stride, (ksize - 1) // 2, ksize // 2)
     with conv_algorithm("im2col"):
-        eta = kernels.conv_forward(x, weights, weights[0, 0, 0], stride, padding)
-        exact = kernels.conv_input_gradient(eta, weights, x.shape, stride, padding, x)
+        eta = kernels.conv_forward(x, weights, weights[0, 0, 0], window)
+        exact = kernels.conv_input_gradient(eta, weights, x.shape, window, x)
     limit(direct_input, COLUMNS=8, MIN_TASKS=100, BAND=3, PIXELS=20)
     with conv_algorithm("direct"):
-        np.testing.assert_array_equal(kernels.conv_input_gradient(eta, weights, x.shape, stride, padding, x), exact)
+        np.testing.assert_array_equal(kernels.conv_input_gradient(eta, weights, x.shape, window, x), exact)
 
 
 @pytest.mark.parametrize(("ksize", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])
@@ -109,8 +111,8 @@ def test_products_without_threads_and_with(limit, rng):
         results = []
         for algorithm in ("direct", "im2col"):
             with conv_algorithm(algorithm):
-                results.append(kernels.conv_forward(x, weights, weights[0, 0, 0], 1, (1, 1)))
-                results.append(kernels.conv_input_gradient(eta, weights, x.shape, 1, (1, 1)))
+                results.append(kernels.conv_forward(x, weights, weights[0, 0, 0], square(3, 1, 1, 1)))
+                results.append(kernels.conv_input_gradient(eta, weights, x.shape, square(3, 1, 1, 1)))
         np.testing.assert_array_equal(results[0], results[2])
         np.testing.assert_array_equal(results[1], results[3])
 

@@ -12,6 +12,7 @@ import pytest
 
 import fastcnn
 from fastcnn.config import load
+from fastcnn.windows import square
 from tests.helpers.switches import conv_algorithm
 
 TERMS = 447**2
@@ -106,7 +107,7 @@ def test_gradients_of_convolution_weights(convolution, shape, ksize):
     for first in starts(count) + [image * count // shape[0] for image in range(shape[0])]:
         terms = terms_of(count, first)
         eta, x = terms.reshape(shape), np.ones(shape, np.float32)
-        dw, db = convolution.conv_weight_gradient(x, eta, ksize, 1, (before, before))
+        dw, db = convolution.conv_weight_gradient(x, eta, square(ksize, 1, before, before))
         check(db.item(), terms)
         check(dw[before, before].item(), terms)
 
@@ -118,7 +119,7 @@ def test_outputs_of_a_convolution(convolution, ksize, channels):
     for first in starts(count):
         terms = terms_of(count, first)
         x = terms.reshape(1, ksize, ksize, channels)
-        check(convolution.conv_forward(x, weights, NONE, 1, (0, 0)).item(), terms)
+        check(convolution.conv_forward(x, weights, NONE, square(ksize)).item(), terms)
 
 
 @pytest.mark.parametrize(("ksize", "outputs"), [(1, 20_000), (3, 3000), (24, 36)])
@@ -129,5 +130,5 @@ def test_input_gradient_of_a_convolution(convolution, ksize, outputs):
     for first in starts(count):
         terms = terms_of(count, first)
         eta = terms.reshape(1, ksize, ksize, outputs)
-        image = convolution.conv_input_gradient(eta, weights, (1, side, side, 1), 1, (0, 0))
+        image = convolution.conv_input_gradient(eta, weights, (1, side, side, 1), square(ksize))
         check(image[0, ksize - 1, ksize - 1, 0], terms)

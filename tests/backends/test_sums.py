@@ -14,6 +14,7 @@ from fastcnn.backends.numpy.softmax import softmax_loss as define_loss
 from fastcnn.config import load
 from fastcnn.layers import AvgPooling, BatchNorm, GlobalAvgPooling, Softmax
 from fastcnn.optimizers import SGD
+from fastcnn.windows import square
 from tests.helpers.switches import conv_algorithm
 
 BACKENDS = ("numpy", "numba")
@@ -94,7 +95,7 @@ def test_gradients_of_overlapping_windows(kernels):
 def test_col2im_of_many_windows(kernels):
     ksize, side = 40, 79
     cols = many(40 * 40 * ksize * ksize * 2).reshape(1600, -1)
-    image = kernels.col2im(cols, (1, side, side, 2), ksize, 1, (0, 0))
+    image = kernels.col2im(cols, (1, side, side, 2), square(ksize))
     counts = np.minimum(np.arange(1, 80), np.arange(1, 80)[::-1])
     right = TERM * np.outer(counts, counts)[np.newaxis, :, :, np.newaxis]
     np.testing.assert_allclose(image, np.repeat(right, 2, axis=3), rtol=bound(2 * ksize))
@@ -135,7 +136,7 @@ def test_gradients_of_convolution_weights(backend, algorithm, wide, terms):
     x = many(math.prod(shape)).reshape(shape)
     before = (side - 1) // 2
     with conv_algorithm(algorithm):
-        dw, db = kernels.conv_weight_gradient(x, x, side, 1, (before, before))
+        dw, db = kernels.conv_weight_gradient(x, x, square(side, 1, before, before))
     pixels = math.prod(shape)
     assert_near(db, TERM * pixels, pixels)
     assert_near(dw[before, before], TERM**2 * pixels, pixels)
@@ -147,7 +148,7 @@ def test_convolution_with_a_large_kernel(algorithm):
     kernels, side = load("numba"), 1600
     x, weights = many(side * side).reshape(1, side, side, 1), np.ones((side, side, 1, 1), np.float32)
     with conv_algorithm(algorithm):
-        out = kernels.conv_forward(x, weights, np.zeros(1, np.float32), 1, (0, 0))
+        out = kernels.conv_forward(x, weights, np.zeros(1, np.float32), square(side))
         assert_near(out, TERM * side * side, side * side)
 
 
@@ -157,7 +158,7 @@ def test_input_gradient_under_many_windows(algorithm):
     kernels, ksize = load("numba"), 60
     eta, weights = many(3600).reshape(1, 60, 60, 1), np.ones((ksize, ksize, 1, 1), np.float32)
     with conv_algorithm(algorithm):
-        image = kernels.conv_input_gradient(eta, weights, (1, 119, 119, 1), 1, (0, 0))
+        image = kernels.conv_input_gradient(eta, weights, (1, 119, 119, 1), square(ksize))
     np.testing.assert_allclose(image[0, 59, 59, 0], TERM * 3600, rtol=bound(2 * ksize))
 
 

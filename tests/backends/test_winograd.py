@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fastcnn.backends.numba.convolution import rule
 from fastcnn.backends.numba.convolution.winograd import lines, matrices, table
+from fastcnn.windows import square
 
 EXACT = lines.Operations(
     lambda a, b: a + b, lambda a, b: a - b, lambda factor, a: factor * a, lambda factor, a, b: factor * a + b
@@ -89,6 +90,6 @@ def test_products_are_numbered_group_by_group():
 
 
 def test_a_row_that_no_measurement_names_is_there_where_it_is_asked_for():
-    layer = rule.layer_of(rule.FORWARD, (8, 32, 32, 64), (8, 32, 32, 64), 5, 1)
+    layer = rule.layer_of(rule.FORWARD, (8, 32, 32, 64), (8, 32, 32, 64), square(5))
     assert (rule.choose("winograd", layer).transform, rule.choose("auto", layer).algorithm) == ("F(2,5)", "direct")
     assert {row.transform for row in rule.ROWS} == {*table.ROWS, None}

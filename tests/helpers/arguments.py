@@ -7,10 +7,14 @@ from fastcnn.backends.arguments import Source
 
 
 def wide(ksize=None, stride=None):
-    """Ranges for images up to 20 wide with up to 35 channels, and for convolutions of one `ksize` and `stride`."""
+    """Ranges for images up to 20 wide with up to 35 channels, and for convolutions of one `ksize` and `stride`: where
+    that is more than 1, without dilation, as Winograd's algorithm has no interleaved images then."""
     low = ksize or 1
     ranges = {"batch": (1, 5), "height": (low, 7), "width": (low, 20), "channels": (1, 35)}
-    return ranges | ({"ksize": (ksize, ksize), "stride": (stride, stride)} if ksize else {})
+    if ksize is None:
+        return ranges
+    fixed = {"ksize": ksize, "stride": stride} | ({"dilation": 1} if stride > 1 else {})
+    return ranges | {key: (value, value) for name, value in fixed.items() for key in (name, f"{name} across")}
 
 
 class Drawn(Source):

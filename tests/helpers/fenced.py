@@ -18,12 +18,13 @@ import numpy as np
 import fastcnn
 from fastcnn.backends import check
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct, direct_input
+from fastcnn.backends.numba.convolution import direct, direct_input, rule
 from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import CONV_ALGORITHMS
+from fastcnn.windows import Window, square
 from tests.helpers.arguments import Seeded, wide
 from tests.helpers.switches import conv_algorithm, forget_plans, on_threads, winograd
 
@@ -80,21 +81,33 @@ def run_small(fence, dtype):
                 getattr(check, name)(*map(fence.copy, declaration.draw(Seeded(seed, dtype, ranges))))
 
 
-# images, height, width, channels, outputs, ksize, stride, padding: several panels, cuts, bands, parts, rows in place
+# images, height, width, channels, outputs, groups, window: several panels, cuts, bands, parts, rows in place
 LARGE = (
-    (2, 9, 11, 5, 70, 3, 1, 1),
-    (3, 20, 22, 70, 40, 3, 1, 1),
-    (1, 5, 4, 140, 70, 3, 1, 1),
-    (9, 12, 12, 6, 131, 3, 1, 1),
-    (2, 9, 11, 5, 70, 3, 2, 0),
-    (3, 20, 22, 70, 40, 3, 2, 1),
-    (1, 9, 8, 33, 140, 3, 2, 0),
-    (1, 4, 4, 3, 32, 2, 2, 0),
-    (1, 4, 4, 3, 64, 4, 4, 0),
-    (2, 40, 7, 90, 3, 5, 2, 2),
-    (1, 3, 5, 7, 130, 1, 1, 0),
-    (3, 20, 22, 70, 40, 5, 1, 2),
-    (1, 5, 4, 140, 70, 5, 1, 2),
+    (2, 9, 11, 5, 70, 1, square(3, 1, 1, 1)),
+    (3, 20, 22, 70, 40, 1, square(3, 1, 1, 1)),
+    (1, 5, 4, 140, 70, 1, square(3, 1, 1, 1)),
+    (9, 12, 12, 6, 131, 1, square(3, 1, 1, 1)),
+    (2, 9, 11, 5, 70, 1, square(3, 2)),
+    (3, 20, 22, 70, 40, 1, square(3, 2, 1, 1)),
+    (1, 9, 8, 33, 140, 1, square(3, 2)),
+    (1, 4, 4, 3, 32, 1, square(2, 2)),
+    (1, 4, 4, 3, 64, 1, square(4, 4)),
+    (2, 40, 7, 90, 3, 1, square(5, 2, 2, 2)),
+    (1, 3, 5, 7, 130, 1, square(1)),
+    (3, 20, 22, 70, 40, 1, square(5, 1, 2, 2)),
+    (1, 5, 4, 140, 70, 1, square(5, 1, 2, 2)),
+    (3, 12, 14, 70, 42, 2, square(3, 1, 1, 1)),
+    (1, 9, 11, 15, 140, 5, square(3, 1, 0, 2)),
+    (2, 12, 9, 140, 70, 35, square(3, 2, 1, 1)),
+    (2, 9, 11, 70, 70, 70, square(3, 1, 1, 1)),
+    (2, 9, 13, 33, 99, 33, square(3, 2, 1, 1)),
+    (2, 19, 23, 7, 70, 1, Window((3, 3), (1, 1), (2, 3), ((2, 2), (3, 4)))),
+    (1, 17, 15, 66, 44, 2, Window((3, 3), (1, 1), (4, 4), ((4, 4), (4, 4)))),
+    (1, 17, 15, 66, 44, 2, Window((5, 5), (1, 1), (3, 2), ((6, 6), (4, 4)))),
+    (2, 21, 20, 35, 35, 35, Window((3, 3), (1, 2), (3, 2), ((3, 0), (0, 4)))),
+    (2, 15, 17, 40, 33, 1, Window((1, 7), (1, 1), (1, 1), ((0, 0), (3, 3)))),
+    (2, 15, 17, 40, 33, 1, Window((7, 1), (2, 1), (1, 1), ((3, 3), (0, 0)))),
+    (2, 15, 17, 12, 33, 3, Window((2, 4), (3, 2), (3, 1), ((0, 5), (4, 1)))),
 )
 
 
@@ -105,19 +118,20 @@ def run_large(fence, dtype, rng):
     for limited, fence.at_end in itertools.product((False, True), (True, False)):
         for module, values in limits.items() if limited else ():
             vars(module).update(values)
-        for n, h, w, channels, outputs, ksize, stride, before in LARGE:
-            padding = ((ksize - 1) // 2, ksize // 2) if before else (0, 0)
-            size = [(length + sum(padding) - ksize) // stride + 1 for length in (h, w)]
-            shapes = (n, h, w, channels), (ksize, ksize, channels, outputs), (n, *size, outputs), (outputs,)
-            x, weights, eta, bias = (fence.copy(rng.standard_normal(shape).astype(dtype)) for shape in shapes)
-            fits = [row.name for row in table.TABLE if (row.r, row.stride) == (ksize, stride)]
-            for transform in fits or (None,):
-                print(x.shape, outputs, ksize, transform, limited, dtype, flush=True)
-                with winograd(transform) if transform else conv_algorithm("direct"):
+        for n, h, w, channels, outputs, groups, window in LARGE:
+            size, inputs = window.positions(h, w), channels // groups
+            shapes = (n, h, w, channels), (*window.ksize, inputs, outputs), (n, *size, outputs), (outputs,), (channels,)
+            x, weights, eta, bias, far = (fence.copy(rng.standard_normal(shape).astype(dtype)) for shape in shapes)
+            layer = rule.layer_of(rule.FORWARD, x.shape, eta.shape, window, groups)
+            fits = [winograd(row.transform) for row in rule.ROWS if row.transform and row.takes(layer)]
+            for switch in fits or map(conv_algorithm, CONV_ALGORITHMS[1:3]):
+                print(x.shape, outputs, groups, window, limited, dtype, flush=True)
+                with switch:
                     forget_plans()
-                    check.conv_forward(x, weights, bias, stride, padding, True)
-                    check.conv_weight_gradient(x, eta, ksize, stride, padding, True)
-                    check.conv_input_gradient(eta, weights, x.shape, stride, padding, x)
+                    check.conv_forward(x, weights, bias, window, True)
+                    check.conv_weight_gradient(x, eta, window, groups, True)
+                    check.conv_input_gradient(eta, weights, x.shape, window, x)
+                    check.conv_transpose_forward(eta, weights, far, x.shape, window)
 
 
 def run_pooling(fence, dtype, rng):

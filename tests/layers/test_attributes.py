@@ -121,7 +121,7 @@ def test_stride_and_method_may_be_changed(backend, rng):
     np.testing.assert_array_equal(pool.gradient(out[..., :2]), wanted.gradient(out[..., :2]))
     for layer, name, value, message in (
         (conv, "stride", 0, "`stride` must be an integer of at least 1. Received stride=0"),
-        (conv, "method", "FULL", "`method` must be one of 'VALID', 'SAME'. Received method='FULL'"),
+        (conv, "method", "FULL", "`method` must be one of 'VALID', 'SAME', 'SAME_UPPER'. Received method='FULL'"),
         (pool, "ksize", 6, "`ksize` must not be larger than the image, 7 x 5. Received ksize=6"),
         (pool, "stride", 6, "`stride` must not be larger than the image, 7 x 5. Received stride=6"),
         (pool, "padding", 3, "`padding` must be an integer from 0 to 2, smaller than `ksize`. Received padding=3"),

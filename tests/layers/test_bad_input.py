@@ -41,7 +41,10 @@ SHAPE = (2, 6, 5, 3)
         (lambda: Conv2D(SHAPE, 4, True), "`ksize` must be an integer of at least 1. Received ksize=True"),
         (lambda: Conv2D(SHAPE, 4, 3, 0), "Conv2D: `stride` must be an integer of at least 1. Received stride=0"),
         (lambda: Conv2D(SHAPE, 4, 6), "`ksize` must not be larger than the image, 6 x 5. Received ksize=6"),
-        (lambda: Conv2D(SHAPE, 4, method="FULL"), "`method` must be one of 'VALID', 'SAME'. Received method='FULL'"),
+        (
+            lambda: Conv2D(SHAPE, 4, method="FULL"),
+            "`method` must be one of 'VALID', 'SAME', 'SAME_UPPER'. Received method='FULL'",
+        ),
         (lambda: Conv2D(SHAPE, 4, method="same"), "Received method='same'"),
         (lambda: Conv2D(SHAPE, 4, initializer="best"), "`initializer` must be one of 'msra', 'he', 'xavier', 'zeros'"),
         (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
+from fastcnn.windows import square
 from tests import naive
 
 
@@ -38,7 +39,7 @@ def test_max_pooling_forgets_the_batch_before(rng):
 def test_strided_convolution_has_the_right_input_gradient(rng, stride, method):
     conv = Conv2D((2, 7, 8, 2), 3, 3, stride, method)
     eta = rng.random(conv.forward(rng.random((2, 7, 8, 2))).shape)
-    expected = naive.conv_input_gradient(eta, conv.weights, (2, 7, 8, 2), stride, conv.padding)
+    expected = naive.conv_input_gradient(eta, conv.weights, (2, 7, 8, 2), conv.window)
     np.testing.assert_allclose(conv.gradient(eta), expected, rtol=1e-12, atol=1e-14)
 
 
@@ -55,7 +56,7 @@ def test_even_kernels_with_same(rng, ksize):
     out = conv.forward(x)
     assert out.shape == (2, 5, 6, 3)
     np.testing.assert_allclose(
-        out, naive.conv_forward(x, conv.weights, conv.bias, 1, ((ksize - 1) // 2, ksize // 2)), rtol=1e-12, atol=1e-14
+        out, naive.conv_forward(x, conv.weights, conv.bias, square(ksize, 1, (ksize - 1) // 2, ksize // 2)), rtol=1e-12, atol=1e-14
     )
     assert conv.gradient(out).shape == x.shape
 

@@ -13,6 +13,8 @@ from fastcnn.layers import (
     AvgPooling,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     FullyConnect,
@@ -27,6 +29,7 @@ from fastcnn.layers import (
     Softmax,
     Tanh,
 )
+from fastcnn.windows import Window, both, square
 from tests.helpers.switches import BACKENDS
 
 STEP = 1e-5
@@ -65,10 +68,50 @@ def assert_gradients(layer, x, rng, **phase):
         np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
+def sides(data, low, high):
+    """A number, or one for each axis."""
+    number = st.integers(low, high)
+    return data.draw(number | st.tuples(number, number))
+
+
+def windows(data, shape, transposed=False):
+    """Options of a convolution of images of that shape, or to them: windows that fit, padded in any way."""
+    options = {"ksize": sides(data, 1, 4), "stride": sides(data, 1, 3), "dilation": sides(data, 1, 2)}
+    method = data.draw(st.sampled_from(["VALID", "SAME", "SAME_UPPER", "padding"]))
+    options |= {"bias": data.draw(st.booleans()), "dtype": "float64"}
+    short = [
+        max(0, (both(options["ksize"])[axis] - 1) * both(options["dilation"])[axis] + 1 - shape[axis + 1])
+        for axis in (0, 1)
+    ]
+    if method == "padding" and not transposed:
+        options["padding"] = tuple((data.draw(st.integers(0, 2)), more + data.draw(st.integers(0, 2))) for more in short)
+    elif method == "padding":
+        options["padding"] = data.draw(st.integers(0, min((side - 1) // 2 for side in both(options["ksize"]))))
+    else:
+        options["method"] = "SAME" if method == "VALID" and any(short) and not transposed else method
+    return options
+
+
+def groups(data, shape):
+    """Groups that divide the channels, and the outputs of all of them."""
+    count = data.draw(st.sampled_from([g for g in range(1, shape[3] + 1) if shape[3] % g == 0]))
+    return {"groups": count, "output_channels": count * data.draw(st.integers(1, 3))}
+
+
 def conv(data, shape):
-    method = data.draw(st.sampled_from(["VALID", "SAME"]))
-    ksize = data.draw(st.integers(1, 4 if method == "SAME" else min(4, *shape[1:3])))
-    return Conv2D(shape, data.draw(st.integers(1, 3)), ksize, data.draw(st.integers(1, 3)), method, dtype="float64")
+    return Conv2D(shape, **groups(data, shape), **windows(data, shape))
+
+
+def depthwise(data, shape):
+    return DepthwiseConv2D(shape, multiplier=data.draw(st.integers(1, 3)), **windows(data, shape))
+
+
+def transposed(data, shape):
+    options = windows(data, shape, True)
+    if options.get("method") in (None, "VALID"):
+        most = min(both(options["stride"])) - 1
+        options["output_padding"] = data.draw(st.integers(0, most))
+    return Conv2DTranspose(shape, **groups(data, shape), **options)
 
 
 def pool(layer):
@@ -102,6 +145,8 @@ class Repeating(Dropout):
 
 MAKERS = {
     "Conv2D": conv,
+    "DepthwiseConv2D": depthwise,
+    "Conv2DTranspose": transposed,
     "MaxPooling": pool(MaxPooling),
     "AvgPooling": pool(AvgPooling),
     "FullyConnect": lambda data, shape: FullyConnect(shape, data.draw(st.integers(1, 4)), dtype="float64"),
@@ -125,7 +170,7 @@ MAKERS = {
 @settings(max_examples=12)
 @given(data=st.data())
 def test_gradients_are_those_of_finite_differences(name, backend_name, data):
-    shape = tuple(data.draw(st.integers(1, high)) for high in (2, 5, 5, 3))
+    shape = tuple(data.draw(st.integers(1, high)) for high in (2, 5, 5, 4 if "Conv" in name else 3))
     assume(name != "BatchNorm" or math.prod(shape[:3]) > 1)  # one value has no variance
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     with fastcnn.use_backend(backend_name):
@@ -160,12 +205,21 @@ def test_softmax_gradient(rng):
     np.testing.assert_allclose(analytic, numeric, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (1, 2)])
-def test_im2col_and_col2im_are_adjoint(backend, rng, padding):
+@pytest.mark.parametrize(
+    "window",
+    [
+        square(3, 2),
+        square(3, 2, 1, 1),
+        square(3, 2, 1, 2),
+        Window((2, 3), (3, 1), (2, 3), ((1, 0), (0, 2))),
+        Window((1, 4), (2, 3), (4, 1), ((0, 3), (1, 0))),
+    ],
+)
+def test_im2col_and_col2im_are_adjoint(backend, rng, window):
     """<im2col(x), y> = <x, col2im(y)> for all x and y."""
     from fastcnn.backends.active import active
 
     x = rng.standard_normal((2, 7, 6, 3))
-    cols = active().im2col(x, 3, 2, padding)
+    cols = active().im2col(x, window)
     y = rng.standard_normal(cols.shape)
-    np.testing.assert_allclose((cols * y).sum(), (x * active().col2im(y, x.shape, 3, 2, padding)).sum(), rtol=1e-12)
+    np.testing.assert_allclose((cols * y).sum(), (x * active().col2im(y, x.shape, window)).sum(), rtol=1e-12)

@@ -16,6 +16,8 @@ from fastcnn.layers import (
     AvgPooling,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     FullyConnect,
@@ -35,6 +37,13 @@ SHAPE = (3, 7, 5, 2)
 
 def every_layer(**options):
     yield Conv2D(SHAPE, 4, 3, 2, "SAME", **options)
+    yield Conv2D(SHAPE, 4, (3, 2), (1, 2), "SAME_UPPER", groups=2, dilation=(2, 1), **options)
+    yield Conv2D(SHAPE, 4, padding=((1, 0), (2, 3)), bias=False, **options)
+    yield DepthwiseConv2D(SHAPE, 3, 1, "SAME", 3, **options)
+    yield DepthwiseConv2D(SHAPE, 2, (2, 1), dilation=2, bias=False, **options)
+    yield Conv2DTranspose(SHAPE, 4, 4, 2, padding=1, groups=2, **options)
+    yield Conv2DTranspose(SHAPE, 3, (2, 3), (3, 2), output_padding=(2, 0), dilation=(1, 2), bias=False, **options)
+    yield Conv2DTranspose(SHAPE, 3, 3, 2, "SAME", **options)
     yield MaxPooling(SHAPE, 3, 2, **options)
     yield AvgPooling(SHAPE, 3, 2, **options)
     yield Relu(SHAPE, **options)

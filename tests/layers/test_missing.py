@@ -12,7 +12,8 @@ from fastcnn.layers import missing
 from tests.helpers.processes import run_fastcnn
 
 FOREIGN = ["Dense", "Linear", "Conv2d", "MaxPool2d", "MaxPooling2D", "AveragePooling2D", "BatchNormalization", "ReLU"]
-FOREIGN += ["LeakyReLU", "GlobalAveragePooling2D", "CrossEntropyLoss", "Fully_Connected"]
+FOREIGN += ["LeakyReLU", "GlobalAveragePooling2D", "CrossEntropyLoss", "Fully_Connected", "ConvTranspose2d", "Deconv2D"]
+FOREIGN += ["Depthwise_Conv2d", "conv2d_transpose"]
 
 
 @pytest.mark.parametrize("name", FOREIGN)

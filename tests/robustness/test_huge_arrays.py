@@ -23,6 +23,7 @@ from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.core import memory
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.registry import TOLERANCE_OF_DRAWN
+from fastcnn.windows import square
 from tests.helpers.switches import conv_algorithm, threads, winograd
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd_create, of Linux")
@@ -194,20 +195,20 @@ def test_sums_over_all_images(rng):
 def test_convolutions(algorithm, rng):
     row = table.ROWS.get(algorithm)
     ksize, stride = (row.r, row.stride) if row else (3, 2)
-    padding = (ksize // 2, ksize // 2)
+    window = square(ksize, stride, ksize // 2, ksize // 2)
     (own, large), often = images(rng), times()
     weights, bias = rng.integers(-2, 3, (ksize, ksize, 4, 4)).astype(np.float32), np.ones(4, np.float32)
-    wanted = definition.conv_forward(own, weights, bias, stride, padding)
+    wanted = definition.conv_forward(own, weights, bias, window)
     size = ksize * ksize * 4 * 3 * 2.0  # terms of at most 3 times 2: those of a tile of Winograd's algorithm cancel out
     eta = own[:, : wanted.shape[1], : wanted.shape[2]].copy()
     many = repeated((COUNT, *eta.shape[1:]), np.float32, eta)
     with winograd(algorithm) if row else conv_algorithm(algorithm), threads(2):
-        assert_repeated(kernels.conv_forward(large, weights, bias, stride, padding), wanted, size)
-        back = kernels.conv_input_gradient(many, weights, large.shape, stride, padding)
-        assert_repeated(back, definition.conv_input_gradient(eta, weights, own.shape, stride, padding), size)
-        dw, db = kernels.conv_weight_gradient(large, many, ksize, stride, padding)
+        assert_repeated(kernels.conv_forward(large, weights, bias, window), wanted, size)
+        back = kernels.conv_input_gradient(many, weights, large.shape, window)
+        assert_repeated(back, definition.conv_input_gradient(eta, weights, own.shape, window), size)
+        dw, db = kernels.conv_weight_gradient(large, many, window)
     cut = slice(None, COUNT % REPEATED)  # what occurs once more
-    parts = [definition.conv_weight_gradient(a.astype(float), b.astype(float), ksize, stride, padding)
+    parts = [definition.conv_weight_gradient(a.astype(float), b.astype(float), window)
              for a, b in ((own, eta), (own[cut], eta[cut]))]  # fmt: skip
     for got, whole, rest in zip((dw, db), *parts, strict=True):
         total = 9.0 * COUNT * eta[0, ..., 0].size

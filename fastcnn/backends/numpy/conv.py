@@ -5,6 +5,8 @@ channels: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep C
 Conventions: :mod:`fastcnn.backends`.
 """
 
+import math
+
 import numpy as np
 
 from fastcnn.backends.arguments import Source
@@ -52,8 +54,9 @@ def by_group(matrix: np.ndarray, groups: int, channels: int | None = None) -> li
     """The columns of a matrix that belong to each group: those of its part of the `channels`, for each pixel."""
     if channels is None:
         return np.split(matrix, groups, axis=-1)
-    parts = np.split(matrix.reshape(len(matrix), -1, channels), groups, axis=2)
-    return [part.reshape(len(matrix), -1) for part in parts]
+    pixels, length = len(matrix), matrix.shape[1]
+    parts = np.split(matrix.reshape(pixels, length // channels, channels), groups, axis=2)
+    return [part.reshape(pixels, length // groups) for part in parts]
 
 
 @declare(draw_forward, tile_axes=(1, 2), warm=WARM)
@@ -115,7 +118,8 @@ def conv_input_gradient(
     kh, kw, inputs, outputs = weights.shape
     groups = image_shape[3] // inputs
     parts = by_group(eta.reshape(-1, outputs), groups), by_group(weights.reshape(-1, outputs), groups)
-    cols = [dense_input_gradient(*part).reshape(-1, kh * kw, inputs) for part in zip(*parts, strict=True)]
+    shape = math.prod(eta.shape[:3]), kh * kw, inputs
+    cols = [dense_input_gradient(*part).reshape(shape) for part in zip(*parts, strict=True)]
     image = col2im(np.concatenate(cols, axis=2), image_shape, window)
     return image if gate is None else relu_backward(gate, image)
 

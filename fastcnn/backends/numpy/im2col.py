@@ -1,5 +1,7 @@
 """im2col and its adjoint in NumPy. Conventions: :mod:`fastcnn.backends`."""
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -39,7 +41,7 @@ def im2col(image: np.ndarray, window: Window) -> np.ndarray:
     windows = sliding_window_view(image, window.reach, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
     b, oh, ow, _ = windows.shape[:4]
     # np.array always copies; ascontiguousarray would return the image itself for a 1x1 kernel.
-    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, -1)
+    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, math.prod(window.ksize) * image.shape[3])
 
 
 @declare(draw_columns)

@@ -109,6 +109,6 @@ def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, mos
         memory = scratch, panels, tables
         add_blocks(x, eta, windows, rows, (parts, sums, aside), memory, shares, work=work, threads=threads)
         db = add_up(sums, (groups, wide // groups))[:, :each]
-        return add_up(parts, dw_shape), db[0] if groups == 1 else db.reshape(-1)
+        return add_up(parts, dw_shape), db[0] if groups == 1 else np.ascontiguousarray(db).reshape(-1)
 
     return weight_gradient
