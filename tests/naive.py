@@ -198,16 +198,20 @@ def relu_forward(x):
     return each(lambda v: v if v > 0 or math.isnan(v) else 0.0, x)
 
 
-def relu_backward(x, eta):
-    return each(lambda v, slope: slope if v >= 0 else 0.0, x, eta)
+def positive(value, at_zero):
+    return value > 0 or (at_zero and value == 0)
+
+
+def relu_backward(x, eta, at_zero=True):
+    return each(lambda v, slope: slope if positive(v, at_zero) else 0.0, x, eta)
 
 
 def leaky_relu_forward(x, alpha):
     return each(lambda v: v if v >= 0 else alpha * v, x)
 
 
-def leaky_relu_backward(x, eta, alpha):
-    return each(lambda v, slope: slope if v >= 0 else alpha * slope, x, eta)
+def leaky_relu_backward(x, eta, alpha, at_zero=True):
+    return each(lambda v, slope: slope if positive(v, at_zero) else alpha * slope, x, eta)
 
 
 def add(a, b):
@@ -235,16 +239,16 @@ def elu_forward(x, alpha):
     return each(lambda v: v if v >= 0 else alpha * math.expm1(v), x)
 
 
-def elu_backward(x, eta, alpha):
-    return each(lambda v, slope: slope if v >= 0 else slope * alpha * math.exp(v), x, eta)
+def elu_backward(x, eta, alpha, at_zero=True):
+    return each(lambda v, slope: slope if positive(v, at_zero) else slope * alpha * math.exp(v), x, eta)
 
 
 def prelu_forward(x, alpha):
     return each(lambda v, a: v if v >= 0 else a * v, x, alpha + np.zeros(x.shape))
 
 
-def prelu_backward(x, eta, alpha):
-    dx = each(lambda v, slope, a: slope if v >= 0 else a * slope, x, eta, alpha + np.zeros(x.shape))
+def prelu_backward(x, eta, alpha, at_zero=True):
+    dx = each(lambda v, slope, a: slope if positive(v, at_zero) else a * slope, x, eta, alpha + np.zeros(x.shape))
     dalpha = np.zeros(len(alpha))
     for row, slopes in zip(x.reshape(-1, len(alpha)).tolist(), eta.reshape(-1, len(alpha)).tolist(), strict=True):
         for c, (value, slope) in enumerate(zip(row, slopes, strict=True)):

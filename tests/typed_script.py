@@ -70,7 +70,13 @@ def layers(x: np.ndarray) -> None:
     conv.weights = np.zeros_like(conv.weights)
     conv.backward(alpha=1e-4, weight_decay=0.0004)
     shape = conv.output_shape
-    row: list[Layer] = [BatchNorm(shape), Relu(shape), LeakyRelu(shape, alpha=0.1), ELU(shape), PReLU(shape)]
+    row: list[Layer] = [
+        BatchNorm(shape),
+        Relu(shape, at_zero=False),
+        LeakyRelu(shape, alpha=0.1),
+        ELU(shape),
+        PReLU(shape),
+    ]
     row += [Sigmoid(shape), Tanh(shape), Dropout(shape, prob=0.9), Rescaling(shape, 0.5), AvgPooling(shape, 2, 2)]
     row += [MaxPooling(shape), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
     for layer in row:

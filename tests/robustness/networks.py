@@ -5,7 +5,7 @@ import numpy as np
 from fastcnn import layers
 from tests.robustness import oracle
 
-ALPHAS, KEPT = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0)
+ALPHAS, KEPT, FLAGS = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0), (True, False)
 INPUTS = ("float32", "float64", "float16", "uint8", "int8", "int16", ">i4", "int64", "bool", ">f8")
 
 
@@ -41,12 +41,12 @@ def plain(kind, **choices):
 
 
 ANY = [
-    plain(layers.Relu),
-    plain(layers.LeakyRelu, alpha=ALPHAS),
-    plain(layers.ELU, alpha=ALPHAS),
+    plain(layers.Relu, at_zero=FLAGS),
+    plain(layers.LeakyRelu, alpha=ALPHAS, at_zero=FLAGS),
+    plain(layers.ELU, alpha=ALPHAS, at_zero=FLAGS),
     plain(layers.Sigmoid),
     plain(layers.Tanh),
-    plain(layers.PReLU),
+    plain(layers.PReLU, at_zero=FLAGS),
     plain(layers.BatchNorm, epsilon=(1e-5, 0.1), moving_decay=(0.997, 0.5, 0.0)),
     plain(layers.Dropout, prob=KEPT),
     plain(layers.Rescaling, scale=(1 / 255, -2.0), offset=(0.0, 0.5)),
@@ -111,10 +111,10 @@ TWINS = {
     layers.MaxPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=False),
     layers.AvgPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=True),
     layers.GlobalAvgPooling: lambda own: oracle.GlobalMean(),
-    layers.Relu: lambda own: oracle.leaky(0.0),
-    layers.LeakyRelu: lambda own: oracle.leaky(own.alpha),
-    layers.ELU: lambda own: oracle.elu(own.alpha),
-    layers.PReLU: lambda own: oracle.Slopes(own.alpha),
+    layers.Relu: lambda own: oracle.leaky(0.0, own.at_zero),
+    layers.LeakyRelu: lambda own: oracle.leaky(own.alpha, own.at_zero),
+    layers.ELU: lambda own: oracle.elu(own.alpha, own.at_zero),
+    layers.PReLU: lambda own: oracle.Slopes(own.alpha, own.at_zero),
     layers.Sigmoid: lambda own: oracle.logistic(),
     layers.Tanh: lambda own: oracle.tanh(),
     layers.BatchNorm: lambda own: oracle.Norm(

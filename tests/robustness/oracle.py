@@ -161,15 +161,20 @@ class Pointwise(Oracle):
         return eta * self.slope(self.x), self.most * abs(eta)
 
 
-def leaky(alpha):
+def is_above(x, at_zero):
+    """Where the slope is that of positive numbers."""
+    return (x > 0) | ((x == 0) & at_zero)
+
+
+def leaky(alpha, at_zero):
     most = max(1.0, abs(alpha))
-    return Pointwise(lambda x: np.where(x >= 0, x, alpha * x), lambda x: np.where(x >= 0, 1, alpha), most)
+    return Pointwise(lambda x: np.where(x >= 0, x, alpha * x), lambda x: np.where(is_above(x, at_zero), 1, alpha), most)
 
 
-def elu(alpha):
+def elu(alpha, at_zero):
     return Pointwise(
         lambda x: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0))),
-        lambda x: np.where(x >= 0, 1, alpha * np.exp(np.minimum(x, 0))),
+        lambda x: np.where(is_above(x, at_zero), 1, alpha * np.exp(np.minimum(x, 0))),
         max(1.0, abs(alpha)),
     )
 
@@ -203,8 +208,9 @@ class Flat(Oracle):
 class Slopes(Oracle):
     """PReLU."""
 
-    def __init__(self, alpha):
+    def __init__(self, alpha, at_zero):
         super().__init__(alpha=alpha)
+        self.at_zero = at_zero
 
     def compute(self, train):
         out = np.where(self.x >= 0, self.x, self.values["alpha"] * self.x)
@@ -214,7 +220,7 @@ class Slopes(Oracle):
         terms = np.where(self.x < 0, eta * self.x, 0)
         axes = tuple(range(eta.ndim - 1))
         self.slopes = {"alpha": (terms.sum(axis=axes), abs(terms).sum(axis=axes))}
-        back = np.where(self.x >= 0, eta, eta * self.values["alpha"])
+        back = np.where(is_above(self.x, self.at_zero), eta, eta * self.values["alpha"])
         return back, abs(back)
 
 
