@@ -243,6 +243,77 @@ def elu_backward(x, eta, alpha, at_zero=True):
     return each(lambda v, slope: slope if positive(v, at_zero) else slope * alpha * math.exp(v), x, eta)
 
 
+def logistic(value):
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def silu_forward(x):
+    return each(lambda v: v * logistic(v), x)
+
+
+def silu_backward(x, eta):
+    return each(lambda v, slope: slope * logistic(v) * (1 + v * logistic(-v)), x, eta)
+
+
+def gelu_forward(x, tanh):
+    if tanh:
+        return each(lambda v: v * logistic(2 * gelu_angle(v)), x)
+    return each(lambda v: v * math.erfc(-v / math.sqrt(2)) / 2, x)
+
+
+def gelu_angle(value):
+    """1 + tanh(angle) is 2 * logistic(2 * angle)."""
+    return math.sqrt(2 / math.pi) * (value + 0.044715 * value**3)
+
+
+def gelu_backward(x, eta, tanh):
+    def slope(v):
+        if tanh:
+            share, steepness = logistic(2 * gelu_angle(v)), 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * v**2)
+            rest = logistic(-2 * gelu_angle(v))
+            return share + (v * share * rest * steepness if share * rest or math.isinf(v) else 0)
+        return math.erfc(-v / math.sqrt(2)) / 2 + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi)
+
+    return each(lambda v, own: own * slope(v), x, eta)
+
+
+def softplus_forward(x):
+    return each(lambda v: max(v, 0) + math.log1p(math.exp(-abs(v))) if not math.isnan(v) else v, x)
+
+
+def softplus_backward(x, eta):
+    return each(lambda v, slope: slope * logistic(v), x, eta)
+
+
+def mish_forward(x):
+    return each(lambda v: v * math.tanh(softplus_forward(np.array([v]))[0]), x)
+
+
+def mish_backward(x, eta):
+    def slope(v):
+        """1 - tanh(y)**2 is 1 / cosh(y)**2, which is 0 where Python would refuse to compute it."""
+        y = float(softplus_forward(np.array([v]))[0])
+        return math.tanh(y) + v * logistic(v) * (0 if y > 350 else 1 / math.cosh(y) ** 2)
+
+    return each(lambda v, own: own * slope(v), x, eta)
+
+
+def ramp_forward(x, slope, offset, most):
+    return each(lambda v: min(max(slope * v + offset, 0), most) if not math.isnan(v) else v, x)
+
+
+def ramp_backward(x, eta, slope, offset, most):
+    return each(lambda v, own: own * slope if -offset / slope < v < (most - offset) / slope else 0, x, eta)
+
+
+def hard_swish_forward(x):
+    return each(lambda v: v * min(max(v + 3, 0), 6) / 6 if not math.isnan(v) else v, x)
+
+
+def hard_swish_backward(x, eta):
+    return each(lambda v, own: 0 if v <= -3 else own if v >= 3 else own * (v / 3 + 0.5), x, eta)
+
+
 def prelu_forward(x, alpha):
     return each(lambda v, a: v if v >= 0 else a * v, x, alpha + np.zeros(x.shape))
 

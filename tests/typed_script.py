@@ -15,6 +15,7 @@ from fastcnn import callbacks, datasets, optimizers, schedules, zoo
 from fastcnn.augmentation import Augmentation
 from fastcnn.layers import (
     ELU,
+    GELU,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -22,15 +23,21 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    HardSigmoid,
+    HardSwish,
     Layer,
     LeakyRelu,
     MaxPooling,
+    Mish,
     PReLU,
     Relu,
+    ReLU6,
     Rescaling,
     Residual,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 from fastcnn.model import Sequential
@@ -79,6 +86,8 @@ def layers(x: np.ndarray) -> None:
     ]
     row += [Sigmoid(shape), Tanh(shape), Dropout(shape, prob=0.9), Rescaling(shape, 0.5), AvgPooling(shape, 2, 2)]
     row += [MaxPooling(shape), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
+    row += [SiLU(shape), GELU(shape, approximate="tanh"), Mish(shape), Softplus(shape), HardSwish(shape), ReLU6(shape)]
+    row += [HardSigmoid(shape, alpha=0.2)]
     for layer in row:
         assert_type(layer.forward(np.ones(shape)), np.ndarray)
     dense = FullyConnect(shape, output_num=10)

@@ -1,6 +1,7 @@
 """The layers. Module names are part of the API: ``from fastcnn.layers.base_conv import Conv2D``."""
 
 from fastcnn.layers import missing
+from fastcnn.layers.activations import GELU, HardSigmoid, HardSwish, Mish, ReLU6, SiLU, Softplus
 from fastcnn.layers.base import Layer
 from fastcnn.layers.base_conv import Conv2D, col2im, im2col
 from fastcnn.layers.bn import BatchNorm
@@ -15,6 +16,7 @@ from fastcnn.layers.softmax import Softmax
 
 __all__ = [
     "ELU",
+    "GELU",
     "AvgPooling",
     "BatchNorm",
     "Conv2D",
@@ -22,16 +24,22 @@ __all__ = [
     "Flatten",
     "FullyConnect",
     "GlobalAvgPooling",
+    "HardSigmoid",
+    "HardSwish",
     "Layer",
     "LeakyRelu",
     "Leaky_Relu",
     "MaxPooling",
+    "Mish",
     "PReLU",
+    "ReLU6",
     "Relu",
     "Rescaling",
     "Residual",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
     "col2im",
     "im2col",

@@ -13,6 +13,7 @@ import fastcnn
 from fastcnn import layers
 from fastcnn.layers import (
     ELU,
+    GELU,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -20,13 +21,19 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    HardSigmoid,
+    HardSwish,
     LeakyRelu,
     MaxPooling,
+    Mish,
     PReLU,
     Relu,
+    ReLU6,
     Rescaling,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 
@@ -48,6 +55,10 @@ def every_layer(**options):
     yield PReLU(SHAPE, **options)
     yield Sigmoid(SHAPE, **options)
     yield Tanh(SHAPE, **options)
+    yield Relu(SHAPE, at_zero=False, **options)
+    for kind in (SiLU, GELU, Mish, Softplus, HardSwish, ReLU6, HardSigmoid):
+        yield kind(SHAPE, **options)
+    yield GELU(SHAPE, approximate="tanh", **options)
     yield Flatten(SHAPE, **options)
     yield BatchNorm(SHAPE, **options)
     yield Dropout(SHAPE, 1.0, **options)  # kept whole: what it drops differs from call to call, see test_dropout.py

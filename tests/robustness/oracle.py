@@ -5,6 +5,8 @@ all three have in common is the arithmetic alone. A layer is called as fastcnn's
 `size`, the same with absolute values in place of all terms, to which rounding errors are relative.
 """
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -189,6 +191,65 @@ def logistic():
 
 def tanh():
     return Pointwise(np.tanh, lambda x: 1 / np.cosh(np.clip(x, -300, 300)) ** 2)
+
+
+def softplus_of(x):
+    return np.logaddexp(0, x)
+
+
+def silu():
+    return Pointwise(lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * sigmoid(-x)), 1.2)
+
+
+def gelu(approximate):
+    """x times a probability: that of the normal distribution, or what is nearly its logistic function."""
+
+    def angle(x):
+        return np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)
+
+    def density(x):
+        if approximate == "tanh":
+            return sigmoid(angle(x)) * sigmoid(-angle(x)) * np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * x**2)
+        return np.exp(-np.minimum(x * x, 1400) / 2) / np.sqrt(2 * np.pi)
+
+    below = np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float])
+    probability = (lambda x: sigmoid(angle(x))) if approximate == "tanh" else below
+    return Pointwise(lambda x: x * probability(x), lambda x: probability(x) + x * density(x), 1.2)
+
+
+def mish():
+    return Pointwise(
+        lambda x: x * np.tanh(softplus_of(x)),
+        lambda x: np.tanh(softplus_of(x)) + x * sigmoid(x) / np.cosh(np.minimum(softplus_of(x), 300)) ** 2,
+        1.2,
+    )
+
+
+def softplus():
+    return Pointwise(softplus_of, sigmoid)
+
+
+def hard_swish():
+    return Pointwise(
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
+        1.5,
+    )
+
+
+class Ramp(Pointwise):
+    """HardSigmoid and ReLU6: what is added to x counts too."""
+
+    def __init__(self, slope, offset, most):
+        low, high = -offset / slope, (most - offset) / slope
+        super().__init__(
+            lambda x: np.clip(slope * x + offset, 0, most), lambda x: np.where((x > low) & (x < high), slope, 0)
+        )
+        self.offset = offset
+
+    def compute(self, train):
+        out, size = super().compute(train)
+        return out, size + abs(self.offset)
 
 
 def rescaling(scale, offset):
