@@ -396,6 +396,59 @@ def batch_norm_input_gradient(x, eta, mean, var, gain, dgain, dbias, epsilon):
     return out
 
 
+def layer_norm_forward(x, gain, bias, epsilon):
+    mean, var = batch_statistics(np.asarray(x, np.float64).T)
+    out = batch_norm_forward(np.asarray(x, np.float64).T, mean, var, np.ones(len(x)), np.zeros(len(x)), epsilon).T
+    return out * gain + bias, mean, np.array([1 / math.sqrt(v + epsilon) for v in var.tolist()])
+
+
+def layer_norm_backward(x, eta, mean, deviation, gain):
+    rows, size = x.shape
+    dx, dgain, dbias = np.zeros(x.shape), np.zeros(size), np.zeros(size)
+    for n in range(rows):
+        scaled = [(float(v) - float(mean[n])) * float(deviation[n]) for v in x[n]]
+        slopes = [float(e) * float(g) for e, g in zip(eta[n], gain, strict=True)]
+        share, product = sum(slopes) / size, sum(a * b for a, b in zip(slopes, scaled, strict=True)) / size
+        for c in range(size):
+            dx[n, c] = float(deviation[n]) * (slopes[c] - share - scaled[c] * product)
+            dgain[c] += float(eta[n, c]) * scaled[c]
+            dbias[c] += float(eta[n, c])
+    return dx, dgain, dbias
+
+
+def in_groups(x, groups):
+    """The numbers of each image and group as a row, the group's channels one after the other."""
+    return np.array([row for image in x for row in np.split(image.T.reshape(-1), groups)])
+
+
+def out_of_groups(rows, shape):
+    """The other way round."""
+    batch, pixels, channels = shape
+    return np.array([image.reshape(channels, pixels).T for image in np.split(rows.reshape(batch, -1), batch)])
+
+
+def group_norm_forward(x, gain, bias, groups, epsilon):
+    rows = in_groups(x, groups)
+    out, mean, deviation = layer_norm_forward(rows, np.ones(rows.shape[1]), np.zeros(rows.shape[1]), epsilon)
+    each = len(x), groups
+    return out_of_groups(out, x.shape) * gain + bias, mean.reshape(each), deviation.reshape(each)
+
+
+def group_norm_backward(x, eta, mean, deviation, gain):
+    groups, (batch, pixels, channels) = mean.shape[1], x.shape
+    dx, dgain, dbias = np.zeros(x.shape), np.zeros(channels), np.zeros(channels)
+    own = channels // groups
+    for n, c in np.ndindex(batch, channels):
+        for p in range(pixels):
+            scaled = (float(x[n, p, c]) - float(mean[n, c // own])) * float(deviation[n, c // own])
+            dgain[c] += float(eta[n, p, c]) * scaled
+            dbias[c] += float(eta[n, p, c])
+    slopes = in_groups(np.asarray(eta, np.float64) * gain, groups)
+    flat, ones = (mean.reshape(-1), deviation.reshape(-1)), np.ones(slopes.shape[1])
+    dx = out_of_groups(layer_norm_backward(in_groups(x, groups), slopes, *flat, ones)[0], x.shape)
+    return dx, dgain, dbias
+
+
 def splitmix64(state):
     """One step of the generator, in Python's integers: the next number from a state."""
     mask = 2**64 - 1
