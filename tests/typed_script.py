@@ -23,9 +23,11 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GroupNorm,
     HardSigmoid,
     HardSwish,
     Layer,
+    LayerNorm,
     LeakyRelu,
     MaxPooling,
     Mish,
@@ -87,7 +89,7 @@ def layers(x: np.ndarray) -> None:
     row += [Sigmoid(shape), Tanh(shape), Dropout(shape, prob=0.9), Rescaling(shape, 0.5), AvgPooling(shape, 2, 2)]
     row += [MaxPooling(shape), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
     row += [SiLU(shape), GELU(shape, approximate="tanh"), Mish(shape), Softplus(shape), HardSwish(shape), ReLU6(shape)]
-    row += [HardSigmoid(shape, alpha=0.2)]
+    row += [HardSigmoid(shape, alpha=0.2), LayerNorm(shape, axis=1), GroupNorm(shape, groups=4, epsilon=1e-3)]
     for layer in row:
         assert_type(layer.forward(np.ones(shape)), np.ndarray)
     dense = FullyConnect(shape, output_num=10)

@@ -8,6 +8,7 @@ from fastcnn.layers.bn import BatchNorm
 from fastcnn.layers.dropout import Dropout
 from fastcnn.layers.fc import FullyConnect
 from fastcnn.layers.flatten import Flatten
+from fastcnn.layers.normalization import GroupNorm, LayerNorm
 from fastcnn.layers.pooling import AvgPooling, GlobalAvgPooling, MaxPooling
 from fastcnn.layers.relu import ELU, Leaky_Relu, LeakyRelu, PReLU, Relu, Sigmoid, Tanh
 from fastcnn.layers.rescaling import Rescaling
@@ -24,9 +25,11 @@ __all__ = [
     "Flatten",
     "FullyConnect",
     "GlobalAvgPooling",
+    "GroupNorm",
     "HardSigmoid",
     "HardSwish",
     "Layer",
+    "LayerNorm",
     "LeakyRelu",
     "Leaky_Relu",
     "MaxPooling",

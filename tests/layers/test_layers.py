@@ -21,8 +21,10 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GroupNorm,
     HardSigmoid,
     HardSwish,
+    LayerNorm,
     LeakyRelu,
     MaxPooling,
     Mish,
@@ -61,6 +63,10 @@ def every_layer(**options):
     yield GELU(SHAPE, approximate="tanh", **options)
     yield Flatten(SHAPE, **options)
     yield BatchNorm(SHAPE, **options)
+    yield LayerNorm(SHAPE, **options)
+    yield LayerNorm(SHAPE, axis=1, **options)
+    yield GroupNorm(SHAPE, 1, **options)
+    yield GroupNorm(SHAPE, 2, **options)
     yield Dropout(SHAPE, 1.0, **options)  # kept whole: what it drops differs from call to call, see test_dropout.py
 
 

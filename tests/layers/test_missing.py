@@ -20,6 +20,8 @@ FOREIGN += [
     "Hardsigmoid",
     "ReLU_6",
     "MISH",
+    "LayerNormalization",
+    "groupnorm",
     "LeakyReLU",
     "GlobalAveragePooling2D",
     "CrossEntropyLoss",

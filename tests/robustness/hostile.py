@@ -58,6 +58,8 @@ LAYERS = {
     layers.ReLU6: {},
     layers.HardSigmoid: {"alpha": 0.2, "beta": 0.5},
     layers.BatchNorm: {"epsilon": 1e-3, "moving_decay": 0.9},
+    layers.LayerNorm: {"axis": -1, "epsilon": 1e-3},
+    layers.GroupNorm: {"groups": 2, "epsilon": 1e-3},
     layers.Dropout: {"prob": 0.5, "rng": 0},
     layers.Flatten: {},
     layers.Rescaling: {"scale": 0.5, "offset": 1.0},

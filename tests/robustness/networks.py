@@ -40,6 +40,12 @@ def plain(kind, **choices):
     return make
 
 
+def group_norm(source, shape):
+    channels = shape[-1]
+    groups = among(source, "groups", [n for n in range(1, channels + 1) if channels % n == 0])
+    return layers.GroupNorm(shape, groups, epsilon=among(source, "epsilon", (1e-3, 0.1)), dtype=source.dtype)
+
+
 ANY = [
     plain(layers.Relu, at_zero=FLAGS),
     plain(layers.LeakyRelu, alpha=ALPHAS, at_zero=FLAGS),
@@ -55,6 +61,8 @@ ANY = [
     plain(layers.HardSigmoid, alpha=(1 / 6, 0.2), beta=(0.5, -0.3)),
     plain(layers.PReLU, at_zero=FLAGS),
     plain(layers.BatchNorm, epsilon=(1e-5, 0.1), moving_decay=(0.997, 0.5, 0.0)),
+    plain(layers.LayerNorm, axis=(-1, 1), epsilon=(1e-3, 0.1)),
+    group_norm,
     plain(layers.Dropout, prob=KEPT),
     plain(layers.Rescaling, scale=(1 / 255, -2.0), offset=(0.0, 0.5)),
     plain(layers.FullyConnect, output_num=(1, 2, 10, 33)),
@@ -134,6 +142,8 @@ TWINS = {
     layers.BatchNorm: lambda own: oracle.Norm(
         own.alpha, own.beta, (own.moving_mean, own.moving_var), own.epsilon, own.moving_decay
     ),
+    layers.LayerNorm: lambda own: oracle.ImageNorm(own.alpha, own.beta, own.epsilon, -own.axis),
+    layers.GroupNorm: lambda own: oracle.ImageNorm(own.alpha, own.beta, own.epsilon, groups=own.groups),
     layers.Dropout: lambda own: oracle.Drop(own.prob, own.seed, own.calls),
     layers.Flatten: lambda own: oracle.Flat(),
     layers.Rescaling: lambda own: oracle.rescaling(own.scale, own.offset),

@@ -320,6 +320,48 @@ class Norm(Oracle):
         return factor * (eta - through), abs(factor) * (abs(eta) + more)
 
 
+class ImageNorm(Oracle):
+    """LayerNorm over the last `axes`, or GroupNorm of so many `groups`: over all axes but the first two of
+    (batch, groups, pixels, channels of a group)."""
+
+    def __init__(self, alpha, beta, epsilon, axes=0, groups=0):
+        super().__init__(alpha=alpha, beta=beta)
+        self.epsilon, self.axes, self.groups = epsilon, axes, groups
+
+    def parted(self, x):
+        """Each place whose numbers have one mean as a row."""
+        if self.groups:
+            split = x.reshape(len(x), -1, self.groups, x.shape[-1] // self.groups)
+            return np.swapaxes(split, 1, 2).reshape(len(x) * self.groups, -1)
+        return x.reshape(-1, int(np.prod(x.shape[-self.axes :])))
+
+    def joined(self, rows):
+        if self.groups:
+            own = self.x.shape[-1] // self.groups
+            return np.swapaxes(rows.reshape(len(self.x), self.groups, -1, own), 1, 2).reshape(self.x.shape)
+        return rows.reshape(self.x.shape)
+
+    def compute(self, train):
+        rows = self.parted(self.x)
+        mean, self.root = rows.mean(axis=1, keepdims=True), np.sqrt(rows.var(axis=1, keepdims=True) + self.epsilon)
+        self.rows, self.row_size = (rows - mean) / self.root, (abs(rows) + abs(rows).mean(axis=1)[:, None]) / self.root
+        self.scaled, self.scaled_size = self.joined(self.rows), self.joined(self.row_size)
+        alpha, beta = self.values["alpha"], self.values["beta"]
+        return self.scaled * alpha + beta, self.scaled_size * abs(alpha) + abs(beta)
+
+    def differentiate(self, eta):
+        axes = tuple(range(eta.ndim - self.values["alpha"].ndim))
+        self.slopes = {
+            "alpha": ((eta * self.scaled).sum(axis=axes), (abs(eta) * self.scaled_size).sum(axis=axes)),
+            "beta": (eta.sum(axis=axes), abs(eta).sum(axis=axes)),
+        }
+        slope = self.parted(eta * self.values["alpha"])
+        means = slope.mean(axis=1)[:, None], (slope * self.rows).mean(axis=1)[:, None]
+        back = (slope - means[0] - self.rows * means[1]) / self.root
+        sizes = abs(slope).mean(axis=1)[:, None], (abs(slope) * self.row_size).mean(axis=1)[:, None]
+        return self.joined(back), self.joined((abs(slope) + sizes[0] + self.row_size * sizes[1]) / self.root)
+
+
 GOLDEN, LOW = np.uint64(0x9E3779B97F4A7C15), np.uint64(2**64 - 1)
 
 
