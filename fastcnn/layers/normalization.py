@@ -24,6 +24,7 @@ class ImageNormalization(LearningLayer):
     """
 
     gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient", "beta": "b_gradient"}
+    gain_names: ClassVar[tuple[str, ...]] = ("alpha", "beta")
 
     x = BatchArray("input_shape")
     eta = BatchArray("output_shape")

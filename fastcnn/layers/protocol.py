@@ -28,6 +28,7 @@ A :class:`fastcnn.components.Component`, as fastcnn's own layers are, may also h
     children()          the layers inside, by name
     draw_seed()         draw now the random seed that the first forward would draw
     shard_names         attributes that say which shard of a batch it sees, see shard_names_of
+    gain_names          parameters of several axes that are gains or biases: see is_weight
     unsaid_names        arguments that config() leaves out where they are at their default
 """
 
@@ -243,6 +244,12 @@ def needs_in_config(layer: Any, arguments: set[str]) -> set[str]:
     if not isinstance(layer, Component):
         return set()
     return arguments - {"rng", "initializer", *layer.random_names, *layer.unsaid_names}
+
+
+def is_weight(layer: Any, name: str, parameter: np.ndarray) -> bool:
+    """Whether a parameter is a weight, of two axes or more, and no bias, gain or slope."""
+    gains = layer.gain_names if isinstance(layer, Component) else ()
+    return np.ndim(parameter) > 1 and name not in gains
 
 
 def builds_itself(layer_class: type[Any]) -> bool:

@@ -172,7 +172,7 @@ def group_statistics(x, center, totals, statistics, epsilon):
     own, pixels = channels // mean.size, x.size // channels
     for g in range(mean.size):
         middle, var, squares = merge_channels(totals, center, g * own, (g + 1) * own, pixels)
-        if not squares <= NEAR * (var + epsilon):
+        if not squares <= NEAR * (var + epsilon) < math.inf:
             middle, var = careful_statistics(x, channels, g * own, (g + 1) * own)
         var = 0.0 if var < 0 else var  # by rounding, where all numbers are nearly the same; NaN stays
         mean[g], deviation[g] = number(middle), number(1 / math.sqrt(var + epsilon))
