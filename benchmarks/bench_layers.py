@@ -2,7 +2,8 @@
 
 from benchmarks.common import BACKENDS, Timed
 
-KINDS = ["conv", "relu", "max_pool", "avg_pool", "batch_norm", "dropout", "fc", "softmax"]
+KINDS = ["conv", "relu", "silu", "gelu", "hard_swish", "max_pool", "avg_pool"]
+KINDS += ["batch_norm", "layer_norm", "group_norm", "dropout", "fc", "softmax"]
 
 
 class Layer(Timed):

@@ -214,16 +214,20 @@ def relu_forward(x):
     return each(lambda v: v if v > 0 or math.isnan(v) else 0.0, x)
 
 
-def relu_backward(x, eta):
-    return each(lambda v, slope: slope if v >= 0 else 0.0, x, eta)
+def positive(value, at_zero):
+    return value > 0 or (at_zero and value == 0)
+
+
+def relu_backward(x, eta, at_zero=True):
+    return each(lambda v, slope: slope if positive(v, at_zero) else 0.0, x, eta)
 
 
 def leaky_relu_forward(x, alpha):
     return each(lambda v: v if v >= 0 else alpha * v, x)
 
 
-def leaky_relu_backward(x, eta, alpha):
-    return each(lambda v, slope: slope if v >= 0 else alpha * slope, x, eta)
+def leaky_relu_backward(x, eta, alpha, at_zero=True):
+    return each(lambda v, slope: slope if positive(v, at_zero) else alpha * slope, x, eta)
 
 
 def add(a, b):
@@ -251,16 +255,87 @@ def elu_forward(x, alpha):
     return each(lambda v: v if v >= 0 else alpha * math.expm1(v), x)
 
 
-def elu_backward(x, eta, alpha):
-    return each(lambda v, slope: slope if v >= 0 else slope * alpha * math.exp(v), x, eta)
+def elu_backward(x, eta, alpha, at_zero=True):
+    return each(lambda v, slope: slope if positive(v, at_zero) else slope * alpha * math.exp(v), x, eta)
+
+
+def logistic(value):
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def silu_forward(x):
+    return each(lambda v: v * logistic(v), x)
+
+
+def silu_backward(x, eta):
+    return each(lambda v, slope: slope * logistic(v) * (1 + v * logistic(-v)), x, eta)
+
+
+def gelu_forward(x, tanh):
+    if tanh:
+        return each(lambda v: v * logistic(2 * gelu_angle(v)), x)
+    return each(lambda v: v * math.erfc(-v / math.sqrt(2)) / 2, x)
+
+
+def gelu_angle(value):
+    """1 + tanh(angle) is 2 * logistic(2 * angle)."""
+    return math.sqrt(2 / math.pi) * (value + 0.044715 * value**3)
+
+
+def gelu_backward(x, eta, tanh):
+    def slope(v):
+        if tanh:
+            share, steepness = logistic(2 * gelu_angle(v)), 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * v**2)
+            rest = logistic(-2 * gelu_angle(v))
+            return share + (v * share * rest * steepness if share * rest or math.isinf(v) else 0)
+        return math.erfc(-v / math.sqrt(2)) / 2 + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi)
+
+    return each(lambda v, own: own * slope(v), x, eta)
+
+
+def softplus_forward(x):
+    return each(lambda v: max(v, 0) + math.log1p(math.exp(-abs(v))) if not math.isnan(v) else v, x)
+
+
+def softplus_backward(x, eta):
+    return each(lambda v, slope: slope * logistic(v), x, eta)
+
+
+def mish_forward(x):
+    return each(lambda v: v * math.tanh(softplus_forward(np.array([v]))[0]), x)
+
+
+def mish_backward(x, eta):
+    def slope(v):
+        """1 - tanh(y)**2 is 1 / cosh(y)**2, which is 0 where Python would refuse to compute it."""
+        y = float(softplus_forward(np.array([v]))[0])
+        return math.tanh(y) + v * logistic(v) * (0 if y > 350 else 1 / math.cosh(y) ** 2)
+
+    return each(lambda v, own: own * slope(v), x, eta)
+
+
+def ramp_forward(x, slope, offset, most):
+    return each(lambda v: min(max(slope * v + offset, 0), most) if not math.isnan(v) else v, x)
+
+
+def ramp_backward(x, eta, slope, offset, most):
+    return each(lambda v, own: own * slope if -offset / slope < v < (most - offset) / slope else 0, x, eta)
+
+
+def hard_swish_forward(x):
+    return each(lambda v: v * min(max(v + 3, 0), 6) / 6 if not math.isnan(v) else v, x)
+
+
+def hard_swish_backward(x, eta):
+    return each(lambda v, own: 0 if v <= -3 else own if v >= 3 else own * (v / 3 + 0.5), x, eta)
 
 
 def prelu_forward(x, alpha):
     return each(lambda v, a: v if v >= 0 else a * v, x, alpha + np.zeros(x.shape))
 
 
-def prelu_backward(x, eta, alpha):
-    dx = each(lambda v, slope, a: slope if v >= 0 else a * slope, x, eta, alpha + np.zeros(x.shape))
+def prelu_backward(x, eta, alpha, at_zero=True):
+    dx = each(lambda v, slope, a: slope if positive(v, at_zero) else a * slope, x, eta, alpha + np.zeros(x.shape))
     dalpha = np.zeros(len(alpha))
     for row, slopes in zip(x.reshape(-1, len(alpha)).tolist(), eta.reshape(-1, len(alpha)).tolist(), strict=True):
         for c, (value, slope) in enumerate(zip(row, slopes, strict=True)):
@@ -335,6 +410,59 @@ def batch_norm_input_gradient(x, eta, mean, var, gain, dgain, dbias, epsilon):
         through = float(dbias[c]) / len(x) + xhat[n][c] * float(dgain[c]) / len(x)
         out[n, c] = float(gain[c]) / math.sqrt(float(var[c]) + epsilon) * (float(eta[n, c]) - through)
     return out
+
+
+def layer_norm_forward(x, gain, bias, epsilon):
+    mean, var = batch_statistics(np.asarray(x, np.float64).T)
+    out = batch_norm_forward(np.asarray(x, np.float64).T, mean, var, np.ones(len(x)), np.zeros(len(x)), epsilon).T
+    return out * gain + bias, mean, np.array([1 / math.sqrt(v + epsilon) for v in var.tolist()])
+
+
+def layer_norm_backward(x, eta, mean, deviation, gain):
+    rows, size = x.shape
+    dx, dgain, dbias = np.zeros(x.shape), np.zeros(size), np.zeros(size)
+    for n in range(rows):
+        scaled = [(float(v) - float(mean[n])) * float(deviation[n]) for v in x[n]]
+        slopes = [float(e) * float(g) for e, g in zip(eta[n], gain, strict=True)]
+        share, product = sum(slopes) / size, sum(a * b for a, b in zip(slopes, scaled, strict=True)) / size
+        for c in range(size):
+            dx[n, c] = float(deviation[n]) * (slopes[c] - share - scaled[c] * product)
+            dgain[c] += float(eta[n, c]) * scaled[c]
+            dbias[c] += float(eta[n, c])
+    return dx, dgain, dbias
+
+
+def in_groups(x, groups):
+    """The numbers of each image and group as a row, the group's channels one after the other."""
+    return np.array([row for image in x for row in np.split(image.T.reshape(-1), groups)])
+
+
+def out_of_groups(rows, shape):
+    """The other way round."""
+    batch, pixels, channels = shape
+    return np.array([image.reshape(channels, pixels).T for image in np.split(rows.reshape(batch, -1), batch)])
+
+
+def group_norm_forward(x, gain, bias, groups, epsilon):
+    rows = in_groups(x, groups)
+    out, mean, deviation = layer_norm_forward(rows, np.ones(rows.shape[1]), np.zeros(rows.shape[1]), epsilon)
+    each = len(x), groups
+    return out_of_groups(out, x.shape) * gain + bias, mean.reshape(each), deviation.reshape(each)
+
+
+def group_norm_backward(x, eta, mean, deviation, gain):
+    groups, (batch, pixels, channels) = mean.shape[1], x.shape
+    dx, dgain, dbias = np.zeros(x.shape), np.zeros(channels), np.zeros(channels)
+    own = channels // groups
+    for n, c in np.ndindex(batch, channels):
+        for p in range(pixels):
+            scaled = (float(x[n, p, c]) - float(mean[n, c // own])) * float(deviation[n, c // own])
+            dgain[c] += float(eta[n, p, c]) * scaled
+            dbias[c] += float(eta[n, p, c])
+    slopes = in_groups(np.asarray(eta, np.float64) * gain, groups)
+    flat, ones = (mean.reshape(-1), deviation.reshape(-1)), np.ones(slopes.shape[1])
+    dx = out_of_groups(layer_norm_backward(in_groups(x, groups), slopes, *flat, ones)[0], x.shape)
+    return dx, dgain, dbias
 
 
 def splitmix64(state):

@@ -79,5 +79,5 @@ def test_the_example_of_a_new_kernel_applies():
     )
     assert done.returncode == 0, done.stderr
     files = [line.split("\t")[2] for line in done.stdout.splitlines()]
-    twins = [f"fastcnn/backends/{folder}/hard_swish.py" for folder in ("numba/pointwise", "numpy")]
+    twins = [f"fastcnn/backends/{folder}/softsign.py" for folder in ("numba/pointwise", "numpy")]
     assert sorted(files) == [*twins, "tests/naive.py"]

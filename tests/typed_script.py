@@ -15,6 +15,7 @@ from fastcnn import callbacks, datasets, optimizers, schedules, zoo
 from fastcnn.augmentation import Augmentation
 from fastcnn.layers import (
     ELU,
+    GELU,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -24,15 +25,23 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
     Layer,
+    LayerNorm,
     LeakyRelu,
     MaxPooling,
+    Mish,
     PReLU,
     Relu,
+    ReLU6,
     Rescaling,
     Residual,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 from fastcnn.model import Sequential
@@ -72,9 +81,17 @@ def layers(x: np.ndarray) -> None:
     conv.weights = np.zeros_like(conv.weights)
     conv.backward(alpha=1e-4, weight_decay=0.0004)
     shape = conv.output_shape
-    row: list[Layer] = [BatchNorm(shape), Relu(shape), LeakyRelu(shape, alpha=0.1), ELU(shape), PReLU(shape)]
+    row: list[Layer] = [
+        BatchNorm(shape),
+        Relu(shape, at_zero=False),
+        LeakyRelu(shape, alpha=0.1),
+        ELU(shape),
+        PReLU(shape),
+    ]
     row += [Sigmoid(shape), Tanh(shape), Dropout(shape, prob=0.9), Rescaling(shape, 0.5), AvgPooling(shape, 2, 2)]
     row += [MaxPooling(shape), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
+    row += [SiLU(shape), GELU(shape, approximate="tanh"), Mish(shape), Softplus(shape), HardSwish(shape), ReLU6(shape)]
+    row += [HardSigmoid(shape, alpha=0.2), LayerNorm(shape, axis=1), GroupNorm(shape, groups=4, epsilon=1e-3)]
     for layer in row:
         assert_type(layer.forward(np.ones(shape)), np.ndarray)
     dense = FullyConnect(shape, output_num=10)

@@ -10,7 +10,11 @@ import fastcnn
 SHAPE = (64, 28, 28, 32)
 UNITS = 128  # of the fully-connected layer, whose input is what a flattened (64, 7, 7, 32) would be
 CLASSES = 10
-KINDS = ("conv", "relu", "max_pool", "avg_pool", "batch_norm", "dropout", "fc", "softmax")
+GROUPS = 8  # of a group normalisation
+KINDS = (
+    *("conv", "relu", "silu", "gelu", "hard_swish", "max_pool", "avg_pool"),
+    *("batch_norm", "layer_norm", "group_norm", "dropout", "fc", "softmax"),
+)
 
 
 def arrays(kind: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
@@ -35,9 +39,14 @@ def make(kind: str, shape: tuple[int, ...]) -> Any:
     makers: dict[str, Callable[[], Any]] = {
         "conv": lambda: layers.Conv2D(shape, shape[-1], 3, 1, "SAME"),
         "relu": lambda: layers.Relu(shape),
+        "silu": lambda: layers.SiLU(shape),
+        "gelu": lambda: layers.GELU(shape),
+        "hard_swish": lambda: layers.HardSwish(shape),
         "max_pool": lambda: layers.MaxPooling(shape),
         "avg_pool": lambda: layers.AvgPooling(shape),
         "batch_norm": lambda: layers.BatchNorm(shape),
+        "layer_norm": lambda: layers.LayerNorm(shape),
+        "group_norm": lambda: layers.GroupNorm(shape, GROUPS),
         "dropout": lambda: layers.Dropout(shape, 0.5),
         "fc": lambda: layers.FullyConnect(shape, UNITS),
         "softmax": lambda: layers.Softmax(shape),

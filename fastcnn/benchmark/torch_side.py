@@ -162,9 +162,14 @@ def layer(kind: str) -> Steps:
         module = {
             "conv": lambda: nn.Conv2d(channels, channels, 3, padding=1),
             "relu": nn.ReLU,
+            "silu": nn.SiLU,
+            "gelu": nn.GELU,
+            "hard_swish": nn.Hardswish,
             "max_pool": lambda: nn.MaxPool2d(2),
             "avg_pool": lambda: nn.AvgPool2d(2),
             "batch_norm": lambda: nn.BatchNorm2d(channels),
+            "layer_norm": lambda: nn.LayerNorm(channels),
+            "group_norm": lambda: nn.GroupNorm(single_layers.GROUPS, channels),
             "dropout": nn.Dropout,
             "fc": lambda: nn.Linear(images.shape[-1], single_layers.UNITS),
             "softmax": nn.CrossEntropyLoss,
@@ -177,6 +182,8 @@ def layer(kind: str) -> Steps:
 
         x, arguments = put(images).requires_grad_(), () if labels is None else (torch.from_numpy(labels),)
         wanted, direction = [x, *module.parameters()], None if eta is None else put(eta)
+        if kind == "layer_norm":  # which is over the last axis: channels_last is in that order already
+            return lambda: torch.autograd.grad(module(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), wanted, direction)
         return lambda: torch.autograd.grad(module(x, *arguments), wanted, direction)
 
     return {variant: make(layout) for variant, layout in layouts().items()}

@@ -39,9 +39,11 @@ class Component(Assignable):
     state_names: ClassVar[tuple[str, ...]] = ()  # arrays that a file must hold too, though no gradient changes them
     random_names: ClassVar[tuple[str, ...]] = ()  # integers (or None) from which the next random numbers follow
     shard_names: ClassVar[tuple[str, ...]] = ()  # attributes that say which shard of a batch it sees
-    added_later: ClassVar[
-        dict[str, Any]
-    ] = {}  # settings that pickles of earlier versions lack, and what they then were
+    added_later: ClassVar[dict[str, Any]] = {}  # settings that pickles of before lack, and what they then were
+    gain_names: ClassVar[tuple[str, ...]] = ()  # parameters of several axes that are no weights: see `is_weight`
+    # Arguments that `config` names only where they are not at their default: those that came later than the layer, as
+    # scripts have derived classes from it that take none of them.
+    unsaid_names: ClassVar[tuple[str, ...]] = ()
 
     dtype = Constant(lambda owner, name, value: layer_dtype(owner, value))
     batchsize = Checked(check_int)

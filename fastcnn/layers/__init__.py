@@ -1,6 +1,7 @@
 """The layers. Module names are part of the API: ``from fastcnn.layers.base_conv import Conv2D``."""
 
 from fastcnn.layers import missing
+from fastcnn.layers.activations import GELU, HardSigmoid, HardSwish, Mish, ReLU6, SiLU, Softplus
 from fastcnn.layers.base import Layer
 from fastcnn.layers.base_conv import Conv2D, DepthwiseConv2D, col2im, im2col
 from fastcnn.layers.bn import BatchNorm
@@ -8,6 +9,7 @@ from fastcnn.layers.conv_transpose import Conv2DTranspose
 from fastcnn.layers.dropout import Dropout
 from fastcnn.layers.fc import FullyConnect
 from fastcnn.layers.flatten import Flatten
+from fastcnn.layers.normalization import GroupNorm, LayerNorm
 from fastcnn.layers.pooling import AvgPooling, GlobalAvgPooling, MaxPooling
 from fastcnn.layers.relu import ELU, Leaky_Relu, LeakyRelu, PReLU, Relu, Sigmoid, Tanh
 from fastcnn.layers.rescaling import Rescaling
@@ -16,6 +18,7 @@ from fastcnn.layers.softmax import Softmax
 
 __all__ = [
     "ELU",
+    "GELU",
     "AvgPooling",
     "BatchNorm",
     "Conv2D",
@@ -25,16 +28,24 @@ __all__ = [
     "Flatten",
     "FullyConnect",
     "GlobalAvgPooling",
+    "GroupNorm",
+    "HardSigmoid",
+    "HardSwish",
     "Layer",
+    "LayerNorm",
     "LeakyRelu",
     "Leaky_Relu",
     "MaxPooling",
+    "Mish",
     "PReLU",
+    "ReLU6",
     "Relu",
     "Rescaling",
     "Residual",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
     "col2im",
     "im2col",

@@ -1,6 +1,7 @@
 """Layers in a row, of which `Network` and `Residual` are made: their forward and backward passes.
 
-A `Relu` is computed by the layer after it where that can do so: this saves two passes over the array.
+A `Relu` is computed by the layer after it where that can do so: this saves two passes over the array. One that stops
+the gradient at exactly 0 is computed by itself: the kernels of the layers after it let the gradient pass there.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def is_fused(layers: list[Any], position: int) -> bool:
     if position + 1 == len(layers):
         return False
     layer, after = layers[position], layers[position + 1]
-    return absorbs_relu(type(after)) and layer.dtype == after.dtype
+    return absorbs_relu(type(after)) and layer.dtype == after.dtype and layer.at_zero
 
 
 def forward_through(layers: list[Any], x: Any, phase: str) -> Any:

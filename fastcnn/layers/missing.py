@@ -18,6 +18,11 @@ OTHERS = {
     **dict.fromkeys(("adaptiveavgpool2d", "globalaveragepooling2d", "globalavgpool"), "GlobalAvgPooling"),
     **dict.fromkeys(("batchnorm", "batchnorm2d", "batchnormalization"), "BatchNorm"),
     **dict.fromkeys(("leakyrelu", "lrelu"), "LeakyRelu"),
+    **dict.fromkeys(("silu", "swish"), "SiLU"),
+    **{"layernorm": "LayerNorm", "layernormalization": "LayerNorm"},
+    **{"groupnorm": "GroupNorm", "groupnormalization": "GroupNorm"},
+    **{"gelu": "GELU", "mish": "Mish", "softplus": "Softplus", "relu6": "ReLU6"},
+    **{"hardswish": "HardSwish", "hardsigmoid": "HardSigmoid"},
     **dict.fromkeys(("crossentropy", "crossentropyloss", "softmaxcrossentropy", "softmaxwithloss"), "Softmax"),
     **{name: name.capitalize() for name in ("relu", "sigmoid", "tanh", "softmax", "dropout", "flatten", "rescaling")},
 }

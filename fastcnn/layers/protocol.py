@@ -28,6 +28,8 @@ A :class:`fastcnn.components.Component`, as fastcnn's own layers are, may also h
     children()          the layers inside, by name
     draw_seed()         draw now the random seed that the first forward would draw
     shard_names         attributes that say which shard of a batch it sees, see shard_names_of
+    gain_names          parameters of several axes that are gains or biases: see is_weight
+    unsaid_names        arguments that config() leaves out where they are at their default
 """
 
 import functools
@@ -236,9 +238,18 @@ def config_of(layer: Any) -> dict[str, Any]:
 def needs_in_config(layer: Any, arguments: set[str]) -> set[str]:
     """Those of its constructor's `arguments` that `config` must hold; a script's own class may leave out any.
 
-    Sources of random numbers that the arrays of a file replace are never needed.
+    Sources of random numbers that the arrays of a file replace are never needed, and of `unsaid_names` only what is not
+    at its default.
     """
-    return arguments - {"rng", "initializer", *layer.random_names} if isinstance(layer, Component) else set()
+    if not isinstance(layer, Component):
+        return set()
+    return arguments - {"rng", "initializer", *layer.random_names, *layer.unsaid_names}
+
+
+def is_weight(layer: Any, name: str, parameter: np.ndarray) -> bool:
+    """Whether a parameter is a weight, of two axes or more, and no bias, gain or slope."""
+    gains = layer.gain_names if isinstance(layer, Component) else ()
+    return np.ndim(parameter) > 1 and name not in gains
 
 
 def builds_itself(layer_class: type[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Activations: Relu and its relatives, Sigmoid and Tanh."""
+"""Activations: Relu and its relatives, Sigmoid and Tanh. Others: :mod:`fastcnn.layers.activations`."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -6,13 +6,54 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.backends.active import active
-from fastcnn.components import BatchArray, Fixed, Parameter, Setting
+from fastcnn.components import BatchArray, Checked, Fixed, Parameter, Setting
 from fastcnn.layers.base import Layer, LearningLayer
-from fastcnn.shapes import check_features, check_number
+from fastcnn.shapes import check_features, check_flag, check_number
 
 
-class Relu(Layer):
+class Rectifier(Layer):
+    """A layer whose output is x where x is positive, and whose gradient changes at 0, to which `at_zero` gives a side.
+
+    Parameters
+    ----------
+    at_zero : bool, default True
+        Whether an x of exactly 0 counts as positive in the gradient, as in the original, so that all of it passes; with
+        False it counts as negative, as in PyTorch. The output is the same.
+
+    Attributes
+    ----------
+    x, eta : the last input, and the last gradient that `gradient` returned
+    """
+
+    unsaid_names: ClassVar[tuple[str, ...]] = ("at_zero",)
+
+    x = BatchArray("input_shape")
+    eta = BatchArray("output_shape")
+    at_zero = Checked(check_flag)
+    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
+
+    def __init__(self, shape: Sequence[int], *, at_zero: bool = True, dtype: Any = None):
+        super().__init__(shape, dtype=dtype)
+        self.at_zero = at_zero
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Pickles of before say nothing of `at_zero`."""
+        super().__setstate__({"at_zero": True} | state)
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | ({} if self.at_zero else {"at_zero": False})
+
+
+class Relu(Rectifier):
     """``max(x, 0)`` for inputs of any rank; the gradient passes where ``x >= 0``, at 0 too.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    at_zero : bool, default True
+        With False no gradient passes at exactly 0, as in PyTorch. A `Sequential` then computes this layer by itself,
+        and not together with the one after it.
+    dtype : 'float32' or 'float64', optional
 
     Attributes
     ----------
@@ -21,32 +62,24 @@ class Relu(Layer):
 
     absorbable = True
 
-    x = BatchArray("input_shape")
-    eta = BatchArray("output_shape")
-    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
-
     def forward(self, x: Any) -> np.ndarray:
         x = self.keep_x(x)
         return active().relu_forward(x)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        return self.keep("eta", active().relu_backward(self.x, eta))
+        return self.keep("eta", active().relu_backward(self.x, eta, self.at_zero))
 
 
-class Leaky_Relu(Layer):
-    """x where ``x >= 0``, else ``alpha * x``; the gradient follows the same rule.
+class Leaky_Relu(Rectifier):
+    """x where ``x >= 0``, else ``alpha * x``; the gradient follows the same rule, or ``x > 0`` with ``at_zero=False``.
 
     Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
     """
 
     alpha = Setting(check_number)
 
-    x = BatchArray("input_shape")
-    eta = BatchArray("output_shape")
-    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
-
-    def __init__(self, shape: Sequence[int], alpha: float = 0.2, *, dtype: Any = None):
-        super().__init__(shape, dtype=dtype)
+    def __init__(self, shape: Sequence[int], alpha: float = 0.2, *, at_zero: bool = True, dtype: Any = None):
+        super().__init__(shape, at_zero=at_zero, dtype=dtype)
         self.alpha = alpha
 
     def forward(self, x: Any) -> np.ndarray:
@@ -54,7 +87,7 @@ class Leaky_Relu(Layer):
         return active().leaky_relu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        return self.keep("eta", active().leaky_relu_backward(self.x, eta, self.alpha))
+        return self.keep("eta", active().leaky_relu_backward(self.x, eta, self.alpha, self.at_zero))
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"alpha": self.alpha}
@@ -63,20 +96,16 @@ class Leaky_Relu(Layer):
 LeakyRelu = Leaky_Relu
 
 
-class ELU(Layer):
-    """x where ``x >= 0``, else ``alpha * (exp(x) - 1)``; at 0 the gradient is 1.
+class ELU(Rectifier):
+    """x where ``x >= 0``, else ``alpha * (exp(x) - 1)``; at 0 the slope is 1, with ``at_zero=False`` alpha.
 
     Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential Linear Units" (2016).
     """
 
     alpha = Setting(check_number)
 
-    x = BatchArray("input_shape")
-    eta = BatchArray("output_shape")
-    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
-
-    def __init__(self, shape: Sequence[int], alpha: float = 1.0, *, dtype: Any = None):
-        super().__init__(shape, dtype=dtype)
+    def __init__(self, shape: Sequence[int], alpha: float = 1.0, *, at_zero: bool = True, dtype: Any = None):
+        super().__init__(shape, at_zero=at_zero, dtype=dtype)
         self.alpha = alpha
 
     def forward(self, x: Any) -> np.ndarray:
@@ -84,13 +113,13 @@ class ELU(Layer):
         return active().elu_forward(x, self.alpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        return self.keep("eta", active().elu_backward(self.x, eta, self.alpha))
+        return self.keep("eta", active().elu_backward(self.x, eta, self.alpha, self.at_zero))
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"alpha": self.alpha}
 
 
-class PReLU(LearningLayer):
+class PReLU(Rectifier, LearningLayer):
     """x where ``x >= 0``, else ``alpha * x`` with an alpha for each channel, the last axis, that is learned.
 
     He et al., "Delving Deep into Rectifiers" (2015), section 2.1.
@@ -100,6 +129,8 @@ class PReLU(LearningLayer):
     shape : (batch, ..., channels)
     alpha : float, default 0.25
         Where each channel's starts.
+    at_zero : bool, default True
+        With False the input's gradient at exactly 0 is ``alpha * eta``, as in PyTorch, and not `eta`.
     dtype : 'float32' or 'float64', optional
 
     Attributes
@@ -111,14 +142,11 @@ class PReLU(LearningLayer):
 
     gradient_names: ClassVar[dict[str, str]] = {"alpha": "a_gradient"}
 
-    x = BatchArray("input_shape")
-    eta = BatchArray("output_shape")
     alpha = Parameter("channels_shape", first=lambda layer: layer._first_alpha)
     a_gradient = Parameter("channels_shape")
-    output_shape: Fixed[tuple[int, ...]] = Fixed(lambda layer: layer.input_shape)
 
-    def __init__(self, shape: Sequence[int], alpha: float = 0.25, *, dtype: Any = None):
-        super().__init__(shape, dtype=dtype)
+    def __init__(self, shape: Sequence[int], alpha: float = 0.25, *, at_zero: bool = True, dtype: Any = None):
+        super().__init__(shape, at_zero=at_zero, dtype=dtype)
         check_features(self.name, self.input_shape)
         self._first_alpha = check_number(self.name, "alpha", alpha)
 
@@ -132,7 +160,7 @@ class PReLU(LearningLayer):
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         """Accumulate alpha's gradient; the input's comes with it, and is `eta`."""
-        self.eta, dalpha = active().prelu_backward(self.x, eta, self.alpha)
+        self.eta, dalpha = active().prelu_backward(self.x, eta, self.alpha, self.at_zero)
         self.add_gradients(alpha=dalpha)
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:

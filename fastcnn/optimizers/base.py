@@ -12,7 +12,7 @@ from fastcnn.arrays import check_array
 from fastcnn.backends.active import active
 from fastcnn.components import Assignable, Checked
 from fastcnn.config import load
-from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, update, walk
+from fastcnn.layers.protocol import clear_gradients, has_gradients, has_own_backward, is_weight, update, walk
 from fastcnn.optimizers.arrays import is_plain, square_sum
 from fastcnn.optimizers.checks import MadeWith, check_decay, check_kept, check_layers, check_rate, number
 from fastcnn.optimizers.rates import check_done, rate_text
@@ -34,7 +34,7 @@ class Optimizer(Assignable):
         Added to the gradient as ``weight_decay * p`` (an L2 penalty), but for AdamW.
     decay : 'all', 'weights' or callable, default 'all'
         Which parameters decay: all of them, as the original's do; 'weights', those of two axes or more, and no bias, no
-        gain of a BatchNorm and no slope of a PReLU; or those for which ``decay(place, name)`` is true, such as
+        gain of a normalisation and no slope of a PReLU; or those for which ``decay(place, name)`` is true, such as
         ``lambda place, name: name != "bias"``. A place is a layer's number, '0', or inside another '1.body.0'.
     clip_norm, clip_value : float, optional
         The largest Euclidean norm of all gradients together, of the mean loss; and the largest absolute value of each
@@ -108,9 +108,9 @@ class Optimizer(Assignable):
         """Whether a layer's own `backward` can make the step: gradient descent without clipping."""
         return self.plain and self.clip_norm is self.clip_value is None and self.decay == "all"
 
-    def factors(self, place: str, name: str, parameter: np.ndarray, scale: float) -> tuple[float, float]:
+    def factors(self, place: str, layer: Any, name: str, parameter: np.ndarray, scale: float) -> tuple[float, float]:
         """`scale`, and the decay of one parameter."""
-        whole = self.decay == "all" or np.ndim(parameter) > 1
+        whole = self.decay == "all" or is_weight(layer, name, parameter)
         decays = self.decay(place, name) if callable(self.decay) else whole
         return scale, self.weight_decay if decays else 0.0
 
@@ -141,7 +141,7 @@ class Optimizer(Assignable):
                 if name in gradients:
                     kept = [self.slot(place, name, slot, parameter) for slot in self.slots]
                     ready = all(is_plain(array, parameter) for array in (parameter, gradients[name], *kept))
-                    factors = self.factors(place, name, parameter, scale)
+                    factors = self.factors(place, layer, name, parameter, scale)
                     self.update(active() if ready else load("numpy"), parameter, gradients[name], kept, rate, factors)
             clear_gradients(layer)
 

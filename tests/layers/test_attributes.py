@@ -172,6 +172,9 @@ def test_every_attribute_of_the_contract_can_be_assigned(backend, rng):
         (ELU(SHAPE), ("x", "eta", "alpha", "output_shape")),
         (Sigmoid(SHAPE), ("y", "eta", "output_shape")),
         (Tanh(SHAPE), ("y", "eta", "output_shape")),
+        (layers.GELU(SHAPE), ("x", "eta", "approximate", "output_shape")),
+        (layers.HardSigmoid(SHAPE), ("x", "eta", "alpha", "beta", "output_shape")),
+        (layers.ReLU6(SHAPE), ("x", "eta", "output_shape")),
     ):
         wanted = layer.forward(x)
         for name in names:
@@ -330,6 +333,8 @@ BEYOND = {
     "Rescaling": lambda: layers.Rescaling((1, 2), 1e300),
     "Rescaling's offset": lambda: layers.Rescaling((1, 2), 1, offset=1e300),
     "BatchNorm": lambda: BatchNorm((1, 2), epsilon=1e300),
+    "HardSigmoid": lambda: layers.HardSigmoid((1, 2), 1e300),
+    "HardSigmoid's beta": lambda: layers.HardSigmoid((1, 2), beta=1e300),
     "Conv2D": lambda: Conv2D((1, 2, 2, 1), 2, 1, initializer=1e300),
     "FullyConnect": lambda: FullyConnect((1, 2), 2, initializer=10**60),
     "backward": lambda: FullyConnect((1, 2), 2).backward(1e39),

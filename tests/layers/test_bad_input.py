@@ -6,6 +6,7 @@ import pytest
 from fastcnn import layers
 from fastcnn.layers import (
     ELU,
+    GELU,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -13,6 +14,7 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    HardSigmoid,
     LeakyRelu,
     MaxPooling,
     PReLU,
@@ -89,6 +91,8 @@ SHAPE = (2, 6, 5, 3)
         (lambda: PReLU((4,)), r"PReLU: `shape` must be \(batch, ..., channels\), two axes"),
         (lambda: PReLU(SHAPE, "0"), "PReLU: `alpha` must be a finite number. Received alpha='0'"),
         (lambda: ELU(SHAPE, np.nan), "ELU: `alpha` must be a finite number. Received alpha=nan"),
+        (lambda: GELU(SHAPE, approximate="erf"), "GELU: `approximate` must be one of 'none', 'tanh'. Received approx"),
+        (lambda: HardSigmoid(SHAPE, 0.0), "HardSigmoid: `alpha` must be a finite number of at least 1e-12. Received"),
         (lambda: BatchNorm((4,)), r"BatchNorm: `shape` must be \(batch, ..., channels\), two axes at least"),
         (
             lambda: BatchNorm(SHAPE, epsilon=-1),

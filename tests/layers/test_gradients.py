@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import fastcnn
 from fastcnn.layers import (
     ELU,
+    GELU,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -19,14 +20,22 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    LayerNorm,
     LeakyRelu,
     MaxPooling,
+    Mish,
     PReLU,
     Relu,
+    ReLU6,
     Rescaling,
     Residual,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 from fastcnn.windows import Window, both, square
@@ -130,6 +139,24 @@ def batch_norm(data, shape):
     return layer
 
 
+def with_numbers(layer, data):
+    """Of gains and biases that are no longer 1 and 0."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    layer.alpha, layer.beta = rng.standard_normal((2, *layer.alpha.shape))
+    return layer
+
+
+def layer_norm(data, shape):
+    """Of an epsilon that leaves the function smooth, as above."""
+    axis = data.draw(st.sampled_from([-1, -2, -3, 1]))
+    return with_numbers(LayerNorm(shape, axis=axis, epsilon=0.1, dtype="float64"), data)
+
+
+def group_norm(data, shape):
+    groups = data.draw(st.sampled_from([n for n in range(1, shape[-1] + 1) if shape[-1] % n == 0]))
+    return with_numbers(GroupNorm(shape, groups, epsilon=0.1, dtype="float64"), data)
+
+
 def residual(data, shape):
     inner = Conv2D(shape, shape[-1], 3, 1, "SAME", dtype="float64")
     return Residual([inner, Tanh(inner.output_shape, dtype="float64")])
@@ -155,8 +182,17 @@ MAKERS = {
     "ELU": lambda data, shape: ELU(shape, 0.7, dtype="float64"),
     "PReLU": lambda data, shape: PReLU(shape, -0.3, dtype="float64"),
     "Sigmoid": lambda data, shape: Sigmoid(shape, dtype="float64"),
+    "SiLU": lambda data, shape: SiLU(shape, dtype="float64"),
+    "GELU": lambda data, shape: GELU(shape, approximate=data.draw(st.sampled_from(["none", "tanh"])), dtype="float64"),
+    "Mish": lambda data, shape: Mish(shape, dtype="float64"),
+    "Softplus": lambda data, shape: Softplus(shape, dtype="float64"),
+    "HardSwish": lambda data, shape: HardSwish(shape, dtype="float64"),
+    "ReLU6": lambda data, shape: ReLU6(shape, dtype="float64"),
+    "HardSigmoid": lambda data, shape: HardSigmoid(shape, 0.3, 0.4, dtype="float64"),
     "Tanh": lambda data, shape: Tanh(shape, dtype="float64"),
     "BatchNorm": batch_norm,
+    "LayerNorm": layer_norm,
+    "GroupNorm": group_norm,
     "Dropout": lambda data, shape: Repeating(shape, 0.6, rng=data.draw(st.integers(0, 1000)), dtype="float64"),
     "Flatten": lambda data, shape: Flatten(shape, dtype="float64"),
     "GlobalAvgPooling": lambda data, shape: GlobalAvgPooling(shape, dtype="float64"),

@@ -13,6 +13,7 @@ import fastcnn
 from fastcnn import layers
 from fastcnn.layers import (
     ELU,
+    GELU,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -22,13 +23,21 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    LayerNorm,
     LeakyRelu,
     MaxPooling,
+    Mish,
     PReLU,
     Relu,
+    ReLU6,
     Rescaling,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 
@@ -57,8 +66,16 @@ def every_layer(**options):
     yield PReLU(SHAPE, **options)
     yield Sigmoid(SHAPE, **options)
     yield Tanh(SHAPE, **options)
+    yield Relu(SHAPE, at_zero=False, **options)
+    for kind in (SiLU, GELU, Mish, Softplus, HardSwish, ReLU6, HardSigmoid):
+        yield kind(SHAPE, **options)
+    yield GELU(SHAPE, approximate="tanh", **options)
     yield Flatten(SHAPE, **options)
     yield BatchNorm(SHAPE, **options)
+    yield LayerNorm(SHAPE, **options)
+    yield LayerNorm(SHAPE, axis=1, **options)
+    yield GroupNorm(SHAPE, 1, **options)
+    yield GroupNorm(SHAPE, 2, **options)
     yield Dropout(SHAPE, 1.0, **options)  # kept whole: what it drops differs from call to call, see test_dropout.py
 
 

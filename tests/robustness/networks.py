@@ -5,7 +5,7 @@ import numpy as np
 from fastcnn import layers
 from tests.robustness import oracle
 
-ALPHAS, KEPT = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0)
+ALPHAS, KEPT, FLAGS = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0), (True, False)
 INPUTS = ("float32", "float64", "float16", "uint8", "int8", "int16", ">i4", "int64", "bool", ">f8")
 
 
@@ -40,14 +40,29 @@ def plain(kind, **choices):
     return make
 
 
+def group_norm(source, shape):
+    channels = shape[-1]
+    groups = among(source, "groups", [n for n in range(1, channels + 1) if channels % n == 0])
+    return layers.GroupNorm(shape, groups, epsilon=among(source, "epsilon", (1e-3, 0.1)), dtype=source.dtype)
+
+
 ANY = [
-    plain(layers.Relu),
-    plain(layers.LeakyRelu, alpha=ALPHAS),
-    plain(layers.ELU, alpha=ALPHAS),
+    plain(layers.Relu, at_zero=FLAGS),
+    plain(layers.LeakyRelu, alpha=ALPHAS, at_zero=FLAGS),
+    plain(layers.ELU, alpha=ALPHAS, at_zero=FLAGS),
     plain(layers.Sigmoid),
     plain(layers.Tanh),
-    plain(layers.PReLU),
+    plain(layers.SiLU),
+    plain(layers.GELU, approximate=("none", "tanh")),
+    plain(layers.Mish),
+    plain(layers.Softplus),
+    plain(layers.HardSwish),
+    plain(layers.ReLU6),
+    plain(layers.HardSigmoid, alpha=(1 / 6, 0.2), beta=(0.5, -0.3)),
+    plain(layers.PReLU, at_zero=FLAGS),
     plain(layers.BatchNorm, epsilon=(1e-5, 0.1), moving_decay=(0.997, 0.5, 0.0)),
+    plain(layers.LayerNorm, axis=(-1, 1), epsilon=(1e-3, 0.1)),
+    group_norm,
     plain(layers.Dropout, prob=KEPT),
     plain(layers.Rescaling, scale=(1 / 255, -2.0), offset=(0.0, 0.5)),
     plain(layers.FullyConnect, output_num=(1, 2, 10, 33)),
@@ -111,15 +126,24 @@ TWINS = {
     layers.MaxPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=False),
     layers.AvgPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=True),
     layers.GlobalAvgPooling: lambda own: oracle.GlobalMean(),
-    layers.Relu: lambda own: oracle.leaky(0.0),
-    layers.LeakyRelu: lambda own: oracle.leaky(own.alpha),
-    layers.ELU: lambda own: oracle.elu(own.alpha),
-    layers.PReLU: lambda own: oracle.Slopes(own.alpha),
+    layers.Relu: lambda own: oracle.leaky(0.0, own.at_zero),
+    layers.LeakyRelu: lambda own: oracle.leaky(own.alpha, own.at_zero),
+    layers.ELU: lambda own: oracle.elu(own.alpha, own.at_zero),
+    layers.PReLU: lambda own: oracle.Slopes(own.alpha, own.at_zero),
     layers.Sigmoid: lambda own: oracle.logistic(),
     layers.Tanh: lambda own: oracle.tanh(),
+    layers.SiLU: lambda own: oracle.silu(),
+    layers.GELU: lambda own: oracle.gelu(own.approximate),
+    layers.Mish: lambda own: oracle.mish(),
+    layers.Softplus: lambda own: oracle.softplus(),
+    layers.HardSwish: lambda own: oracle.hard_swish(),
+    layers.ReLU6: lambda own: oracle.Ramp(1.0, 0.0, 6.0),
+    layers.HardSigmoid: lambda own: oracle.Ramp(own.alpha, own.beta, 1.0),
     layers.BatchNorm: lambda own: oracle.Norm(
         own.alpha, own.beta, (own.moving_mean, own.moving_var), own.epsilon, own.moving_decay
     ),
+    layers.LayerNorm: lambda own: oracle.ImageNorm(own.alpha, own.beta, own.epsilon, -own.axis),
+    layers.GroupNorm: lambda own: oracle.ImageNorm(own.alpha, own.beta, own.epsilon, groups=own.groups),
     layers.Dropout: lambda own: oracle.Drop(own.prob, own.seed, own.calls),
     layers.Flatten: lambda own: oracle.Flat(),
     layers.Rescaling: lambda own: oracle.rescaling(own.scale, own.offset),

@@ -5,6 +5,8 @@ all three have in common is the arithmetic alone. A layer is called as fastcnn's
 `size`, the same with absolute values in place of all terms, to which rounding errors are relative.
 """
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -161,15 +163,20 @@ class Pointwise(Oracle):
         return eta * self.slope(self.x), self.most * abs(eta)
 
 
-def leaky(alpha):
+def is_above(x, at_zero):
+    """Where the slope is that of positive numbers."""
+    return (x > 0) | ((x == 0) & at_zero)
+
+
+def leaky(alpha, at_zero):
     most = max(1.0, abs(alpha))
-    return Pointwise(lambda x: np.where(x >= 0, x, alpha * x), lambda x: np.where(x >= 0, 1, alpha), most)
+    return Pointwise(lambda x: np.where(x >= 0, x, alpha * x), lambda x: np.where(is_above(x, at_zero), 1, alpha), most)
 
 
-def elu(alpha):
+def elu(alpha, at_zero):
     return Pointwise(
         lambda x: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0))),
-        lambda x: np.where(x >= 0, 1, alpha * np.exp(np.minimum(x, 0))),
+        lambda x: np.where(is_above(x, at_zero), 1, alpha * np.exp(np.minimum(x, 0))),
         max(1.0, abs(alpha)),
     )
 
@@ -184,6 +191,65 @@ def logistic():
 
 def tanh():
     return Pointwise(np.tanh, lambda x: 1 / np.cosh(np.clip(x, -300, 300)) ** 2)
+
+
+def softplus_of(x):
+    return np.logaddexp(0, x)
+
+
+def silu():
+    return Pointwise(lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * sigmoid(-x)), 1.2)
+
+
+def gelu(approximate):
+    """x times a probability: that of the normal distribution, or what is nearly its logistic function."""
+
+    def angle(x):
+        return np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)
+
+    def density(x):
+        if approximate == "tanh":
+            return sigmoid(angle(x)) * sigmoid(-angle(x)) * np.sqrt(8 / np.pi) * (1 + 3 * 0.044715 * x**2)
+        return np.exp(-np.minimum(x * x, 1400) / 2) / np.sqrt(2 * np.pi)
+
+    below = np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float])
+    probability = (lambda x: sigmoid(angle(x))) if approximate == "tanh" else below
+    return Pointwise(lambda x: x * probability(x), lambda x: probability(x) + x * density(x), 1.2)
+
+
+def mish():
+    return Pointwise(
+        lambda x: x * np.tanh(softplus_of(x)),
+        lambda x: np.tanh(softplus_of(x)) + x * sigmoid(x) / np.cosh(np.minimum(softplus_of(x), 300)) ** 2,
+        1.2,
+    )
+
+
+def softplus():
+    return Pointwise(softplus_of, sigmoid)
+
+
+def hard_swish():
+    return Pointwise(
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
+        1.5,
+    )
+
+
+class Ramp(Pointwise):
+    """HardSigmoid and ReLU6: what is added to x counts too."""
+
+    def __init__(self, slope, offset, most):
+        low, high = -offset / slope, (most - offset) / slope
+        super().__init__(
+            lambda x: np.clip(slope * x + offset, 0, most), lambda x: np.where((x > low) & (x < high), slope, 0)
+        )
+        self.offset = offset
+
+    def compute(self, train):
+        out, size = super().compute(train)
+        return out, size + abs(self.offset)
 
 
 def rescaling(scale, offset):
@@ -203,8 +269,9 @@ class Flat(Oracle):
 class Slopes(Oracle):
     """PReLU."""
 
-    def __init__(self, alpha):
+    def __init__(self, alpha, at_zero):
         super().__init__(alpha=alpha)
+        self.at_zero = at_zero
 
     def compute(self, train):
         out = np.where(self.x >= 0, self.x, self.values["alpha"] * self.x)
@@ -214,7 +281,7 @@ class Slopes(Oracle):
         terms = np.where(self.x < 0, eta * self.x, 0)
         axes = tuple(range(eta.ndim - 1))
         self.slopes = {"alpha": (terms.sum(axis=axes), abs(terms).sum(axis=axes))}
-        back = np.where(self.x >= 0, eta, eta * self.values["alpha"])
+        back = np.where(is_above(self.x, self.at_zero), eta, eta * self.values["alpha"])
         return back, abs(back)
 
 
@@ -251,6 +318,48 @@ class Norm(Oracle):
         more = (beta_size + self.scaled_size * alpha_size) / count if self.of_batch else 0.0
         factor = self.values["alpha"] / self.root
         return factor * (eta - through), abs(factor) * (abs(eta) + more)
+
+
+class ImageNorm(Oracle):
+    """LayerNorm over the last `axes`, or GroupNorm of so many `groups`: over all axes but the first two of
+    (batch, groups, pixels, channels of a group)."""
+
+    def __init__(self, alpha, beta, epsilon, axes=0, groups=0):
+        super().__init__(alpha=alpha, beta=beta)
+        self.epsilon, self.axes, self.groups = epsilon, axes, groups
+
+    def parted(self, x):
+        """Each place whose numbers have one mean as a row."""
+        if self.groups:
+            split = x.reshape(len(x), -1, self.groups, x.shape[-1] // self.groups)
+            return np.swapaxes(split, 1, 2).reshape(len(x) * self.groups, -1)
+        return x.reshape(-1, int(np.prod(x.shape[-self.axes :])))
+
+    def joined(self, rows):
+        if self.groups:
+            own = self.x.shape[-1] // self.groups
+            return np.swapaxes(rows.reshape(len(self.x), self.groups, -1, own), 1, 2).reshape(self.x.shape)
+        return rows.reshape(self.x.shape)
+
+    def compute(self, train):
+        rows = self.parted(self.x)
+        mean, self.root = rows.mean(axis=1, keepdims=True), np.sqrt(rows.var(axis=1, keepdims=True) + self.epsilon)
+        self.rows, self.row_size = (rows - mean) / self.root, (abs(rows) + abs(rows).mean(axis=1)[:, None]) / self.root
+        self.scaled, self.scaled_size = self.joined(self.rows), self.joined(self.row_size)
+        alpha, beta = self.values["alpha"], self.values["beta"]
+        return self.scaled * alpha + beta, self.scaled_size * abs(alpha) + abs(beta)
+
+    def differentiate(self, eta):
+        axes = tuple(range(eta.ndim - self.values["alpha"].ndim))
+        self.slopes = {
+            "alpha": ((eta * self.scaled).sum(axis=axes), (abs(eta) * self.scaled_size).sum(axis=axes)),
+            "beta": (eta.sum(axis=axes), abs(eta).sum(axis=axes)),
+        }
+        slope = self.parted(eta * self.values["alpha"])
+        means = slope.mean(axis=1)[:, None], (slope * self.rows).mean(axis=1)[:, None]
+        back = (slope - means[0] - self.rows * means[1]) / self.root
+        sizes = abs(slope).mean(axis=1)[:, None], (abs(slope) * self.row_size).mean(axis=1)[:, None]
+        return self.joined(back), self.joined((abs(slope) + sizes[0] + self.row_size * sizes[1]) / self.root)
 
 
 GOLDEN, LOW = np.uint64(0x9E3779B97F4A7C15), np.uint64(2**64 - 1)

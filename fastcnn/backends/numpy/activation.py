@@ -15,6 +15,11 @@ def draw_gradient(source: Source) -> tuple[np.ndarray, np.ndarray]:
     return x, source.array(*x.shape)
 
 
+def positive(x: np.ndarray, at_zero: bool) -> np.ndarray:
+    """Where x counts as positive in a gradient: at 0 if `at_zero` says so, and never where it is NaN."""
+    return x >= 0 if at_zero else x > 0
+
+
 @declare(draw_values)
 def relu_forward(x: np.ndarray) -> np.ndarray:
     """ReLU, ``max(x, 0)`` (Nair and Hinton, "Rectified linear units", 2010).
@@ -31,8 +36,8 @@ def relu_forward(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0)
 
 
-@declare(draw_gradient)
-def relu_backward(x: np.ndarray, eta: np.ndarray) -> np.ndarray:
+@declare(lambda source: (*draw_gradient(source), source.boolean("at zero")))
+def relu_backward(x: np.ndarray, eta: np.ndarray, at_zero: bool = True) -> np.ndarray:
     """Gradient of ReLU: `eta` where ``x >= 0``, else 0.
 
     Parameters
@@ -40,13 +45,15 @@ def relu_backward(x: np.ndarray, eta: np.ndarray) -> np.ndarray:
     x : array of any shape
         What `relu_forward` was given.
     eta : array of the shape of `x`
+    at_zero : bool
+        Whether the gradient passes where x is exactly 0.
 
     Returns
     -------
     array of the shape of `x`
-        At 0 the gradient passes, at NaN it does not.
+        At NaN the gradient does not pass.
     """
-    return np.where(x >= 0, eta, x.dtype.type(0))
+    return np.where(positive(x, at_zero), eta, x.dtype.type(0))
 
 
 @declare(lambda source: (*draw_values(source), 0.25))
@@ -67,8 +74,8 @@ def leaky_relu_forward(x: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(x >= 0, x, x.dtype.type(alpha) * x)
 
 
-@declare(lambda source: (*draw_gradient(source), 0.25))
-def leaky_relu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
+@declare(lambda source: (*draw_gradient(source), 0.25, source.boolean("at zero")))
+def leaky_relu_backward(x: np.ndarray, eta: np.ndarray, alpha: float, at_zero: bool = True) -> np.ndarray:
     """Gradient of leaky ReLU: `eta` where ``x >= 0``, else ``alpha * eta``.
 
     Parameters
@@ -78,10 +85,12 @@ def leaky_relu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndar
     eta : array of the shape of `x`
     alpha : float
         Rounded to the dtype of `x`.
+    at_zero : bool
+        Whether `eta` passes whole where x is exactly 0.
 
     Returns
     -------
     array of the shape of `x`
         Where x is NaN, ``alpha * eta``.
     """
-    return np.where(x >= 0, eta, x.dtype.type(alpha) * eta)
+    return np.where(positive(x, at_zero), eta, x.dtype.type(alpha) * eta)

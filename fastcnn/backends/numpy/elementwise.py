@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastcnn.backends.arguments import SPECIAL, Source
+from fastcnn.backends.numpy.activation import positive
 from fastcnn.backends.registry import declare
 
 RANGE = np.append(SPECIAL, [1e4, -1e4])  # the exponential of the last is 0
@@ -12,7 +13,7 @@ RANGE = np.append(SPECIAL, [1e4, -1e4])  # the exponential of the last is 0
 
 def elu_terms(compute: Callable, arguments: tuple, expected: tuple) -> np.ndarray:
     """Below 0 the result is alpha times something of at most abs(x), or of at most 1 times eta."""
-    *arrays, alpha = arguments
+    *arrays, alpha = arguments[:3]  # of the gradient a flag comes after these
     return np.abs(arrays[-1]) * max(1.0, abs(alpha))
 
 
@@ -31,9 +32,9 @@ def draw_output_and_gradient(source: Source) -> tuple[np.ndarray, np.ndarray]:
     return y, source.array(*y.shape)
 
 
-def draw_elu_gradient(source: Source) -> tuple[np.ndarray, np.ndarray, float]:
+def draw_elu_gradient(source: Source) -> tuple[np.ndarray, np.ndarray, float, bool]:
     (x,) = draw_values(source)
-    return x, source.array(*x.shape), 0.75
+    return x, source.array(*x.shape), 0.75, source.boolean("at zero")
 
 
 @declare(draw_sum)
@@ -139,7 +140,7 @@ def elu_forward(x: np.ndarray, alpha: float) -> np.ndarray:
 
 
 @declare(draw_elu_gradient, terms=elu_terms)
-def elu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
+def elu_backward(x: np.ndarray, eta: np.ndarray, alpha: float, at_zero: bool = True) -> np.ndarray:
     """Gradient of ELU: `eta` where ``x >= 0``, else ``eta * alpha * exp(x)``.
 
     Parameters
@@ -149,10 +150,12 @@ def elu_backward(x: np.ndarray, eta: np.ndarray, alpha: float) -> np.ndarray:
     eta : array of the shape of `x`
     alpha : float
         Rounded to the dtype of `x`.
+    at_zero : bool
+        Whether `eta` passes whole where x is exactly 0.
 
     Returns
     -------
     array of the shape of `x`
         NaN where x is NaN.
     """
-    return np.where(x >= 0, eta, eta * (x.dtype.type(alpha) * np.exp(np.minimum(x, 0))))
+    return np.where(positive(x, at_zero), eta, eta * (x.dtype.type(alpha) * np.exp(np.minimum(x, 0))))

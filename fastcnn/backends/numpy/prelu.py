@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from fastcnn.backends.arguments import Source
+from fastcnn.backends.numpy.activation import positive
 from fastcnn.backends.registry import declare
 
 
 def gradient_terms(compute: Callable, arguments: tuple, expected: tuple) -> tuple[np.ndarray, ...]:
     """x keeps its sign, which chooses."""
-    x, eta, alpha = arguments
-    return tuple(np.abs(part) for part in compute(x, np.abs(eta), np.abs(alpha)))
+    x, eta, alpha, at_zero = arguments
+    return tuple(np.abs(part) for part in compute(x, np.abs(eta), np.abs(alpha), at_zero))
 
 
 def draw_forward(source: Source) -> tuple[np.ndarray, np.ndarray]:
@@ -19,9 +20,9 @@ def draw_forward(source: Source) -> tuple[np.ndarray, np.ndarray]:
     return source.ties(*shape), source.array(shape[-1])
 
 
-def draw_backward(source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_backward(source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
     x, alpha = draw_forward(source)
-    return x, source.array(*x.shape), alpha
+    return x, source.array(*x.shape), alpha, source.boolean("at zero")
 
 
 @declare(draw_forward)
@@ -43,7 +44,9 @@ def prelu_forward(x: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 @declare(draw_backward, terms=gradient_terms)
-def prelu_backward(x: np.ndarray, eta: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def prelu_backward(
+    x: np.ndarray, eta: np.ndarray, alpha: np.ndarray, at_zero: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of PReLU: `eta` where ``x >= 0``, else ``alpha * eta``; and of the slopes.
 
     Parameters
@@ -52,6 +55,8 @@ def prelu_backward(x: np.ndarray, eta: np.ndarray, alpha: np.ndarray) -> tuple[n
         What `prelu_forward` was given.
     eta : array of the shape of `x`
     alpha : (C,) array
+    at_zero : bool
+        Whether `eta` passes whole where x is exactly 0.
 
     Returns
     -------
@@ -61,4 +66,4 @@ def prelu_backward(x: np.ndarray, eta: np.ndarray, alpha: np.ndarray) -> tuple[n
     """
     products = np.where(x >= 0, x.dtype.type(0), eta * x)
     dalpha = products.reshape(-1, len(alpha)).sum(axis=0, dtype=np.float64)
-    return np.where(x >= 0, eta, alpha * eta), dalpha.astype(x.dtype)
+    return np.where(positive(x, at_zero), eta, alpha * eta), dalpha.astype(x.dtype)

@@ -23,7 +23,7 @@ BLOCK = 16384  # elements of a task, and what statistics read twice, the second 
 TASKS = 32  # of sums, at most: each leaves two sums for each channel
 FLOAT64 = np.dtype(np.float64)
 
-NORMALIZE, NORMALIZE_GRADIENT, SLOPE = range(3)
+NORMALIZE, NORMALIZE_GRADIENT, SLOPE, SLOPE_ABOVE = range(4)
 STATISTICS, NORMALIZE_SUMS, SLOPE_SUMS = range(3)
 
 
@@ -62,10 +62,14 @@ def map_rows(x, eta, table, operation, out):
             for i in range(count):
                 at = np.uintp(start + i)
                 out[at] = eta[at] * scale[i] - (x[at] - mean[i]) * slope[i] - shift[i]
-        else:
+        elif operation == SLOPE:
             for i in range(count):
                 at = np.uintp(start + i)
                 out[at] = eta[at] if x[at] >= 0 else slope[i] * eta[at]
+        else:
+            for i in range(count):
+                at = np.uintp(start + i)
+                out[at] = eta[at] if x[at] > 0 else slope[i] * eta[at]
 
 
 @task_kernel

@@ -23,8 +23,8 @@ from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import chunk, chunks, task_kernel
 from fastcnn.backends.numba.pointwise.exponential import exponential, exponential_minus_one
 
-RELU, SELECT, SCALE, SUM, SIGMOID_GRADIENT, TANH_GRADIENT = range(6)
-SIGMOID, TANH, ELU, ELU_GRADIENT = range(4)
+RELU, SELECT, SCALE, SUM, SIGMOID_GRADIENT, TANH_GRADIENT, SELECT_ABOVE, SCALE_ABOVE = range(8)
+SIGMOID, TANH, ELU, ELU_GRADIENT, ELU_GRADIENT_ABOVE = range(5)
 EXPONENTIAL = 32  # multiply-adds that take as long as an element of these
 
 
@@ -51,10 +51,25 @@ def combine_chunk(a, b, slope, operation, out):
             out[i] = b[i] * ((one - a[i]) * (one + a[i]))
 
 
+@serial
+def above_chunk(a, b, slope, operation, out):
+    """Gradients that count 0 among the negative numbers."""
+    zero, alpha = a.dtype.type(0), a.dtype.type(slope)
+    if operation == SELECT_ABOVE:
+        for i in range(a.size):
+            out[i] = b[i] if a[i] > 0 else zero
+    else:
+        for i in range(a.size):
+            out[i] = b[i] if a[i] > 0 else alpha * b[i]
+
+
 @task_kernel
 def combine_chunks(task, a, b, alpha, operation, out):
     first, last = chunk(task, a.size)
-    combine_chunk(a[first:last], b[first:last], alpha, operation, out[first:last])
+    if operation >= SELECT_ABOVE:
+        above_chunk(a[first:last], b[first:last], alpha, operation, out[first:last])
+    else:
+        combine_chunk(a[first:last], b[first:last], alpha, operation, out[first:last])
 
 
 @serial
@@ -90,6 +105,15 @@ def elu_gradient_chunk(x, eta, alpha, out):
         out[i] = eta[i] if x[i] >= 0 else below
 
 
+@serial
+def elu_gradient_above(x, eta, alpha, out):
+    """The same with 0 on the side of the negative numbers; a flag instead would be a branch in the loop above."""
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        below = eta[i] * (alpha * exponential(zero if x[i] > 0 else x[i]))
+        out[i] = eta[i] if x[i] > 0 else below
+
+
 @task_kernel
 def exponential_chunks(task, x, eta, slope, operation, out):
     first, last = chunk(task, x.size)
@@ -100,8 +124,10 @@ def exponential_chunks(task, x, eta, slope, operation, out):
         tanh_chunk(part, target)
     elif operation == ELU:
         elu_chunk(part, alpha, target)
-    else:
+    elif operation == ELU_GRADIENT:
         elu_gradient_chunk(part, eta[first:last], alpha, target)
+    else:
+        elu_gradient_above(part, eta[first:last], alpha, target)
 
 
 def combine(
@@ -141,5 +167,5 @@ def elu_forward(x: Array, alpha: float) -> Array:
     return exponentials(x, x, ELU, float(alpha))
 
 
-def elu_backward(x: Array, eta: Array, alpha: float) -> Array:
-    return exponentials(x, eta, ELU_GRADIENT, float(alpha))
+def elu_backward(x: Array, eta: Array, alpha: float, at_zero: bool = True) -> Array:
+    return exponentials(x, eta, ELU_GRADIENT if at_zero else ELU_GRADIENT_ABOVE, float(alpha))

@@ -17,6 +17,7 @@ In float32, over all arguments, `exponential` is off by 0.98 units in the last p
 """
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -72,21 +73,22 @@ def power_of_two(typingctx, rounder):
     return rounder(rounder), codegen
 
 
+def horner(builder: ir.IRBuilder, coefficients: Sequence[float], x: ir.Value) -> ir.Value:
+    """The polynomial of x with these coefficients, the constant one first."""
+    number, bits = x.type, 32 if x.type == ir.FloatType() else 64
+    kind = ir.FunctionType(number, [number] * 3)
+    multiply_add = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.f{bits}")
+    total = ir.Constant(number, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = builder.call(multiply_add, [total, x, ir.Constant(number, coefficient)])
+    return total
+
+
 @intrinsic
 def taylor(typingctx, r):
     """1/2! + r/3! + r**2/4! + ... by Horner's rule."""
-    terms = TERMS[r.bitwidth]
-
-    def codegen(context, builder, signature, args):
-        number = args[0].type
-        kind = ir.FunctionType(number, [number] * 3)
-        multiply_add = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.f{r.bitwidth}")
-        total = ir.Constant(number, 1 / math.factorial(terms))
-        for k in reversed(range(2, terms)):
-            total = builder.call(multiply_add, [total, args[0], ir.Constant(number, 1 / math.factorial(k))])
-        return total
-
-    return r(r), codegen
+    coefficients = [1 / math.factorial(k) for k in range(2, TERMS[r.bitwidth] + 1)]
+    return r(r), lambda context, builder, signature, args: horner(builder, coefficients, args[0])
 
 
 @inline

@@ -2,7 +2,14 @@
 
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.memory import empty
-from fastcnn.backends.numba.pointwise.channels import SLOPE, SLOPE_SUMS, map_channels, sum_channels, wide_row
+from fastcnn.backends.numba.pointwise.channels import (
+    SLOPE,
+    SLOPE_ABOVE,
+    SLOPE_SUMS,
+    map_channels,
+    sum_channels,
+    wide_row,
+)
 
 
 def slopes(alpha: Array) -> Array:
@@ -16,7 +23,7 @@ def prelu_forward(x: Array, alpha: Array) -> Array:
     return map_channels(x, x, slopes(alpha), SLOPE)
 
 
-def prelu_backward(x: Array, eta: Array, alpha: Array) -> tuple[Array, Array]:
+def prelu_backward(x: Array, eta: Array, alpha: Array, at_zero: bool = True) -> tuple[Array, Array]:
     table = slopes(alpha)
     dalpha, _ = sum_channels(x, eta, table[3], alpha.size, SLOPE_SUMS)
-    return map_channels(x, eta, table, SLOPE), dalpha
+    return map_channels(x, eta, table, SLOPE if at_zero else SLOPE_ABOVE), dalpha

@@ -1,0 +1,277 @@
+"""Group normalisation of images. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.group_norm`.
+
+A task is some images, which are in the L2 cache while they are read twice. As in
+:mod:`fastcnn.backends.numba.pointwise.channels`, rows of channels lie side by side as wide rows, each column of which
+has sums of its own, in the dtype of x over `ROUND` of them, then in float64.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fastcnn.backends.numba.core.copying import clear
+from fastcnn.backends.numba.core.hints import Array, Shape
+from fastcnn.backends.numba.core.jit import MOVE, serial, threads_for
+from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.core.tasks import task_kernel
+from fastcnn.backends.numba.core.vectors import flat
+from fastcnn.backends.numba.pointwise.channels import (
+    BLOCK,
+    FLOAT64,
+    NORMALIZE,
+    NORMALIZE_GRADIENT,
+    TASKS,
+    WIDE,
+    map_rows,
+)
+from fastcnn.backends.numba.product.sums import add_up
+
+FIRST = 8  # wide rows, at most, whose mean the distances in an image are from
+ROUND = 32  # wide rows whose sums are in the dtype of x
+NEAR = 4.0
+
+
+class Images(NamedTuple):
+    """Flat images, and mean and inverse deviation of each group, (N, G)."""
+
+    x: Array
+    mean: Array
+    deviation: Array
+
+
+class Memory(NamedTuple):
+    """Of each thread: two wide rows of sums, those of each channel in float64, and the table of `map_rows`. Of each
+    task: what it adds to the gradients of gain and bias."""
+
+    sums: Array
+    channels: Array
+    table: Array
+    tasks: Array
+
+
+@serial
+def add_moments(x, center, sums):
+    """Add ``x - center`` and its square, of some wide rows, of which the last may be cut off.
+
+    Four rows at a time, as each addition to `sums` reads and writes memory.
+    """
+    wide, first, second, start = center.size, sums[0], sums[1], 0
+    while start + 4 * wide <= x.size:
+        one, two, three = x[start + wide :], x[start + 2 * wide :], x[start + 3 * wide :]
+        for i in range(wide):
+            at = np.uintp(i)
+            a, b, c, d = x[start + at] - center[at], one[at] - center[at], two[at] - center[at], three[at] - center[at]
+            first[at] += (a + b) + (c + d)
+            second[at] += (a * a + b * b) + (c * c + d * d)
+        start += 4 * wide
+    for begin in range(start, x.size, wide):
+        for i in range(min(wide, x.size - begin)):
+            difference = x[np.uintp(begin + i)] - center[i]
+            first[i] += difference
+            second[i] += difference * difference
+
+
+@serial
+def add_products(x, eta, center, sums):
+    """Add ``eta * (x - center)`` and `eta`, of some wide rows, two at a time."""
+    wide, first, second, start = center.size, sums[0], sums[1], 0
+    while start + 2 * wide <= x.size:
+        other, slope = x[start + wide :], eta[start + wide :]
+        for i in range(wide):
+            at = np.uintp(i)
+            e, f = eta[start + at], slope[at]
+            first[at] += e * (x[start + at] - center[at]) + f * (other[at] - center[at])
+            second[at] += e + f
+        start += 2 * wide
+    for begin in range(start, x.size, wide):
+        for i in range(min(wide, x.size - begin)):
+            at = np.uintp(begin + i)
+            first[i] += eta[at] * (x[at] - center[i])
+            second[i] += eta[at]
+
+
+@serial
+def fold(sums, totals):
+    """Add the columns of both wide rows that belong to one channel to its totals, and begin anew."""
+    channels = totals.shape[1]
+    for row in range(2):
+        source, target = sums[row], totals[row]
+        for start in range(0, source.size, channels):
+            for k in range(channels):
+                target[k] += source[np.uintp(start + k)]
+    clear(flat(sums), 0, sums.size)
+
+
+@serial
+def image_moments(x, center, sums, totals):
+    """Of each channel of an image: the mean of its first wide rows, repeated over a wide row, into `center`; the sums
+    of the distances from it, and of their squares, into `totals`."""
+    channels, wide = totals.shape[1], center.size
+    clear(flat(sums), 0, sums.size)
+    clear(flat(totals), 0, totals.size)
+    clear(center, 0, wide)
+    some = min(x.size, FIRST * wide)
+    add_moments(x[:some], center, sums)
+    fold(sums, totals)
+    for k in range(channels):
+        center[k] = totals[0, k] / (some // channels)
+    for i in range(channels, wide):
+        center[i] = center[i - channels]
+    clear(flat(totals), 0, totals.size)
+    for start in range(0, x.size, ROUND * wide):
+        add_moments(x[start : min(x.size, start + ROUND * wide)], center, sums)
+        fold(sums, totals)
+
+
+@serial
+def careful_statistics(x, channels, first, last):
+    """Mean and variance of the channels first:last of an image in float64: where sums in float32 overflow."""
+    count, total, square = x.size // channels * (last - first), 0.0, 0.0
+    for start in range(0, x.size, channels):
+        for k in range(first, last):
+            total += np.float64(x[start + k])
+    mean = total / count
+    for start in range(0, x.size, channels):
+        for k in range(first, last):
+            square += (x[start + k] - mean) ** 2
+    return mean, square / count
+
+
+@serial
+def merge_channels(totals, center, first, last, pixels):
+    """Of a group: the mean, the variance, and the largest mean square that was added up for it.
+
+    Of each channel the squares of distances from a number near its mean are known. That of the mean distance is taken
+    from them: digits are lost where it is large. Nothing cancels in what is made of channels.
+    """
+    mean, square, squares, count = 0.0, 0.0, 0.0, pixels * (last - first)
+    for k in range(first, last):
+        mean += center[k] + totals[0, k] / pixels
+    mean /= last - first
+    for k in range(first, last):
+        off = totals[0, k] / pixels
+        difference = center[k] + off - mean
+        square += totals[1, k] - totals[0, k] * off + pixels * (difference * difference)
+        squares += totals[1, k]
+    return mean, square / count, squares / count
+
+
+@serial
+def repeat_table(table, channels):
+    """Write what belongs to each channel over the whole wide rows of a table."""
+    for row in range(4):
+        for i in range(channels, table.shape[1]):
+            table[row, i] = table[row, i - channels]
+
+
+@serial
+def group_statistics(x, center, totals, statistics, epsilon):
+    """Mean and inverse deviation of each group of an image; by `careful_statistics` where digits were lost."""
+    (mean, deviation), channels, number = statistics, totals.shape[1], x.dtype.type
+    own, pixels = channels // mean.size, x.size // channels
+    for g in range(mean.size):
+        middle, var, squares = merge_channels(totals, center, g * own, (g + 1) * own, pixels)
+        if not squares <= NEAR * (var + epsilon) < math.inf:
+            middle, var = careful_statistics(x, channels, g * own, (g + 1) * own)
+        var = 0.0 if var < 0 else var  # by rounding, where all numbers are nearly the same; NaN stays
+        mean[g], deviation[g] = number(middle), number(1 / math.sqrt(var + epsilon))
+
+
+@serial
+def fill_table(gain, bias, mean, deviation, table):
+    """What `map_rows` needs of each channel of an image: ``(x - mean) * scale + shift``."""
+    own = gain.size // mean.size
+    for k in range(gain.size):
+        table[0, k], table[1, k] = mean[k // own], deviation[k // own] * gain[k]
+        table[2, k], table[3, k] = bias[k], bias[k]
+    repeat_table(table, gain.size)
+
+
+@task_kernel
+def normalize_images(task, thread, images: Images, affine, epsilon, several, memory: Memory, out):
+    """Some images, whose means and deviations are written too; `affine` is gain and bias."""
+    (gain, bias), count, table, totals = affine, images.mean.shape[0], memory.table[thread], memory.channels[thread]
+    size = images.x.size // max(1, count)
+    for n in range(task * several, min(count, (task + 1) * several)):
+        x, mean, deviation = images.x[n * size : (n + 1) * size], images.mean[n], images.deviation[n]
+        image_moments(x, table[0], memory.sums[thread], totals)
+        group_statistics(x, table[0], totals, (mean, deviation), epsilon)
+        fill_table(gain, bias, mean, deviation, table)
+        map_rows(x, x, table, NORMALIZE, out[n * size : (n + 1) * size])
+
+
+@serial
+def fill_gradient_table(gain, mean, deviation, sums, pixels, table):
+    """What `map_rows` needs of each channel of an image: ``eta * scale - (x - mean) * slope - shift``.
+
+    `sums` are, of each channel, those of ``eta * (x - mean)`` and of `eta`.
+    """
+    own = gain.size // mean.size
+    for g in range(mean.size):
+        product, share, scale = 0.0, 0.0, np.float64(deviation[g])
+        for k in range(g * own, (g + 1) * own):
+            product += gain[k] * sums[0, k] * scale
+            share += gain[k] * sums[1, k]
+        for k in range(g * own, (g + 1) * own):
+            table[0, k], table[1, k] = mean[g], gain[k] * deviation[g]
+            table[2, k] = share * scale / (pixels * own)
+            table[3, k] = product * scale * scale / (pixels * own)
+    repeat_table(table, gain.size)
+
+
+@task_kernel
+def gradient_images(task, thread, images: Images, eta, gain, several, memory: Memory, out):
+    """Some images: the gradient of x, and what they add to those of gain and bias."""
+    count, table, sums, total = images.mean.shape[0], memory.table[thread], memory.channels[thread], memory.tasks[task]
+    size, own = images.x.size // max(1, count), gain.size // images.mean.shape[1]
+    clear(flat(total), 0, total.size)
+    clear(flat(memory.sums[thread]), 0, 2 * table.shape[1])
+    for n in range(task * several, min(count, (task + 1) * several)):
+        first, last, mean, deviation = n * size, (n + 1) * size, images.mean[n], images.deviation[n]
+        x, slope = images.x[first:last], eta[first:last]
+        fill_table(gain, gain, mean, deviation, table)  # of which the means are read
+        clear(flat(sums), 0, sums.size)
+        for start in range(0, size, ROUND * table.shape[1]):
+            stop = min(size, start + ROUND * table.shape[1])
+            add_products(x[start:stop], slope[start:stop], table[0], memory.sums[thread])
+            fold(memory.sums[thread], sums)
+        for k in range(gain.size):
+            total[0, k] += sums[0, k] * deviation[k // own]
+            total[1, k] += sums[1, k]
+        fill_gradient_table(gain, mean, deviation, sums, size // gain.size, table)
+        map_rows(x, slope, table, NORMALIZE_GRADIENT, out[first:last])
+
+
+def wide_row(shape: Shape) -> int:
+    """Elements of a wide row: as in `channels`, but no longer than an image."""
+    _, pixels, channels = shape
+    return channels * max(1, min(WIDE // channels, pixels))
+
+
+def memory_for(x: Array, threads: int, tasks: int) -> tuple[Array, ...]:
+    """A `Memory`."""
+    channels, wide = x.shape[2], wide_row(x.shape)
+    sums, table = empty((threads, 2, wide), x.dtype), empty((threads, 4, wide), x.dtype)
+    return sums, empty((threads, 2, channels), FLOAT64), table, empty((tasks, 2, channels), FLOAT64)
+
+
+def group_norm_forward(x: Array, gain: Array, bias: Array, groups: int, epsilon: float) -> tuple[Array, Array, Array]:
+    (count, pixels, channels), dtype, work = x.shape, x.dtype, 2 * MOVE * x.size
+    out, mean, deviation = empty(x.shape, dtype), empty((count, groups), dtype), empty((count, groups), dtype)
+    several, threads = max(1, BLOCK // (pixels * channels)), threads_for(work)
+    images, memory = (x.reshape(-1), mean, deviation), memory_for(x, threads, 0)
+    rest = several, memory, out.reshape(-1), -(-count // several)
+    normalize_images(images, (gain, bias), float(epsilon), *rest, work=work, threads=threads)
+    return out, mean, deviation
+
+
+def group_norm_backward(x: Array, eta: Array, mean: Array, deviation: Array, gain: Array) -> tuple[Array, Array, Array]:
+    (count, pixels, channels), out, work = x.shape, empty(x.shape, x.dtype), 3 * MOVE * x.size
+    several, threads = max(1, BLOCK // (pixels * channels), -(-count // TASKS)), threads_for(work)
+    tasks = max(1, -(-count // several))
+    images, memory = (x.reshape(-1), mean, deviation), memory_for(x, threads, tasks)
+    rest = gain, several, memory, out.reshape(-1), tasks
+    gradient_images(images, eta.reshape(-1), *rest, work=work, threads=threads)
+    dgain, dbias = add_up(memory[3].reshape(tasks, -1), (2, channels)).astype(x.dtype)
+    return out, dgain, dbias
