@@ -136,7 +136,7 @@ class Conv2D(ConvolutionLayer):
         """A no-op: scripts that emptied the original's list by hand still run."""
 
     def config(self) -> dict[str, Any]:
-        own = {key: getattr(self, key) for key in ("output_channels", "ksize", "groups")}
+        own = {key: getattr(self, key) for key in ("output_channels", "ksize")}
         return super().config() | own | self.window_config()
 
 

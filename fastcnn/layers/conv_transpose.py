@@ -144,5 +144,5 @@ class Conv2DTranspose(ConvolutionLayer):
         return math.prod(self.input_shape[1:3]) * math.prod(self.weights_shape)
 
     def config(self) -> dict[str, Any]:
-        own = {key: getattr(self, key) for key in ("output_channels", "ksize", "groups", "output_padding")}
+        own = {key: getattr(self, key) for key in ("output_channels", "ksize", "output_padding")}
         return super().config() | own | self.window_config()

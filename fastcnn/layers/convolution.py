@@ -27,6 +27,7 @@ class ConvolutionLayer(WeightedLayer):
     """The base of `Conv2D`, `DepthwiseConv2D` and `Conv2DTranspose`."""
 
     added_later: ClassVar[dict[str, Any]] = {"dilation": 1, "padding": None, "groups": 1}
+    unsaid_names: ClassVar[tuple[str, ...]] = (*added_later, "bias")
 
     rank = 4
     x = BatchArray("input_shape")
@@ -98,6 +99,6 @@ class ConvolutionLayer(WeightedLayer):
             self.add_gradients(weights=dw)
 
     def window_config(self) -> dict[str, Any]:
-        """The arguments of all convolutions."""
-        names = "stride", "method", "dilation", "padding"
-        return {name: getattr(self, name) for name in names} | {"bias": self.has_bias}
+        """The arguments of all convolutions, apart from those that are at their default and came later."""
+        later = {name: getattr(self, name) for name, before in self.added_later.items() if getattr(self, name) != before}
+        return {"stride": self.stride, "method": self.method} | later | ({} if self.has_bias else {"bias": False})

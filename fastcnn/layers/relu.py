@@ -25,6 +25,7 @@ class Rectifier(Layer):
     x, eta : the last input, and the last gradient that `gradient` returned
     """
 
+    added_later: ClassVar[dict[str, Any]] = {"at_zero": True}
     unsaid_names: ClassVar[tuple[str, ...]] = ("at_zero",)
 
     x = BatchArray("input_shape")
@@ -35,10 +36,6 @@ class Rectifier(Layer):
     def __init__(self, shape: Sequence[int], *, at_zero: bool = True, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
         self.at_zero = at_zero
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Pickles of before say nothing of `at_zero`."""
-        super().__setstate__({"at_zero": True} | state)
 
     def config(self) -> dict[str, Any]:
         return super().config() | ({} if self.at_zero else {"at_zero": False})
