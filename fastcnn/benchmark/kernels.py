@@ -1,15 +1,17 @@
 """The kernels that are measured: shapes, arrays, and the calls of the backend that is on."""
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 import fastcnn
-from fastcnn.windows import square
+from fastcnn.windows import Sides, Window, both, padding_pairs, window_of
 
 Step = Callable[[], object]
 
@@ -21,50 +23,108 @@ def backend() -> ModuleType:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution: batch, side of the image, channels in and out, kernel, stride, padding on each side."""
+    """Of square images: batch, side of the image, channels in and out, kernel, stride, padding, groups, dilation."""
 
     batch: int
     side: int
     inputs: int
     outputs: int
-    ksize: int
+    ksize: Sides
     stride: int = 1
-    padding: int = 0
+    padding: Any = 0
+    groups: int = 1
+    dilation: int = 1
 
     @property
     def name(self) -> str:
-        stride = f"s{self.stride}" if self.stride > 1 else ""
-        return f"n{self.batch}_{self.side}x{self.side}_{self.inputs}to{self.outputs}_k{self.ksize}{stride}"
+        kernel = "x".join(map(str, dict.fromkeys(both(self.ksize)))) if self.ksize != (1, 1) else "1"
+        parts = [f"n{self.batch}", f"{self.side}x{self.side}", f"{self.inputs}to{self.outputs}", f"k{kernel}"]
+        parts[-1] += f"s{self.stride}" if self.stride > 1 else ""
+        parts += [f"g{self.groups}"] * (self.groups > 1) + [f"d{self.dilation}"] * (self.dilation > 1)
+        return "_".join(parts)
 
     @property
-    def out_side(self) -> int:
-        return (self.side + 2 * self.padding - self.ksize) // self.stride + 1
+    def image(self) -> tuple[int, int, int, int]:
+        """The shape of the images that windows slide over."""
+        return self.batch, self.side, self.side, self.inputs
+
+    @property
+    def window(self) -> Window:
+        return window_of(self.image[1:3], self.ksize, self.stride, self.dilation, self.padding)
+
+    @property
+    def out(self) -> tuple[int, int, int, int]:
+        """The shape that windows make of `image`."""
+        rows, columns = self.window.positions(*self.image[1:3])
+        return self.batch, rows, columns, self.outputs
+
+    @property
+    def weights(self) -> tuple[int, int, int, int]:
+        return *self.window.ksize, self.image[3] // self.groups, self.out[3]
 
     @property
     def flops(self) -> int:
-        return 2 * self.batch * self.out_side**2 * self.outputs * self.ksize**2 * self.inputs
+        return 2 * math.prod(self.out[:3]) * math.prod(self.weights)
+
+    @property
+    def moved(self) -> int:
+        """Bytes of the image and of what windows make of it."""
+        return 4 * (math.prod(self.image) + math.prod(self.out))
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups == self.inputs > 1
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """x, weights, bias and eta, NHWC, of the dtype that is on."""
         rng = np.random.default_rng(0)
-        k, o = self.ksize, self.outputs
-        x, eta = (self.batch, self.side, self.side, self.inputs), (self.batch, self.out_side, self.out_side, o)
-        shapes: tuple[tuple[int, ...], ...] = x, (k, k, self.inputs, o), (o,), eta
+        shapes = self.image, self.weights, (self.outputs,), self.out
         return tuple(rng.standard_normal(shape, np.float32).astype(fastcnn.get_dtype()) for shape in shapes)
 
     def step(self, direction: str) -> Step:
-        kernels, (x, weights, bias, eta) = backend(), self.arrays()
-        window = square(self.ksize, self.stride, self.padding, self.padding)
+        kernels, (x, weights, bias, eta), window = backend(), self.arrays(), self.window
         return {
             "forward": lambda: kernels.conv_forward(x, weights, bias, window),
             "input": lambda: kernels.conv_input_gradient(eta, weights, x.shape, window),
-            "weights": lambda: kernels.conv_weight_gradient(x, eta, window),
+            "weights": lambda: kernels.conv_weight_gradient(x, eta, window, self.groups),
         }[direction]
 
     @property
     def large(self) -> bool:
         """One of the shapes by which the rate is compared with that of a matrix product."""
-        return self.ksize == 3 and self.stride == 1 and self.inputs == self.outputs >= 64
+        square = self.ksize == 3 and self.stride == self.groups == self.dilation == 1
+        return square and self.inputs == self.outputs >= 64
+
+
+class Transposed(Convolution):
+    """A transposed convolution: `side` and `inputs` are those of what it is given."""
+
+    @property
+    def name(self) -> str:
+        return f"transposed_{super().name}"
+
+    @property
+    def image(self) -> tuple[int, int, int, int]:
+        around, reach = sum(padding_pairs(self.padding)[0]), both(self.ksize)[0]
+        side = (self.side - 1) * self.stride + reach - around
+        return self.batch, side, side, self.outputs
+
+    @property
+    def out(self) -> tuple[int, int, int, int]:
+        return self.batch, self.side, self.side, self.inputs
+
+    def step(self, direction: str) -> Step:
+        kernels, (image, weights, bias, x), window = backend(), self.arrays(), self.window
+        none = np.zeros(self.inputs, image.dtype)
+        steps: dict[str, Step] = {
+            "forward": lambda: kernels.conv_transpose_forward(x, weights, bias, image.shape, window),
+            "input": lambda: kernels.conv_forward(image, weights, none, window),
+            "weights": lambda: (
+                kernels.conv_weight_gradient(image, x, window),
+                kernels.sum_rows(image.reshape(-1, self.outputs)),
+            ),
+        }
+        return steps[direction]
 
 
 CONVOLUTIONS = (
@@ -78,6 +138,17 @@ CONVOLUTIONS = (
     Convolution(8, 224, 3, 64, 7, 2, 3),
     Convolution(64, 32, 3, 32, 3, 1, 1),
     Convolution(16, 28, 30, 50, 3, 1, 1),
+    Convolution(32, 56, 64, 64, 3, 1, 1, groups=64),
+    Convolution(32, 14, 512, 512, 3, 1, 1, groups=512),
+    Convolution(8, 112, 96, 96, 3, 2, 1, groups=96),
+    Convolution(32, 28, 128, 128, 3, 1, 1, groups=4),
+    Convolution(32, 28, 128, 128, 3, 1, 1, groups=32),
+    Convolution(16, 28, 64, 64, 3, 1, 2, dilation=2),
+    Convolution(16, 28, 64, 64, 3, 1, 4, dilation=4),
+    Convolution(16, 17, 128, 128, (1, 7), 1, (0, 3)),
+    Convolution(16, 17, 128, 128, (7, 1), 1, (3, 0)),
+    Transposed(16, 28, 64, 32, 2, 2),
+    Transposed(16, 28, 64, 32, 4, 2, 1),
 )
 
 

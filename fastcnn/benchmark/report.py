@@ -81,7 +81,7 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
     for contestant in ("numba", "direct"):
         title = f"large convolutions, {contestant}: effective rate over that of sgemm"
         add(title, {short: over(name, "sgemm", contestant) for name, short in large.items()})
-    for group, rival in (("pooling", "torch"), ("pooling", "copy"), ("columns", "copy")):
+    for group, rival in (("convolution", "copy"), ("pooling", "torch"), ("pooling", "copy"), ("columns", "copy")):
         title = f"{group}: times faster than torch" if rival == "torch" else f"{group}: share of copy bandwidth"
         add(title, {name: over(name, rival) for name, w in WORKLOADS.items() if w.group == group})
     return found

@@ -7,8 +7,9 @@ import numpy as np
 
 import fastcnn
 from fastcnn.benchmark import single_layers
-from fastcnn.benchmark.kernels import Convolution, Pooling
+from fastcnn.benchmark.kernels import Convolution, Pooling, Transposed
 from fastcnn.benchmark.networks import NETWORKS, data, digits
+from fastcnn.windows import both
 
 Steps = dict[str, Callable[[], object]]
 
@@ -122,18 +123,22 @@ def convolution(shape: Convolution, direction: str) -> Steps:
         x, weights, bias, eta = shape.arrays()
         x, eta = tensor(x, layout), tensor(eta, layout)
         w = torch.from_numpy(weights).permute(3, 2, 0, 1).contiguous(memory_format=layout)
-        b = torch.from_numpy(bias)
-        s, p = [shape.stride] * 2, [shape.padding] * 2
+        b, turned = torch.from_numpy(bias), isinstance(shape, Transposed)
+        if turned:  # the convolution's input is what the transposed one makes
+            x, eta = eta, x
+        s, p, d = [shape.stride] * 2, list(both(shape.padding)), [shape.dilation] * 2
         if direction == "forward":
 
             def forward() -> Any:
                 with torch.inference_mode():
-                    return torch.nn.functional.conv2d(x, w, b, stride=s, padding=p)
+                    if turned:
+                        return torch.nn.functional.conv_transpose2d(x, w, b, s, p, 0, shape.groups, d)
+                    return torch.nn.functional.conv2d(x, w, b, s, p, d, shape.groups)
 
             return forward
         wanted = [direction == "input", direction == "weights", direction == "weights"]
         back = torch.ops.aten.convolution_backward
-        return lambda: back(eta, x, w, [shape.outputs], s, p, [1, 1], False, [0, 0], 1, wanted)
+        return lambda: back(eta, x, w, [shape.outputs], s, p, d, turned, [0, 0], shape.groups, wanted)
 
     return {variant: make(layout) for variant, layout in layouts().items()}
 

@@ -78,6 +78,8 @@ def convolution(shape: Convolution, direction: str) -> Workload:
     """One of the three kernels of a convolution; the large ones beside the rate of a matrix product."""
     fast = ours(shape.step, direction)
     make: Make = {"numba": fast, "torch": partial(torch_side.convolution, shape, direction)}
+    if shape.depthwise:
+        make["copy"] = ours(copy, shape.moved)
     if shape.large and direction == "forward":
         make |= {"direct": fast, "sgemm": ours(matrix_product, shape.flops)}
     return Workload(f"{shape.name}_{direction}", "convolution", make, shape.flops)

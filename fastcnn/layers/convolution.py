@@ -100,5 +100,7 @@ class ConvolutionLayer(WeightedLayer):
 
     def window_config(self) -> dict[str, Any]:
         """The arguments of all convolutions, apart from those that are at their default and came later."""
-        later = {name: getattr(self, name) for name, before in self.added_later.items() if getattr(self, name) != before}
+        later = {
+            name: getattr(self, name) for name, before in self.added_later.items() if getattr(self, name) != before
+        }
         return {"stride": self.stride, "method": self.method} | later | ({} if self.has_bias else {"bias": False})
