@@ -34,10 +34,11 @@ def constructor(layer: Any) -> list[inspect.Parameter]:
 def own_arguments(layer: Any) -> dict[str, Any]:
     """The arguments that would make `layer` again, but for its shape: from `config()`, or attributes of their names."""
     config = layer.config() if offers(layer, "config") else {}
+    unsaid = getattr(layer, "unsaid_names", ())  # at their default, where `config` does not say them
     found: dict[str, Any] = {}
     for parameter in constructor(layer):
         name, attribute = parameter.name, getattr(layer, parameter.name, None)
-        if name in SHAPES:
+        if name in SHAPES or (name in unsaid and name not in config):
             continue
         if name in config:
             found[name] = config[name]
