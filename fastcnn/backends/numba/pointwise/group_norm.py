@@ -93,14 +93,34 @@ def add_products(x, eta, center, sums):
 
 @serial
 def fold(sums, totals):
-    """Add the columns of both wide rows that belong to one channel to its totals, and begin anew."""
+    """Add the columns of both wide rows that belong to one channel to its totals, and begin anew.
+
+    The last half of the columns is added to the first until there is one for each channel: loops over few channels
+    would be short ones.
+    """
     channels = totals.shape[1]
     for row in range(2):
-        source, target = sums[row], totals[row]
-        for start in range(0, source.size, channels):
-            for k in range(channels):
-                target[k] += source[np.uintp(start + k)]
+        source, target, several = sums[row], totals[row], sums.shape[1] // channels
+        while several > 1:
+            size = several // 2 * channels
+            upper = source[several * channels - size :]
+            for i in range(size):
+                source[np.uintp(i)] += upper[np.uintp(i)]
+            several -= several // 2
+        for k in range(channels):
+            target[k] += source[k]
     clear(flat(sums), 0, sums.size)
+
+
+@serial
+def repeat_first(row, channels):
+    """Write the first numbers of a wide row, one of each channel, over all of it: twice as many each time."""
+    done = channels
+    while done < row.size:
+        rest = row[done:]
+        for i in range(min(done, rest.size)):
+            rest[np.uintp(i)] = row[np.uintp(i)]
+        done *= 2
 
 
 @serial
@@ -116,8 +136,7 @@ def image_moments(x, center, sums, totals):
     fold(sums, totals)
     for k in range(channels):
         center[k] = totals[0, k] / (some // channels)
-    for i in range(channels, wide):
-        center[i] = center[i - channels]
+    repeat_first(center, channels)
     clear(flat(totals), 0, totals.size)
     for start in range(0, x.size, ROUND * wide):
         add_moments(x[start : min(x.size, start + ROUND * wide)], center, sums)
@@ -158,14 +177,6 @@ def merge_channels(totals, center, first, last, pixels):
 
 
 @serial
-def repeat_table(table, channels):
-    """Write what belongs to each channel over the whole wide rows of a table."""
-    for row in range(4):
-        for i in range(channels, table.shape[1]):
-            table[row, i] = table[row, i - channels]
-
-
-@serial
 def group_statistics(x, center, totals, statistics, epsilon):
     """Mean and inverse deviation of each group of an image; by `careful_statistics` where digits were lost."""
     (mean, deviation), channels, number = statistics, totals.shape[1], x.dtype.type
@@ -182,10 +193,11 @@ def group_statistics(x, center, totals, statistics, epsilon):
 def fill_table(gain, bias, mean, deviation, table):
     """What `map_rows` needs of each channel of an image: ``(x - mean) * scale + shift``."""
     own = gain.size // mean.size
-    for k in range(gain.size):
-        table[0, k], table[1, k] = mean[k // own], deviation[k // own] * gain[k]
-        table[2, k], table[3, k] = bias[k], bias[k]
-    repeat_table(table, gain.size)
+    for g in range(mean.size):
+        for k in range(g * own, (g + 1) * own):
+            table[0, k], table[1, k], table[2, k] = mean[g], deviation[g] * gain[k], bias[k]
+    for row in range(3):
+        repeat_first(table[row], gain.size)
 
 
 @task_kernel
@@ -202,8 +214,18 @@ def normalize_images(task, thread, images: Images, affine, epsilon, several, mem
 
 
 @serial
+def fill_means(mean, channels, row):
+    """The mean of each channel's group, over a wide row."""
+    own = channels // mean.size
+    for g in range(mean.size):
+        for k in range(g * own, (g + 1) * own):
+            row[k] = mean[g]
+    repeat_first(row, channels)
+
+
+@serial
 def fill_gradient_table(gain, mean, deviation, sums, pixels, table):
-    """What `map_rows` needs of each channel of an image: ``eta * scale - (x - mean) * slope - shift``.
+    """What `map_rows` needs of each channel besides the means: ``eta * scale - (x - mean) * slope - shift``.
 
     `sums` are, of each channel, those of ``eta * (x - mean)`` and of `eta`.
     """
@@ -214,10 +236,11 @@ def fill_gradient_table(gain, mean, deviation, sums, pixels, table):
             product += gain[k] * sums[0, k] * scale
             share += gain[k] * sums[1, k]
         for k in range(g * own, (g + 1) * own):
-            table[0, k], table[1, k] = mean[g], gain[k] * deviation[g]
+            table[1, k] = gain[k] * deviation[g]
             table[2, k] = share * scale / (pixels * own)
             table[3, k] = product * scale * scale / (pixels * own)
-    repeat_table(table, gain.size)
+    for row in range(1, 4):
+        repeat_first(table[row], gain.size)
 
 
 @task_kernel
@@ -230,15 +253,16 @@ def gradient_images(task, thread, images: Images, eta, gain, several, memory: Me
     for n in range(task * several, min(count, (task + 1) * several)):
         first, last, mean, deviation = n * size, (n + 1) * size, images.mean[n], images.deviation[n]
         x, slope = images.x[first:last], eta[first:last]
-        fill_table(gain, gain, mean, deviation, table)  # of which the means are read
+        fill_means(mean, gain.size, table[0])
         clear(flat(sums), 0, sums.size)
         for start in range(0, size, ROUND * table.shape[1]):
             stop = min(size, start + ROUND * table.shape[1])
             add_products(x[start:stop], slope[start:stop], table[0], memory.sums[thread])
             fold(memory.sums[thread], sums)
-        for k in range(gain.size):
-            total[0, k] += sums[0, k] * deviation[k // own]
-            total[1, k] += sums[1, k]
+        for g in range(mean.size):
+            for k in range(g * own, (g + 1) * own):
+                total[0, k] += sums[0, k] * deviation[g]
+                total[1, k] += sums[1, k]
         fill_gradient_table(gain, mean, deviation, sums, size // gain.size, table)
         map_rows(x, slope, table, NORMALIZE_GRADIENT, out[first:last])
 

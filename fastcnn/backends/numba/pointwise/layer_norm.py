@@ -23,7 +23,7 @@ PART = 4096  # elements of a row whose sums are in the dtype of x: 256 to each l
 ROWS = 16384  # elements of a task, which is some rows
 TASKS = 32  # of sums, at most: each leaves two of each column
 FEW = 64  # rows, at most, whose statistics are computed together, as divisions and roots are vectors then,
-BLOCK = 4096  # and their elements, which stay in the L1 cache
+BLOCK = 2048  # and their elements, which stay in the L1 cache
 NEAR = 8.0
 FLOAT64 = np.dtype(np.float64)
 
@@ -45,7 +45,7 @@ class Slopes(NamedTuple):
     tasks: Array
 
 
-@serial
+@inline
 def moments(x, first, last, center):
     """The sums of ``x - center`` and of its square, over x[first:last]."""
     v, total, square, around = lanes(x), 0.0, 0.0, fill(x, center)
@@ -61,9 +61,16 @@ def moments(x, first, last, center):
             difference = first_lanes(subtract(load_part(x, whole, stop - whole), around), stop - whole)
             differences = add(differences, difference)
             squares = multiply_add(difference, difference, squares)
-        total += sum_lanes(differences)
-        square += sum_lanes(squares)
+        first_sum, second_sum = sum_lanes(differences, squares)
+        total += first_sum
+        square += second_sum
     return total, square
+
+
+@serial
+def row_moments(x, first, last, center):
+    """The same, compiled once for those rows that need it."""
+    return moments(x, first, last, center)
 
 
 @serial
@@ -86,9 +93,9 @@ def row_statistics(x, first, last, epsilon):
     put right: Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance" (1983), eq. 1.7.
     """
     count = last - first
-    total, _ = moments(x, first, last, x.dtype.type(0))
+    total, _ = row_moments(x, first, last, x.dtype.type(0))
     near = x.dtype.type(total / count)
-    total, square = moments(x, first, last, near)
+    total, square = row_moments(x, first, last, near)
     off = total / count
     mean, var = near + off, (square - total * off) / count
     if not math.isfinite(var):
@@ -158,8 +165,9 @@ def add_block(given, eta, gain, few, means):
                 slopes, products = add(slopes, slope), multiply_add(slope, first_lanes(scaled, count), products)
                 store_part(dgain, whole, multiply_add(own, scaled, load_part(dgain, whole, count)), count)
                 store_part(dbias, whole, add(own, load_part(dbias, whole, count)), count)
-            total += sum_lanes(slopes)
-            product += sum_lanes(products)
+            first_sum, second_sum = sum_lanes(slopes, products)
+            total += first_sum
+            product += second_sum
         means[n, 0], means[n, 1] = number(total / size), number(product / size)
 
 
