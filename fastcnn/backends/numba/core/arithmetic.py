@@ -63,19 +63,31 @@ def first_lanes(typingctx, a, count):
 
 
 @intrinsic
-def sum_lanes(typingctx, a):
-    """The sum of all lanes, a scalar: the upper half is added to the lower one until there is one lane."""
+def sum_lanes(typingctx, a, b):
+    """The sum of all lanes of a, and that of b.
+
+    Their halves are put into one vector, and both are summed together by half as many instructions: what lies in the
+    upper half of the lanes that are left is added to the lower one until there is one.
+    """
 
     def codegen(context, builder, signature, args):
-        total, lanes, number = args[0], a.lanes, ir.IntType(32)
-        while lanes > 1:
-            lanes //= 2
-            half = ir.VectorType(number, lanes)
-            low, high = (
-                builder.shuffle_vector(total, total, ir.Constant(half, list(range(start, start + lanes))))
-                for start in (0, lanes)
+        number, half = ir.IntType(32), a.lanes // 2
+        if a.lanes == 1:
+            return context.make_tuple(
+                builder, signature.return_type, [builder.extract_element(x, number(0)) for x in args]
             )
-            total = builder.fadd(low, high)
-        return builder.extract_element(total, number(0))
 
-    return a.scalar(a), codegen
+        def chosen(first, second, lanes):
+            return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(number, len(lanes)), lanes))
+
+        low, upper = list(range(half)), list(range(half, a.lanes))
+        total = builder.fadd(
+            chosen(*args, low + [a.lanes + i for i in low]), chosen(*args, upper + [a.lanes + i for i in upper])
+        )
+        while half > 1:
+            half //= 2
+            total = builder.fadd(total, chosen(total, total, [i ^ half for i in range(a.lanes)]))
+        sums = [builder.extract_element(total, number(i)) for i in (0, a.lanes // 2)]
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return types.UniTuple(a.scalar, 2)(a, b), codegen

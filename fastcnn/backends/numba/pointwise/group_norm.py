@@ -1,8 +1,8 @@
 """Group normalisation of images. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.group_norm`.
 
-A task is some images, which are in the L2 cache while they are read twice. As in
-:mod:`fastcnn.backends.numba.pointwise.channels`, rows of channels lie side by side as wide rows, each column of which
-has sums of its own, in the dtype of x over `ROUND` of them, then in float64.
+A task is some images. Each has the sums of :mod:`fastcnn.backends.numba.pointwise.image_sums`, from which the
+statistics of groups follow, and is then mapped as a batch is in :mod:`fastcnn.backends.numba.pointwise.channels`, from
+the L2 cache.
 """
 
 import math
@@ -25,10 +25,9 @@ from fastcnn.backends.numba.pointwise.channels import (
     WIDE,
     map_rows,
 )
+from fastcnn.backends.numba.pointwise.image_sums import ROUND, add_products, fold, image_moments, repeat_first
 from fastcnn.backends.numba.product.sums import add_up
 
-FIRST = 8  # wide rows, at most, whose mean the distances in an image are from
-ROUND = 32  # wide rows whose sums are in the dtype of x
 NEAR = 4.0
 
 
@@ -48,80 +47,6 @@ class Memory(NamedTuple):
     channels: Array
     table: Array
     tasks: Array
-
-
-@serial
-def add_moments(x, center, sums):
-    """Add ``x - center`` and its square, of some wide rows, of which the last may be cut off.
-
-    Four rows at a time, as each addition to `sums` reads and writes memory.
-    """
-    wide, first, second, start = center.size, sums[0], sums[1], 0
-    while start + 4 * wide <= x.size:
-        one, two, three = x[start + wide :], x[start + 2 * wide :], x[start + 3 * wide :]
-        for i in range(wide):
-            at = np.uintp(i)
-            a, b, c, d = x[start + at] - center[at], one[at] - center[at], two[at] - center[at], three[at] - center[at]
-            first[at] += (a + b) + (c + d)
-            second[at] += (a * a + b * b) + (c * c + d * d)
-        start += 4 * wide
-    for begin in range(start, x.size, wide):
-        for i in range(min(wide, x.size - begin)):
-            difference = x[np.uintp(begin + i)] - center[i]
-            first[i] += difference
-            second[i] += difference * difference
-
-
-@serial
-def add_products(x, eta, center, sums):
-    """Add ``eta * (x - center)`` and `eta`, of some wide rows, two at a time."""
-    wide, first, second, start = center.size, sums[0], sums[1], 0
-    while start + 2 * wide <= x.size:
-        other, slope = x[start + wide :], eta[start + wide :]
-        for i in range(wide):
-            at = np.uintp(i)
-            e, f = eta[start + at], slope[at]
-            first[at] += e * (x[start + at] - center[at]) + f * (other[at] - center[at])
-            second[at] += e + f
-        start += 2 * wide
-    for begin in range(start, x.size, wide):
-        for i in range(min(wide, x.size - begin)):
-            at = np.uintp(begin + i)
-            first[i] += eta[at] * (x[at] - center[i])
-            second[i] += eta[at]
-
-
-@serial
-def fold(sums, totals):
-    """Add the columns of both wide rows that belong to one channel to its totals, and begin anew."""
-    channels = totals.shape[1]
-    for row in range(2):
-        source, target = sums[row], totals[row]
-        for start in range(0, source.size, channels):
-            for k in range(channels):
-                target[k] += source[np.uintp(start + k)]
-    clear(flat(sums), 0, sums.size)
-
-
-@serial
-def image_moments(x, center, sums, totals):
-    """Of each channel of an image: the mean of its first wide rows, repeated over a wide row, into `center`; the sums
-    of the distances from it, and of their squares, into `totals`."""
-    channels, wide = totals.shape[1], center.size
-    clear(flat(sums), 0, sums.size)
-    clear(flat(totals), 0, totals.size)
-    clear(center, 0, wide)
-    some = min(x.size, FIRST * wide)
-    add_moments(x[:some], center, sums)
-    fold(sums, totals)
-    for k in range(channels):
-        center[k] = totals[0, k] / (some // channels)
-    for i in range(channels, wide):
-        center[i] = center[i - channels]
-    clear(flat(totals), 0, totals.size)
-    for start in range(0, x.size, ROUND * wide):
-        add_moments(x[start : min(x.size, start + ROUND * wide)], center, sums)
-        fold(sums, totals)
 
 
 @serial
@@ -158,14 +83,6 @@ def merge_channels(totals, center, first, last, pixels):
 
 
 @serial
-def repeat_table(table, channels):
-    """Write what belongs to each channel over the whole wide rows of a table."""
-    for row in range(4):
-        for i in range(channels, table.shape[1]):
-            table[row, i] = table[row, i - channels]
-
-
-@serial
 def group_statistics(x, center, totals, statistics, epsilon):
     """Mean and inverse deviation of each group of an image; by `careful_statistics` where digits were lost."""
     (mean, deviation), channels, number = statistics, totals.shape[1], x.dtype.type
@@ -182,10 +99,11 @@ def group_statistics(x, center, totals, statistics, epsilon):
 def fill_table(gain, bias, mean, deviation, table):
     """What `map_rows` needs of each channel of an image: ``(x - mean) * scale + shift``."""
     own = gain.size // mean.size
-    for k in range(gain.size):
-        table[0, k], table[1, k] = mean[k // own], deviation[k // own] * gain[k]
-        table[2, k], table[3, k] = bias[k], bias[k]
-    repeat_table(table, gain.size)
+    for g in range(mean.size):
+        for k in range(g * own, (g + 1) * own):
+            table[0, k], table[1, k], table[2, k] = mean[g], deviation[g] * gain[k], bias[k]
+    for row in range(3):
+        repeat_first(table[row], gain.size)
 
 
 @task_kernel
@@ -202,8 +120,18 @@ def normalize_images(task, thread, images: Images, affine, epsilon, several, mem
 
 
 @serial
+def fill_means(mean, channels, row):
+    """The mean of each channel's group, over a wide row."""
+    own = channels // mean.size
+    for g in range(mean.size):
+        for k in range(g * own, (g + 1) * own):
+            row[k] = mean[g]
+    repeat_first(row, channels)
+
+
+@serial
 def fill_gradient_table(gain, mean, deviation, sums, pixels, table):
-    """What `map_rows` needs of each channel of an image: ``eta * scale - (x - mean) * slope - shift``.
+    """What `map_rows` needs of each channel besides the means: ``eta * scale - (x - mean) * slope - shift``.
 
     `sums` are, of each channel, those of ``eta * (x - mean)`` and of `eta`.
     """
@@ -214,10 +142,11 @@ def fill_gradient_table(gain, mean, deviation, sums, pixels, table):
             product += gain[k] * sums[0, k] * scale
             share += gain[k] * sums[1, k]
         for k in range(g * own, (g + 1) * own):
-            table[0, k], table[1, k] = mean[g], gain[k] * deviation[g]
+            table[1, k] = gain[k] * deviation[g]
             table[2, k] = share * scale / (pixels * own)
             table[3, k] = product * scale * scale / (pixels * own)
-    repeat_table(table, gain.size)
+    for row in range(1, 4):
+        repeat_first(table[row], gain.size)
 
 
 @task_kernel
@@ -230,15 +159,16 @@ def gradient_images(task, thread, images: Images, eta, gain, several, memory: Me
     for n in range(task * several, min(count, (task + 1) * several)):
         first, last, mean, deviation = n * size, (n + 1) * size, images.mean[n], images.deviation[n]
         x, slope = images.x[first:last], eta[first:last]
-        fill_table(gain, gain, mean, deviation, table)  # of which the means are read
+        fill_means(mean, gain.size, table[0])
         clear(flat(sums), 0, sums.size)
         for start in range(0, size, ROUND * table.shape[1]):
             stop = min(size, start + ROUND * table.shape[1])
             add_products(x[start:stop], slope[start:stop], table[0], memory.sums[thread])
             fold(memory.sums[thread], sums)
-        for k in range(gain.size):
-            total[0, k] += sums[0, k] * deviation[k // own]
-            total[1, k] += sums[1, k]
+        for g in range(mean.size):
+            for k in range(g * own, (g + 1) * own):
+                total[0, k] += sums[0, k] * deviation[g]
+                total[1, k] += sums[1, k]
         fill_gradient_table(gain, mean, deviation, sums, size // gain.size, table)
         map_rows(x, slope, table, NORMALIZE_GRADIENT, out[first:last])
 

@@ -1,11 +1,10 @@
 """Layer normalisation of rows. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.layer_norm`.
 
-A row is in a cache while it is read two or three times, so each array crosses the memory once in either direction.
-Sums along a row are vectors, whose lanes are added at the end of a `PART`, in float64. The gradients of gain and bias
+Rows are computed in blocks that stay in the L1 cache while they are read twice, so each array crosses the memory once
+in either direction. Statistics: :mod:`fastcnn.backends.numba.pointwise.row_statistics`. The gradients of gain and bias
 are sums over rows: in the dtype of x over `FEW` of them, then in float64, for each task, whose sums are added in order.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,14 +16,13 @@ from fastcnn.backends.numba.core.jit import MOVE, inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load, load_part, store, store_part
+from fastcnn.backends.numba.pointwise.row_statistics import PART, block_statistics
 from fastcnn.backends.numba.product.sums import add_up
 
-PART = 4096  # elements of a row whose sums are in the dtype of x: 256 to each lane at most, on vectors of 64 bytes
 ROWS = 16384  # elements of a task, which is some rows
 TASKS = 32  # of sums, at most: each leaves two of each column
 FEW = 64  # rows, at most, whose statistics are computed together, as divisions and roots are vectors then,
-BLOCK = 4096  # and their elements, which stay in the L1 cache
-NEAR = 8.0
+BLOCK = 2048  # and their elements, which stay in the L1 cache
 FLOAT64 = np.dtype(np.float64)
 
 
@@ -43,78 +41,6 @@ class Slopes(NamedTuple):
     few: Array
     means: Array
     tasks: Array
-
-
-@serial
-def moments(x, first, last, center):
-    """The sums of ``x - center`` and of its square, over x[first:last]."""
-    v, total, square, around = lanes(x), 0.0, 0.0, fill(x, center)
-    for start in range(first, last, PART):
-        stop = min(last, start + PART)
-        whole = stop - (stop - start) % v
-        differences, squares = fill(x, 0), fill(x, 0)
-        for i in range(start, whole, v):
-            difference = subtract(load(x, i), around)
-            differences = add(differences, difference)
-            squares = multiply_add(difference, difference, squares)
-        if whole < stop:
-            difference = first_lanes(subtract(load_part(x, whole, stop - whole), around), stop - whole)
-            differences = add(differences, difference)
-            squares = multiply_add(difference, difference, squares)
-        total += sum_lanes(differences)
-        square += sum_lanes(squares)
-    return total, square
-
-
-@serial
-def careful_moments(x, first, last):
-    """Mean and variance of x[first:last] in float64: where sums in float32 overflow."""
-    count, total, square = last - first, 0.0, 0.0
-    for i in range(first, last):
-        total += np.float64(x[i])
-    mean = total / count
-    for i in range(first, last):
-        square += (x[i] - mean) ** 2
-    return mean, square / count
-
-
-@serial
-def row_statistics(x, first, last, epsilon):
-    """Mean and inverse deviation of x[first:last], in two passes.
-
-    The mean is nearly right after the first one. The second adds up the differences from it too, and both results are
-    put right: Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance" (1983), eq. 1.7.
-    """
-    count = last - first
-    total, _ = moments(x, first, last, x.dtype.type(0))
-    near = x.dtype.type(total / count)
-    total, square = moments(x, first, last, near)
-    off = total / count
-    mean, var = near + off, (square - total * off) / count
-    if not math.isfinite(var):
-        mean, var = careful_moments(x, first, last)
-    var = 0.0 if var < 0 else var  # by rounding, where all numbers are nearly the same; NaN stays
-    return x.dtype.type(mean), x.dtype.type(1 / math.sqrt(var + epsilon))
-
-
-@serial
-def block_statistics(x, mean, deviation, sums, epsilon):
-    """Mean and inverse deviation of some rows, in one pass over all: of distances from the first number of a row.
-
-    The squares of these are added up, and that of the mean distance is taken from them: where it is more than `NEAR`
-    times the variance, of one row in two hundred by chance, digits are lost, and the row has its two passes.
-    """
-    size, number = x.size // mean.size, x.dtype.type
-    for n in range(mean.size):
-        sums[0, n], sums[1, n] = moments(x, n * size, (n + 1) * size, x[n * size])
-    for n in range(mean.size):
-        off = sums[0, n] / size
-        var = sums[1, n] / size - off * off + epsilon
-        mean[n], deviation[n] = number(x[n * size] + off), number(1 / math.sqrt(var))
-        sums[1, n] = NEAR * var - off * off
-    for n in range(mean.size):
-        if not 0 <= sums[1, n] < math.inf:
-            mean[n], deviation[n] = row_statistics(x, n * size, (n + 1) * size, epsilon)
 
 
 @serial
@@ -158,8 +84,9 @@ def add_block(given, eta, gain, few, means):
                 slopes, products = add(slopes, slope), multiply_add(slope, first_lanes(scaled, count), products)
                 store_part(dgain, whole, multiply_add(own, scaled, load_part(dgain, whole, count)), count)
                 store_part(dbias, whole, add(own, load_part(dbias, whole, count)), count)
-            total += sum_lanes(slopes)
-            product += sum_lanes(products)
+            first_sum, second_sum = sum_lanes(slopes, products)
+            total += first_sum
+            product += second_sum
         means[n, 0], means[n, 1] = number(total / size), number(product / size)
 
 
