@@ -99,6 +99,7 @@ class Conv2D(ConvolutionLayer):
 
     def check_settings(self) -> None:
         check_window(self.name, self.find_window(), self.input_shape)
+        self.check_room(self.input_shape[3], "dilation", "padding")
 
     def compute_output_shape(self) -> tuple[int, ...]:
         return conv_output_shape(self.input_shape, self.weights_shape, self.window)

@@ -107,6 +107,7 @@ class Conv2DTranspose(ConvolutionLayer):
                 f"{self.name}: `padding` must leave something of the output, which would be {sizes[0]} x {sizes[1]}. "
                 f"{received('padding', self.padding)}"
             )
+        self.check_room(self.bias_channels, "stride", "dilation")
 
     def image_sizes(self) -> Pair:
         strides, dilations, more = both(self.stride), both(self.dilation), both(self.output_padding)

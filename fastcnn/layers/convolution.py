@@ -1,12 +1,13 @@
 """What all convolutions share: windows over images, groups of channels, weights, and an optional bias."""
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastcnn.components import BatchArray, Constant, Setting
 from fastcnn.layers.base import WeightedLayer
-from fastcnn.shapes import check_flag, check_side, received
+from fastcnn.shapes import FLOAT64, LARGEST, check_flag, check_side, received
 from fastcnn.windows import Pair, Sides, Window, check_both, check_method, check_padding, window_of
 
 WEIGHTS_ALONE = {"weights": "w_gradient"}  # parameters of a layer without bias
@@ -83,6 +84,19 @@ class ConvolutionLayer(WeightedLayer):
     def image_sizes(self) -> Pair:
         """Height and width of the images that windows slide over."""
         return self.input_shape[1], self.input_shape[2]
+
+    def check_room(self, channels: int, *names: str) -> None:
+        """Raise where the images that windows slide over, of so many channels, are larger with their padding than an
+        array can be; `names` are the settings that may be why."""
+        window, sizes = self.find_window(), self.image_sizes()
+        padded = [size + sum(around) for size, around in zip(sizes, window.padding, strict=True)]
+        if math.prod((self.input_shape[0], *padded, channels)) * FLOAT64 > LARGEST:
+            large = {name: getattr(self, name) for name in names if getattr(self, name) not in (1, None)}
+            quoted, sides = " and ".join(f"`{name}`" for name in large or ("ksize",)), f"{padded[0]} x {padded[1]}"
+            texts = ", ".join(f"{name}={value!r}" for name, value in (large or {"ksize": taps(self)}).items())
+            raise ValueError(
+                f"{self.name}: {quoted} must be smaller: images of {sides} fit into no memory. Received {texts}"
+            )
 
     def find_window(self) -> Window:
         kh, kw = self.weights_shape[:2]

@@ -39,7 +39,18 @@ def images():
 
 
 LAYERS = {
-    layers.Conv2D: {"output_channels": 4, "ksize": 3, "stride": 1, "method": "SAME", "initializer": "he", "rng": 0},
+    layers.Conv2D: {
+        **{"output_channels": 4, "ksize": 3, "stride": 1, "method": "SAME", "groups": 2, "dilation": 1},
+        **{"padding": None, "bias": True, "initializer": "he", "rng": 0},
+    },
+    layers.Conv2DTranspose: {
+        **{"output_channels": 4, "ksize": (3, 2), "stride": 2, "method": "VALID", "groups": 2, "dilation": (1, 2)},
+        **{"padding": ((1, 0), (0, 1)), "output_padding": (1, 0), "bias": False, "initializer": "he", "rng": 0},
+    },
+    layers.DepthwiseConv2D: {
+        **{"ksize": 3, "stride": (1, 2), "method": "SAME_UPPER", "multiplier": 2, "dilation": 1, "padding": None},
+        **{"bias": True, "initializer": "he", "rng": 0},
+    },
     layers.FullyConnect: {"output_num": 4, "initializer": "he", "rng": 0},
     layers.MaxPooling: {"ksize": 2, "stride": 2, "padding": 1},
     layers.AvgPooling: {"ksize": 3, "stride": 2, "padding": 0},

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastcnn import layers
+from fastcnn.windows import both, padding_pairs
 from tests.robustness import oracle
 
 ALPHAS, KEPT, FLAGS = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0), (True, False)
@@ -19,6 +20,51 @@ def conv(source, shape):
     method = "SAME" if same else "VALID"
     stride = source.integer("stride", 1, 4) if source.boolean("strided") else 1
     return layers.Conv2D(shape, source.integer("outputs", 1, 17), ksize, stride, method, dtype=source.dtype)
+
+
+def sides(source, name, low, high):
+    """A number, or two."""
+    first = source.integer(name, low, high)
+    return (first, source.integer(f"{name} across", low, high)) if source.boolean(f"two of {name}") else first
+
+
+def windows(source, shape, transposed=False):
+    """Options of a convolution whose windows fit: padded in any way."""
+    given = {"dtype": source.dtype, "bias": bool(source.integer("bias", 0, 2)), "ksize": sides(source, "ksize", 1, 4)}
+    given |= {name: sides(source, name, 1, 3) for name in ("stride", "dilation")}
+    padding = among(source, "padding", ("SAME", "SAME_UPPER", "none", "one", "uneven"))
+    if padding in ("SAME", "SAME_UPPER"):
+        return given | {"method": padding}
+    reach = [(k - 1) * d + 1 for k, d in zip(both(given["ksize"]), both(given["dilation"]), strict=True)]
+    if transposed:
+        most = [(side - 1) // 2 for side in reach]  # of which something is left, whatever the image
+        more = tuple(source.integer("output padding", 0, step - 1) for step in both(given["stride"]))
+        given["output_padding"] = more
+        uneven = tuple((source.integer("before", 0, size), source.integer("after", 0, size)) for size in most)
+        return given | {"none": {}, "one": {"padding": min(most)}, "uneven": {"padding": uneven}}[padding]
+    short = [max(0, far - size) for far, size in zip(reach, shape[1:3], strict=True)]
+    if padding == "one" or (padding == "none" and any(short)):
+        return given | {"padding": (max(short) + 1) // 2 + source.integer("more", 0, 1)}
+    if padding == "none":
+        return given
+    uneven = [(source.integer("before", 0, 2), size + source.integer("after", 0, 1)) for size in short]
+    return given | {"padding": tuple(uneven)}
+
+
+def grouped(kind):
+    """`Conv2D` or its transposed one, with all that they take."""
+
+    def make(source, shape):
+        groups = among(source, "groups", [g for g in range(1, shape[3] + 1) if shape[3] % g == 0])
+        outputs = groups * -(-source.integer("outputs", 1, 12) // groups)
+        given = windows(source, shape, kind is layers.Conv2DTranspose)
+        return kind(shape, outputs, groups=groups, **given)
+
+    return make
+
+
+def depthwise(source, shape):
+    return layers.DepthwiseConv2D(shape, multiplier=source.integer("multiplier", 1, 2), **windows(source, shape))
 
 
 def pooling(kind):
@@ -69,7 +115,8 @@ ANY = [
     plain(layers.Flatten),
 ]
 FIRST_ANY = len(ANY) - 2  # those before keep the shape
-IMAGES = [conv, conv, conv, pooling(layers.MaxPooling), pooling(layers.AvgPooling), plain(layers.GlobalAvgPooling)]
+CONVOLUTIONS = [conv, conv, grouped(layers.Conv2D), depthwise, grouped(layers.Conv2DTranspose)]
+IMAGES = [*CONVOLUTIONS, pooling(layers.MaxPooling), pooling(layers.AvgPooling), plain(layers.GlobalAvgPooling)]
 
 
 def draw_layer(source, shape):
@@ -90,6 +137,8 @@ def residual_of_one_shape(source, shape):
 
 def fill(source, layer):
     for name, array in layer.parameters().items():
+        if array is None:  # no bias
+            continue
         fan_in = max(1, array[..., 0].size if array.ndim > 1 else 1)
         setattr(layer, name, source.rng.standard_normal(array.shape) / np.sqrt(fan_in))
     if isinstance(layer, layers.BatchNorm) and source.boolean("seen a batch"):
@@ -120,8 +169,16 @@ def twin(layer):
     return make(layer)
 
 
+def convolution(own):
+    """What the oracle is told of a convolution: values and geometry, each number for both axes."""
+    padding = own.method if own.padding is None else padding_pairs(own.padding)
+    return own.weights, own.bias, (both(own.stride), both(own.dilation), padding, own.groups)
+
+
 TWINS = {
-    layers.Conv2D: lambda own: oracle.Conv(own.weights, own.bias, own.stride, own.method == "SAME"),
+    layers.Conv2D: lambda own: oracle.Conv(*convolution(own)),
+    layers.DepthwiseConv2D: lambda own: oracle.Conv(*convolution(own)),
+    layers.Conv2DTranspose: lambda own: oracle.TransposedConv(*convolution(own), own.output_shape),
     layers.FullyConnect: lambda own: oracle.Dense(own.weights, own.bias),
     layers.MaxPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=False),
     layers.AvgPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=True),

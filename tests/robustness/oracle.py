@@ -49,42 +49,122 @@ def spread(terms, ksize, stride, shape):
     return total
 
 
-class Conv(Oracle):
-    def __init__(self, weights, bias, stride, same):
-        super().__init__(weights=weights, bias=bias)
-        self.ksize, self.stride, self.same = len(weights), stride, same
+def axis_matrix(size, padding, step, tap, count):
+    """(count, size): 1 where output i of an axis has pixel j under the kernel's tap, ``i * stride - before + tap *
+    dilation``."""
+    stride, dilation = step
+    at = np.arange(count) * stride - padding[0] + tap * dilation
+    return (at[:, None] == np.arange(size)).astype(float)
 
-    def padded(self, x):
-        before, after = ((self.ksize - 1) // 2, self.ksize // 2) if self.same else (0, 0)
-        return np.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
 
-    def convolve(self, x, weights, bias):
-        x = self.padded(x)
-        out = [(side - self.ksize) // self.stride + 1 for side in x.shape[1:3]]
-        return np.einsum("nhwcij,ijco->nhwo", windows(x, self.ksize, self.stride, out), weights, optimize=True) + bias
+def zeros_around(method, size, reach, stride):
+    """The padding of an axis, as TensorFlow's documentation says it, and the original's."""
+    if method == "VALID":
+        return 0, 0
+    if method == "SAME":
+        return (reach - 1) // 2, reach // 2
+    total = max(reach - (size % stride or stride), 0)
+    return total // 2, total - total // 2
+
+
+class Convolution(Oracle):
+    """A sum over the kernel's taps, each of which is a matrix on each axis of the image; and one weight matrix of all
+    channels, 0 between those of different groups. `geometry` is (stride, dilation, padding or method, groups)."""
+
+    def __init__(self, weights, bias, geometry):
+        super().__init__(weights=weights, **({} if bias is None else {"bias": bias}))
+        *self.steps, self.padding, self.groups = geometry
+
+    def taps(self, image_sizes):
+        """(i, j, matrix of the rows, matrix of the columns) of each tap of a convolution of such images."""
+        axes = []
+        for axis, size in enumerate(image_sizes):
+            ksize, stride, dilation = self.values["weights"].shape[axis], *(pair[axis] for pair in self.steps)
+            reach, around = (ksize - 1) * dilation + 1, self.padding
+            padding = zeros_around(around, size, reach, stride) if isinstance(around, str) else around[axis]
+            count = (size + sum(padding) - reach) // stride + 1
+            axes.append([axis_matrix(size, padding, (stride, dilation), tap, count) for tap in range(ksize)])
+        return [(i, j, rows, columns) for i, rows in enumerate(axes[0]) for j, columns in enumerate(axes[1])]
+
+    def whole(self, weights):
+        """(kh, kw, C, O) of all channels."""
+        inputs, outputs = weights.shape[2], weights.shape[3] // self.groups
+        full = np.zeros((*weights.shape[:2], self.groups * inputs, weights.shape[3]))
+        for g in range(self.groups):
+            own = slice(g * outputs, (g + 1) * outputs)
+            full[:, :, g * inputs : (g + 1) * inputs, own] = weights[..., own]
+        return full
+
+    def of_groups(self, full):
+        """The adjoint of `whole`."""
+        inputs, outputs = full.shape[2] // self.groups, full.shape[3] // self.groups
+        parts = [
+            full[:, :, g * inputs : (g + 1) * inputs, g * outputs : (g + 1) * outputs] for g in range(self.groups)
+        ]
+        return np.concatenate(parts, axis=3)
+
+    def forth(self, image, weights):
+        full = self.whole(weights)
+        return sum(
+            np.einsum("nhwc,yh,xw,co->nyxo", image, rows, columns, full[i, j], optimize=True)
+            for i, j, rows, columns in self.taps(image.shape[1:3])
+        )
+
+    def back(self, eta, weights, image_sizes):
+        full = self.whole(weights)
+        return sum(
+            np.einsum("nyxo,yh,xw,co->nhwc", eta, rows, columns, full[i, j], optimize=True)
+            for i, j, rows, columns in self.taps(image_sizes)
+        )
+
+    def by_weights(self, image, eta):
+        full = np.zeros((*self.values["weights"].shape[:2], image.shape[3], eta.shape[3]))
+        for i, j, rows, columns in self.taps(image.shape[1:3]):
+            full[i, j] = np.einsum("nhwc,yh,xw,nyxo->co", image, rows, columns, eta, optimize=True)
+        return self.of_groups(full)
+
+    def twice(self, function, *arguments):
+        """The result, and that of absolute values."""
+        return function(*arguments), function(*map(np.abs, arguments))
 
     def compute(self, train):
-        weights, bias = self.values["weights"], self.values["bias"]
-        return self.convolve(self.x, weights, bias), self.convolve(*map(np.abs, (self.x, weights, bias)))
-
-    def back(self, x, eta, weights):
-        """dweights, dbias, dx"""
-        x = self.padded(x)
-        dweights = np.einsum(
-            "nhwcij,nhwo->ijco", windows(x, self.ksize, self.stride, eta.shape[1:3]), eta, optimize=True
-        )
-        terms = np.einsum("nhwo,ijco->nhwcij", eta, weights, optimize=True)
-        dx = spread(terms, self.ksize, self.stride, x.shape)
-        before = (self.ksize - 1) // 2 if self.same else 0
-        height, width = self.x.shape[1:3]
-        return dweights, eta.sum(axis=(0, 1, 2)), dx[:, before : before + height, before : before + width]
+        out, size = self.twice(self.apply, self.x, self.values["weights"])
+        bias = self.values.get("bias", np.zeros(1))
+        return out + bias, size + abs(bias)
 
     def differentiate(self, eta):
-        arguments = self.x, eta, self.values["weights"]
-        *slopes, dx = self.back(*arguments)
-        *sizes, size = self.back(*map(np.abs, arguments))
-        self.slopes = dict(zip(self.values, zip(slopes, sizes, strict=True), strict=True))
-        return dx, size
+        self.slopes = {"weights": self.twice(self.slope, self.x, eta)}
+        if "bias" in self.values:
+            self.slopes["bias"] = self.twice(lambda eta: eta.sum(axis=(0, 1, 2)), eta)
+        return self.twice(self.unapply, eta, self.values["weights"])
+
+
+class Conv(Convolution):
+    def apply(self, x, weights):
+        return self.forth(x, weights)
+
+    def unapply(self, eta, weights):
+        return self.back(eta, weights, self.x.shape[1:3])
+
+    def slope(self, x, eta):
+        return self.by_weights(x, eta)
+
+
+class TransposedConv(Convolution):
+    """To images of the height and width of `output_shape`."""
+
+    def __init__(self, weights, bias, geometry, output_shape):
+        super().__init__(weights, bias, geometry)
+        self.sizes = output_shape[1:3]
+
+    def apply(self, x, weights):
+        return self.back(x, weights, self.sizes)
+
+    def unapply(self, eta, weights):
+        return self.forth(eta, weights)
+
+    def slope(self, x, eta):
+        return self.by_weights(eta, x)
 
 
 class Dense(Oracle):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import fastcnn
 from fastcnn import Sequential, layers, optimizers, schedules
 from fastcnn.config import CONV_ALGORITHMS
+from fastcnn.layers.convolution import ConvolutionLayer
 from fastcnn.threads import pool_size
 from tests.helpers.arguments import Drawn, Seeded
 from tests.helpers.switches import BACKENDS, on_threads
@@ -63,7 +64,7 @@ def check_parameters(layer, own, dtype, decay):
     """Gradients, then the update by them."""
     gradients, before = copy.deepcopy((layer.gradients(), layer.parameters()))
     for name, (slope, size) in own.slopes.items():
-        assert_close(gradients[name], slope, size, dtype, isinstance(layer, layers.Conv2D))
+        assert_close(gradients[name], slope, size, dtype, isinstance(layer, ConvolutionLayer))
     if before:
         layer.backward(RATE, decay)
     for name, array in layer.parameters().items():
@@ -79,7 +80,7 @@ def check_layer(layer, x, phase, source, decay):
     out = forward(layer, x, phase)
     wanted = own.forward(exact, phase == "train")
     assert (len(out), *layer.output_shape[1:]) == wanted.shape
-    tiled = isinstance(layer, layers.Conv2D)
+    tiled = isinstance(layer, ConvolutionLayer)
     assert_close(out, wanted, own.size, dtype, tiled)
     if isinstance(layer, layers.BatchNorm):
         for got, right in zip((layer.moving_mean, layer.moving_var), own.moving, strict=True):
@@ -188,7 +189,7 @@ def draw_optimizer(source, model):
 
 
 SMOOTH = (layers.Tanh, layers.Sigmoid, layers.AvgPooling, layers.Flatten, layers.GlobalAvgPooling, layers.Dropout)
-SMOOTH += (layers.Conv2D, layers.FullyConnect)
+SMOOTH += (ConvolutionLayer, layers.FullyConnect)
 
 
 def draw_trained(source, classes):
