@@ -7,14 +7,17 @@ from fastcnn.layers.bn import BatchNorm
 from fastcnn.layers.dropout import Dropout
 from fastcnn.layers.fc import FullyConnect
 from fastcnn.layers.flatten import Flatten
-from fastcnn.layers.pooling import AvgPooling, GlobalAvgPooling, MaxPooling
+from fastcnn.layers.global_pooling import AdaptiveAvgPooling, GlobalAvgPooling, GlobalMaxPooling
+from fastcnn.layers.pooling import AvgPooling, MaxPooling
 from fastcnn.layers.relu import ELU, Leaky_Relu, LeakyRelu, PReLU, Relu, Sigmoid, Tanh
 from fastcnn.layers.rescaling import Rescaling
 from fastcnn.layers.residual import Residual
 from fastcnn.layers.softmax import Softmax
+from fastcnn.layers.upsampling import UpSampling
 
 __all__ = [
     "ELU",
+    "AdaptiveAvgPooling",
     "AvgPooling",
     "BatchNorm",
     "Conv2D",
@@ -22,6 +25,7 @@ __all__ = [
     "Flatten",
     "FullyConnect",
     "GlobalAvgPooling",
+    "GlobalMaxPooling",
     "Layer",
     "LeakyRelu",
     "Leaky_Relu",
@@ -33,6 +37,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "UpSampling",
     "col2im",
     "im2col",
 ]

@@ -12,6 +12,7 @@ import pytest
 
 import fastcnn
 from fastcnn.config import load
+from fastcnn.windows import square
 from tests.helpers.switches import conv_algorithm
 
 TERMS = 447**2
@@ -72,7 +73,7 @@ def test_sums(kernels, name):
 def test_means_of_windows(kernels, ksize):
     for first in starts(ksize**2):
         terms = terms_of(ksize**2, first)
-        mean = kernels.avg_pool_forward(terms.reshape(1, ksize, ksize, 1), ksize, ksize).item()
+        mean = kernels.avg_pool_forward(terms.reshape(1, ksize, ksize, 1), square(ksize), (1, 1)).item()
         check(mean * terms.size, terms)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 from tests import naive
+from tests.helpers.arguments import original
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +65,11 @@ def test_overlapping_pooling_gradients(rng):
     x = rng.random((2, 6, 7, 2))
     largest, mean = MaxPooling(x.shape, 3, 2), AvgPooling(x.shape, 3, 2)
     eta = rng.random(largest.forward(x).shape)
-    index = naive.max_pool_forward(x, 3, 2)[1]
-    np.testing.assert_allclose(largest.gradient(eta), naive.max_pool_backward(eta, index, x.shape, 3, 2))
+    window, size = original(x.shape, 3, 2)
+    index = naive.max_pool_forward(x, window, size)[1]
+    np.testing.assert_allclose(largest.gradient(eta), naive.max_pool_backward(eta, index, x.shape, window))
     mean.forward(x)
-    np.testing.assert_allclose(mean.gradient(eta), naive.avg_pool_backward(eta, x.shape, 3, 2))
+    np.testing.assert_allclose(mean.gradient(eta), naive.avg_pool_backward(eta, x.shape, window))
 
 
 def test_a_last_smaller_batch(rng):

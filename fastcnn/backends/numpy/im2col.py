@@ -39,7 +39,7 @@ def im2col(image: np.ndarray, ksize: int, stride: int, padding: tuple[int, int])
     (B * OH * OW, ksize * ksize * C) array
         A row holds one window: its rows, columns and channels in that order.
     """
-    image = pad(image, padding) if any(padding) else image
+    image = pad(image, (padding, padding)) if any(padding) else image
     windows = sliding_window_view(image, (ksize, ksize), axis=(1, 2))[:, ::stride, ::stride]
     b, oh, ow, c = windows.shape[:4]
     # np.array always copies; ascontiguousarray would return the image itself for a 1x1 kernel.

@@ -1,0 +1,73 @@
+"""Images of another size. Requires numba. Twin and definition: :mod:`fastcnn.backends.numpy.resample`.
+
+A task is some rows of the result: each pixel has one writer and a fixed order of summation, also where it is that of a
+gradient. Large results are written past the caches.
+"""
+
+from fastcnn.backends.numba.core.arithmetic import add, fill, multiply
+from fastcnn.backends.numba.core.copying import put, streams
+from fastcnn.backends.numba.core.hints import Array
+from fastcnn.backends.numba.core.jit import MOVE, inline
+from fastcnn.backends.numba.core.memory import empty
+from fastcnn.backends.numba.core.tasks import task_kernel, task_rows
+from fastcnn.backends.numba.core.vectors import flat, lanes, load_part
+from fastcnn.backends.numba.pooling.arguments import Held, Line, Pixels, Weights
+
+TOGETHER = 256  # pixels, and sums of them, that are added one after another
+
+
+@inline
+def weighted_row(source, at, held, weights, pixel, count):
+    """The weighted sum of vectors that are `pixel` elements apart: no chain of more than `TOGETHER`, or of so many."""
+    total = fill(source, 0)
+    for start in range(0, held.columns, TOGETHER):
+        some = fill(source, 0)
+        for j in range(start, min(held.columns, start + TOGETHER)):
+            weight = fill(source, weights.across[weights.column, j])
+            some = add(some, multiply(weight, load_part(source, at + j * pixel, count)))
+        total = add(total, some)
+    return total
+
+
+@inline
+def weighted_sums(line, held, weights, pixels):
+    """One pixel of the result: the weighted sum of the pixels that it is made of, row by row."""
+    source = line.image
+    for t in range(0, line.channels, lanes(source)):
+        count, total = line.channels - t, fill(source, 0)
+        for start in range(0, held.rows, TOGETHER):
+            some = fill(source, 0)
+            for i in range(start, min(held.rows, start + TOGETHER)):
+                weight = fill(source, weights.down[weights.row, i])
+                row = weighted_row(source, line.first + i * line.row + t, held, weights, line.channels, count)
+                some = add(some, multiply(weight, row))
+            total = add(total, some)
+        put(pixels.image, pixels.first + t, total, count, pixels.past)
+
+
+@task_kernel
+def resample_rows(task, x, rows, down, columns, across, past, out):
+    """Some rows of the result, counted over all images. Sizes that the compiler knows become code without loops."""
+    (_, h, w, c), (b, oh_n, ow_n, _) = x.shape, out.shape
+    source, target, block = flat(x), flat(out), past[1]
+    for number in range(task * block, min(b * oh_n, (task + 1) * block)):
+        n, oh, to = number // oh_n, number % oh_n, number * ow_n * c
+        top, high = rows[oh, 0], rows[oh, 1] - rows[oh, 0]
+        for ow in range(ow_n):
+            left, wide = columns[ow, 0], columns[ow, 1] - columns[ow, 0]
+            line = Line(source, ((n * h + top) * w + left) * c, 0, w * c, c, c)
+            weights, pixels = Weights(down, across, oh, ow), Pixels(target, to + ow * c, 0, past[0])
+            if high == 2 and wide == 2:
+                weighted_sums(line, Held(2, 2, 0, 0, 0), weights, pixels)
+            elif high == 4 and wide == 4:
+                weighted_sums(line, Held(4, 4, 0, 0, 0), weights, pixels)
+            else:
+                weighted_sums(line, Held(high, wide, 0, 0, 0), weights, pixels)
+
+
+def resample(x: Array, rows: Array, down: Array, columns: Array, across: Array) -> Array:
+    out = empty((x.shape[0], len(rows), len(columns), x.shape[3]), x.dtype)
+    block, work = task_rows(out.shape, out.itemsize), MOVE * (x.size + out.size)
+    past = streams(out), block
+    resample_rows(x, rows, down, columns, across, past, out, -(-out.shape[0] * len(rows) // block), work=work)
+    return out
