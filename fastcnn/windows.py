@@ -180,7 +180,8 @@ def pooled(sizes: Pair, ksize: Sides, stride: Sides, dilation: Sides, padding: A
         return Pooled(window._replace(padding=((0, 0), (0, 0))), (rows, columns), window.padding)
     out = window.positions(*sizes)
     if geometry == "ceil":
-        out = tuple(map(with_last, out, sizes, window.reach, window.stride, window.padding))
+        rows, columns = map(with_last, out, sizes, window.reach, window.stride, window.padding)
+        out = rows, columns
     return Pooled(window, out, ((0, 0), (0, 0)))
 
 

@@ -78,7 +78,7 @@ class Pooling(Layer):
         Pooling.check_settings(self)
 
     def check_settings(self) -> None:
-        sizes = self.input_shape[1:3]
+        sizes = self.input_shape[1], self.input_shape[2]
         given = self.ksize, self.stride, self.dilation, self.padding
         check_pooling(self.name, sizes, self.padding, window_of(sizes, *given), self.geometry)
         self.__dict__["_pooled"] = pooled(sizes, *given, self.geometry)

@@ -17,7 +17,7 @@ MODES = ("nearest", "bilinear")
 
 
 class UpSampling(OfImages):
-    """Images `factor` times as high and wide: (batch, H, W, channels) becomes (batch, H * factor, W * factor, channels).
+    """Images `factor` times as high and wide: (batch, H, W, C) becomes (batch, H * factor, W * factor, C).
 
     PyTorch's nn.Upsample, and Keras's UpSampling2D.
 

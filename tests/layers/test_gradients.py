@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import fastcnn
 from fastcnn.layers import (
     ELU,
+    AdaptiveAvgPooling,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -17,6 +18,7 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GlobalMaxPooling,
     LeakyRelu,
     MaxPooling,
     PReLU,
@@ -26,7 +28,11 @@ from fastcnn.layers import (
     Sigmoid,
     Softmax,
     Tanh,
+    UpSampling,
 )
+from fastcnn.layers.upsampling import MODES
+from fastcnn.windows import GEOMETRIES
+from tests.helpers.arguments import Drawn
 from tests.helpers.switches import BACKENDS
 
 STEP = 1e-5
@@ -73,10 +79,27 @@ def conv(data, shape):
 
 def pool(layer):
     def make(data, shape):
+        geometry = data.draw(st.sampled_from(GEOMETRIES))
+        if geometry != "original":
+            source = Drawn(data, "float64")
+            axes = zip(*(source.pooling_axis(size, geometry) for size in shape[1:3]), strict=True)
+            given = dict(zip(("ksize", "stride", "dilation", "padding"), axes, strict=True))
+            more = {"count_padding": data.draw(st.booleans())} if layer is AvgPooling else {}
+            return layer(shape, **given, **more, geometry=geometry, dtype="float64")
         ksize, stride = (data.draw(st.integers(1, min(3, *shape[1:3]))) for _ in range(2))
         return layer(shape, ksize, stride, padding=data.draw(st.integers(0, ksize - 1)), dtype="float64")
 
     return make
+
+
+def adaptive(data, shape):
+    return AdaptiveAvgPooling(shape, data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5))), dtype="float64")
+
+
+def upsampling(data, shape):
+    factor, mode = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), data.draw(st.sampled_from(MODES))
+    align = mode == "bilinear" and data.draw(st.booleans())
+    return UpSampling(shape, factor, mode=mode, align_corners=align, dtype="float64")
 
 
 def batch_norm(data, shape):
@@ -115,6 +138,9 @@ MAKERS = {
     "Dropout": lambda data, shape: Repeating(shape, 0.6, rng=data.draw(st.integers(0, 1000)), dtype="float64"),
     "Flatten": lambda data, shape: Flatten(shape, dtype="float64"),
     "GlobalAvgPooling": lambda data, shape: GlobalAvgPooling(shape, dtype="float64"),
+    "GlobalMaxPooling": lambda data, shape: GlobalMaxPooling(shape, dtype="float64"),
+    "AdaptiveAvgPooling": adaptive,
+    "UpSampling": upsampling,
     "Residual": residual,
     "Rescaling": lambda data, shape: Rescaling(shape, 0.5, -1, dtype="float64"),
 }

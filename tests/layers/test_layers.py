@@ -13,6 +13,7 @@ import fastcnn
 from fastcnn import layers
 from fastcnn.layers import (
     ELU,
+    AdaptiveAvgPooling,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -20,6 +21,7 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GlobalMaxPooling,
     LeakyRelu,
     MaxPooling,
     PReLU,
@@ -28,6 +30,7 @@ from fastcnn.layers import (
     Sigmoid,
     Softmax,
     Tanh,
+    UpSampling,
 )
 
 SHAPE = (3, 7, 5, 2)
@@ -44,6 +47,13 @@ def every_layer(**options):
     yield MaxPooling(SHAPE, 3, 2, padding=1, **options)
     yield AvgPooling(SHAPE, 3, 2, padding=2, **options)
     yield GlobalAvgPooling(SHAPE, **options)
+    yield MaxPooling(SHAPE, 3, 2, padding=1, geometry="floor", **options)
+    yield MaxPooling(SHAPE, (2, 3), (3, 1), padding=((1, 0), (2, 1)), geometry="ceil", dilation=(2, 1), **options)
+    yield AvgPooling(SHAPE, 3, None, padding=1, geometry="ceil", count_padding=False, **options)
+    yield GlobalMaxPooling(SHAPE, **options)
+    yield AdaptiveAvgPooling(SHAPE, (3, 4), **options)
+    yield UpSampling(SHAPE, (2, 3), **options)
+    yield UpSampling(SHAPE, 2, mode="bilinear", **options)
     yield ELU(SHAPE, 0.7, **options)
     yield PReLU(SHAPE, **options)
     yield Sigmoid(SHAPE, **options)

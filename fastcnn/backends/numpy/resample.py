@@ -1,4 +1,4 @@
-"""Images of another size, in NumPy: weighted sums over runs of rows and of columns. Conventions: :mod:`fastcnn.backends`."""
+"""Images of another size, in NumPy: weighted sums over rows and columns. Conventions: :mod:`fastcnn.backends`."""
 
 import numpy as np
 

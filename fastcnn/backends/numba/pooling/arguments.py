@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcnn.backends.numba.core.hints import Array
+from fastcnn.backends.numba.core.hints import Array, Index
 
 
 class Axis(NamedTuple):
@@ -53,11 +53,11 @@ class Held(NamedTuple):
     """What windows in a row hold of their pixels: rows and columns, the offset of the first, the offsets from one row
     to the next, and what a mean is divided by."""
 
-    rows: int
-    columns: int
-    offset: int
-    ksize: int
-    count: int
+    rows: Index
+    columns: Index
+    offset: Index
+    ksize: Index
+    divisor: float
 
 
 class Result(NamedTuple):
@@ -74,9 +74,9 @@ class Slopes(NamedTuple):
 
     values: Array
     offsets: Array
-    first: int
-    number: int
-    channels: int
+    first: Index
+    number: Index
+    channels: Index
 
 
 class Above(NamedTuple):

@@ -83,9 +83,9 @@ def sum_of_window(source, at, held, line, count):
 
 @inline
 def mean_windows(line, number, held, result, exact):
-    """The means of `number` windows, over what they hold. `exact`: `held.count` is its reciprocal, and that exact."""
+    """The means of `number` windows, over what they hold. `exact`: `held.divisor` is its reciprocal, and that exact."""
     source, at, to = line.image, line.first, result.first
-    pixels = fill(source, held.count)
+    pixels = fill(source, held.divisor)
     for _ in range(number):
         for t in range(0, line.channels, lanes(source)):
             count = line.channels - t

@@ -31,7 +31,7 @@ def shares_of_row(slopes, held, pixels):
     """One row of the pixels under windows in a row: each of those that the windows hold gets the slope or nothing, or
     its share of the mean."""
     source, at, to, c = slopes.values, slopes.first, pixels.first, slopes.channels
-    scale = fill(source, 1 / held.count)
+    scale = fill(source, 1 / held.divisor)
     for _ in range(slopes.number):
         for t in range(0, c, lanes(source)):
             slope, count = load_part(source, at + t, c - t), c - t
@@ -82,7 +82,7 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
 def add_windows(slopes, held, line, to, step, pixel):
     """Add to a row of pixels, from line[to] on, what belongs to it of windows in a row that hold the same: `step`
     elements from one window to the next, `pixel` from one of its pixels to the next."""
-    source, at, c, scale = slopes.values, slopes.first, slopes.channels, fill(slopes.values, 1 / held.count)
+    source, at, c, scale = slopes.values, slopes.first, slopes.channels, fill(slopes.values, 1 / held.divisor)
     for _ in range(slopes.number):
         for t in range(0, c, lanes(source)):
             slope, count, place = load_part(source, at + t, c - t), c - t, to + t
@@ -197,8 +197,10 @@ def column_of_3(slopes, above, place, pixels, carry, width, maxima, two):
 
 
 @inline
-def columns_of_3(slopes, above, begin, end, start, pixels, carry, maxima, two):
-    """Columns of windows that lie inside the image; of the first one of all the first pixel is `start`."""
+def columns_of_3(slopes, above, run, pixels, carry, maxima, two):
+    """Columns of windows that lie inside the image: the first, the one after the last, and the pixel that the first one
+    of all begins at."""
+    begin, end, start = run
     for column in range(begin, end):
         column_of_3(slopes, above, (column, start + column * 2), pixels, carry, 0, maxima, two)
 
@@ -222,6 +224,7 @@ def row_of_3_by_2(eta, index, where, window, past, image, carry):
     slopes = Slopes(flat(eta), flat(index), (n * rows + top) * columns * c, columns, c)
     pixels, two = Pixels(target, to, c, past), bottom - top == 2
     high, low = counted(down, top), counted(down, top + 1)
+    run = begin, end, start
     clear(carry, 0, c)
     column = 0 if top < bottom else columns
     while column < columns:
@@ -233,13 +236,13 @@ def row_of_3_by_2(eta, index, where, window, past, image, carry):
             column += 1
             continue
         if maxima and two:
-            columns_of_3(slopes, above, begin, end, start, pixels, carry, True, True)
+            columns_of_3(slopes, above, run, pixels, carry, True, True)
         elif maxima:
-            columns_of_3(slopes, above, begin, end, start, pixels, carry, True, False)
+            columns_of_3(slopes, above, run, pixels, carry, True, False)
         elif two:
-            columns_of_3(slopes, above, begin, end, start, pixels, carry, False, True)
+            columns_of_3(slopes, above, run, pixels, carry, False, True)
         else:
-            columns_of_3(slopes, above, begin, end, start, pixels, carry, False, False)
+            columns_of_3(slopes, above, run, pixels, carry, False, False)
         column = end
     last, at = to + w * c, to + (start + columns * 2) * c if top < bottom else to
     if at < last:
