@@ -45,9 +45,51 @@ def weighted_sums(line, held, weights, pixels):
         put(pixels.image, pixels.first + t, total, count, pixels.past)
 
 
+@inline
+def sum_of_two(source, at, step, factors, count):
+    first, second = load_part(source, at, count), load_part(source, at + step, count)
+    return add(multiply(factors[0], first), multiply(factors[1], second))
+
+
+@inline
+def sum_of_four(source, at, step, factors, count):
+    first = sum_of_two(source, at, step, (factors[0], factors[1]), count)
+    return add(first, sum_of_two(source, at + 2 * step, step, (factors[2], factors[3]), count))
+
+
+@inline
+def two_by_two(line, weights, pixels):
+    """`weighted_sums` of 2 x 2 pixels, as between the pixels of an image; the weights stay in registers."""
+    source, c, row, column = line.image, line.channels, weights.row, weights.column
+    top, bottom = fill(source, weights.down[row, 0]), fill(source, weights.down[row, 1])
+    factors = fill(source, weights.across[column, 0]), fill(source, weights.across[column, 1])
+    for t in range(0, c, lanes(source)):
+        at, count = line.first + t, c - t
+        high = multiply(top, sum_of_two(source, at, c, factors, count))
+        low = multiply(bottom, sum_of_two(source, at + line.row, c, factors, count))
+        put(pixels.image, pixels.first + t, add(high, low), count, pixels.past)
+
+
+@inline
+def four_by_four(line, weights, pixels):
+    """`weighted_sums` of 4 x 4 pixels: the gradient of an image that is twice as large."""
+    source, c, row = line.image, line.channels, line.row
+    w, h = weights.across[weights.column], weights.down[weights.row]
+    factors = fill(source, w[0]), fill(source, w[1]), fill(source, w[2]), fill(source, w[3])
+    first, second, third, fourth = fill(source, h[0]), fill(source, h[1]), fill(source, h[2]), fill(source, h[3])
+    for t in range(0, c, lanes(source)):
+        at, count = line.first + t, c - t
+        total = multiply(first, sum_of_four(source, at, c, factors, count))
+        total = add(total, multiply(second, sum_of_four(source, at + row, c, factors, count)))
+        total = add(total, multiply(third, sum_of_four(source, at + 2 * row, c, factors, count)))
+        total = add(total, multiply(fourth, sum_of_four(source, at + 3 * row, c, factors, count)))
+        put(pixels.image, pixels.first + t, total, count, pixels.past)
+
+
 @task_kernel
 def resample_rows(task, x, rows, down, columns, across, past, out):
-    """Some rows of the result, counted over all images. Sizes that the compiler knows become code without loops."""
+    """Some rows of the result, counted over all images. `past`: whether they are written past the caches, and the rows
+    of a task."""
     (_, h, w, c), (b, oh_n, ow_n, _) = x.shape, out.shape
     source, target, block = flat(x), flat(out), past[1]
     for number in range(task * block, min(b * oh_n, (task + 1) * block)):
@@ -58,9 +100,9 @@ def resample_rows(task, x, rows, down, columns, across, past, out):
             line = Line(source, ((n * h + top) * w + left) * c, 0, w * c, c, c)
             weights, pixels = Weights(down, across, oh, ow), Pixels(target, to + ow * c, 0, past[0])
             if high == 2 and wide == 2:
-                weighted_sums(line, Held(2, 2, 0, 0, 0), weights, pixels)
+                two_by_two(line, weights, pixels)
             elif high == 4 and wide == 4:
-                weighted_sums(line, Held(4, 4, 0, 0, 0), weights, pixels)
+                four_by_four(line, weights, pixels)
             else:
                 weighted_sums(line, Held(high, wide, 0, 0, 0), weights, pixels)
 
