@@ -46,6 +46,24 @@ class Pooling(Timed):
         self.work()
 
 
+class Resizing(Timed):
+    """The pooling of a residual network's first layers, one of whole images, and images twice as large."""
+
+    params = (
+        ["numba"],
+        ["max_pool_112x112_k3s2p1", "global_max_pool_56x56", "upsample_nearest_56x56", "upsample_bilinear_56x56"],
+        ["forward", "backward"],
+    )
+    param_names = ("backend", "kind", "way")
+    version = "1"
+
+    def setup(self, backend: str, kind: str, way: str) -> None:
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{kind}_{way}"])
+
+    def time_resizing(self, backend: str, kind: str, way: str) -> None:
+        self.work()
+
+
 class Columns(Timed):
     """The column matrix of 16 images of 56 x 56 with 64 channels, and its transpose."""
 

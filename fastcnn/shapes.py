@@ -173,12 +173,3 @@ def check_features(owner: str, shape: Any, name: str = "shape") -> None:
     """Raise where a checked `shape` has no axis besides the batch."""
     if len(shape) < 2:
         raise ValueError(must_be(owner, name, "(batch, ..., channels), two axes at least", shape))
-
-
-def check_window(owner: str, ksize: int, image_shape: Sequence[int]) -> None:
-    """Raise where a window without padding is larger than the image it slides over."""
-    height, width = image_shape[1:3]
-    if ksize > min(height, width):
-        raise ValueError(
-            f"{owner}: `ksize` must not be larger than the image, {height} x {width}. {received('ksize', ksize)}"
-        )

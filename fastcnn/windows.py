@@ -5,6 +5,7 @@ here, those about other arguments in :mod:`fastcnn.shapes`.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ Pair = tuple[int, int]
 Sides = int | Pair  # as a layer has it: an integer where height and width are equal
 
 PADDING_METHODS = ("VALID", "SAME", "SAME_UPPER")
+GEOMETRIES = ("original", "floor", "ceil")  # of poolings
 
 
 class Window(NamedTuple):
@@ -147,3 +149,67 @@ def check_window(owner: str, window: Window, image_shape: Sequence[int]) -> None
         f"{owner}: `ksize`{dilated} must not be larger than the image{padded}, {rows} x {columns}. "
         f"{received('ksize', ksize[0] if ksize[0] == ksize[1] else ksize)}"
     )
+
+
+class Pooled(NamedTuple):
+    """How a pooling goes over images: its windows, how many (rows, columns of them), and the zeros around the image
+    that are values like others."""
+
+    window: Window
+    out: Pair
+    zeros: tuple[Pair, Pair]
+
+
+@functools.lru_cache(maxsize=256)
+def pooled(sizes: Pair, ksize: Sides, stride: Sides, dilation: Sides, padding: Any, geometry: str) -> Pooled:
+    """The `Pooled` of a layer over images of `sizes` (height, width); kept, as each call of a layer asks for it.
+
+    'original': ``size // stride`` windows, over an image with zeros around it. 'floor': those that fit into the image
+    and its padding, which holds no values. 'ceil': and one that crosses the end, if it begins in the image or in the
+    padding before it (PyTorch's `ceil_mode`, and ONNX's).
+    """
+    window = window_of(sizes, ksize, stride, dilation, padding)
+    if geometry == "original":
+        rows, columns = (
+            (size + sum(sides)) // step for size, sides, step in zip(sizes, window.padding, window.stride, strict=True)
+        )
+        return Pooled(window._replace(padding=((0, 0), (0, 0))), (rows, columns), window.padding)
+    out = window.positions(*sizes)
+    if geometry == "ceil":
+        rows, columns = map(with_last, out, sizes, window.reach, window.stride, window.padding)
+        out = rows, columns
+    return Pooled(window, out, ((0, 0), (0, 0)))
+
+
+def with_last(number: int, size: int, reach: int, stride: int, padding: Pair) -> int:
+    """The `number` of windows that fit, and one more where it begins before the end of the image and is needed."""
+    needed = (number - 1) * stride + reach < size + sum(padding)
+    return number + (needed and number * stride < size + padding[0])
+
+
+def check_pooling(owner: str, sizes: Pair, padding: Any, window: Window, geometry: str) -> None:
+    """Raise where the windows of a pooling are larger than the image, or may hold nothing but `padding`, which
+    `window` has too."""
+    (kh, kw), (sh, sw), (rows, columns) = window.reach, window.stride, window.padding
+    if max(rows) >= kh or max(columns) >= kw:
+        plain = f"an integer from 0 to {kh - 1}, smaller than `ksize`"
+        spans = f"smaller than a window, which spans {kh} x {kw} pixels"
+        simple = isinstance(padding, int) and window.dilation == (1, 1) and kh == kw
+        raise ValueError(must_be(owner, "padding", plain if simple else spans, padding))
+    check_window(owner, window, (0, *sizes))
+    height, width = sizes[0] + sum(rows), sizes[1] + sum(columns)
+    if geometry == "original" and (sh > height or sw > width):
+        given = received("stride", sh if sh == sw else window.stride)
+        raise ValueError(f"{owner}: `stride` must not be larger than the image, {height} x {width}. {given}")
+    if geometry != "original":
+        for size, before, stride, dilation in zip(sizes, (rows[0], columns[0]), (sh, sw), window.dilation, strict=True):
+            if dilation > size and steps_over(size, before, stride, dilation):
+                wanted = "smaller: a window would step over the image, and hold nothing but padding"
+                raise ValueError(must_be(owner, "dilation", wanted, window.dilation))
+
+
+def steps_over(size: int, before: int, stride: int, dilation: int) -> bool:
+    """Whether a window that begins in the padding before an axis of `size` pixels has none of them: its first pixel
+    that is not padding lies where its start is modulo `dilation`. Starts repeat there after some windows."""
+    starts = min(-(-before // stride), dilation // math.gcd(stride, dilation))
+    return any((number * stride - before) % dilation >= size for number in range(starts))

@@ -143,64 +143,83 @@ def sum_rows(matrix):
     return np.array([math.fsum(column) for column in matrix.T.tolist()])
 
 
-def pool_window(x, n, oh, ow, c, ksize, stride):
-    """(value, offset in the window, h, w) of each element of a clipped window, in row-major order."""
-    for i in range(ksize):
-        for j in range(ksize):
-            h, w = oh * stride + i, ow * stride + j
-            if h < x.shape[1] and w < x.shape[2]:
-                yield float(x[n, h, w, c]), i * ksize + j, h, w
+def pool_window(shape, oh, ow, window):
+    """(offset in the window, h, w) of each pixel of a clipped window, in row-major order."""
+    (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = window
+    for i in range(kh):
+        for j in range(kw):
+            h, w = oh * sh + i * dh - top, ow * sw + j * dw - left
+            if 0 <= h < shape[1] and 0 <= w < shape[2]:
+                yield i * kw + j, h, w
 
 
-def pool_outputs(shape, stride):
-    batch, height, width, channels = shape
+def pool_square(ksize, stride):
+    """The windows of the original's poolings."""
+    return (ksize, ksize), (stride, stride), (1, 1), ((0, 0), (0, 0))
+
+
+def halved(x):
+    """Windows of 2 x 2 pixels side by side, and how many."""
+    return pool_square(2, 2), (x.shape[1] // 2, x.shape[2] // 2)
+
+
+def pool_outputs(batch, size, channels):
     for n in range(batch):
-        for oh in range(height // stride):
-            for ow in range(width // stride):
+        for oh in range(size[0]):
+            for ow in range(size[1]):
                 for c in range(channels):
                     yield n, oh, ow, c
 
 
-def max_pool_forward(x, ksize, stride, rectify=False):
+def max_pool_forward(x, window, size, rectify=False):
     before, x = x, relu_forward(x) if rectify else x
-    shape = (x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3])
-    out, index = np.zeros(shape), np.zeros(shape, int)
-    for n, oh, ow, c in pool_outputs(x.shape, stride):
-        best, best_offset = None, None
-        for value, offset, _, _ in pool_window(x, n, oh, ow, c, ksize, stride):
+    out, index = np.zeros((len(x), *size, x.shape[3])), np.zeros((len(x), *size, x.shape[3]), int)
+    for n, oh, ow, c in pool_outputs(len(x), size, x.shape[3]):
+        best, best_offset, place = None, None, None
+        for offset, h, w in pool_window(x.shape, oh, ow, window):
+            value = float(x[n, h, w, c])
             first_nan = best is not None and math.isnan(value) and not math.isnan(best)
             if best is None or value > best or first_nan:
-                best, best_offset = value, offset
-        h, w = oh * stride + best_offset // ksize, ow * stride + best_offset % ksize
-        stopped = rectify and not before[n, h, w, c] >= 0
-        no_index = 255 if ksize * ksize < 256 else 2**31 - 1
+                best, best_offset, place = value, offset, (n, h, w, c)
+        stopped = rectify and not before[place] >= 0
+        no_index = 255 if window[0][0] * window[0][1] < 256 else 2**31 - 1
         out[n, oh, ow, c], index[n, oh, ow, c] = best, no_index if stopped else best_offset
     return out, index
 
 
-def max_pool_backward(eta, index, image_shape, ksize, stride):
+def max_pool_backward(eta, index, image_shape, window):
     image = np.zeros(image_shape)
-    for n, oh, ow, c in pool_outputs(image_shape, stride):
-        for _, offset, h, w in pool_window(image, n, oh, ow, c, ksize, stride):
+    for n, oh, ow, c in pool_outputs(len(eta), eta.shape[1:3], eta.shape[3]):
+        for offset, h, w in pool_window(image_shape, oh, ow, window):
             if offset == index[n, oh, ow, c]:
                 image[n, h, w, c] += eta[n, oh, ow, c]
     return image
 
 
-def avg_pool_forward(x, ksize, stride):
-    out = np.zeros((x.shape[0], x.shape[1] // stride, x.shape[2] // stride, x.shape[3]))
-    for n, oh, ow, c in pool_outputs(x.shape, stride):
-        values = [value for value, _, _, _ in pool_window(x, n, oh, ow, c, ksize, stride)]
-        out[n, oh, ow, c] = sum(values) / len(values)
+def pool_divisor(shape, oh, ow, window, count_padding, divisor):
+    """What a window's sum is divided by; with `count_padding` the pixels of the padded image that it holds."""
+    (kh, kw), (sh, sw), (dh, dw), ((top, bottom), (left, right)) = window
+    if not count_padding:
+        top = bottom = left = right = 0
+    rows = [h for h in (oh * sh + i * dh - window[3][0][0] for i in range(kh)) if -top <= h < shape[1] + bottom]
+    columns = [w for w in (ow * sw + j * dw - window[3][1][0] for j in range(kw)) if -left <= w < shape[2] + right]
+    return divisor if divisor > 0 else len(rows) * len(columns)
+
+
+def avg_pool_forward(x, window, size, count_padding=False, divisor=0):
+    out = np.zeros((len(x), *size, x.shape[3]))
+    for n, oh, ow, c in pool_outputs(len(x), size, x.shape[3]):
+        total = sum(float(x[n, h, w, c]) for _, h, w in pool_window(x.shape, oh, ow, window))
+        out[n, oh, ow, c] = total / pool_divisor(x.shape, oh, ow, window, count_padding, divisor)
     return out
 
 
-def avg_pool_backward(eta, image_shape, ksize, stride):
+def avg_pool_backward(eta, image_shape, window, count_padding=False, divisor=0):
     image = np.zeros(image_shape)
-    for n, oh, ow, c in pool_outputs(image_shape, stride):
-        places = [(h, w) for _, _, h, w in pool_window(image, n, oh, ow, c, ksize, stride)]
-        for h, w in places:
-            image[n, h, w, c] += float(eta[n, oh, ow, c]) / len(places)
+    for n, oh, ow, c in pool_outputs(len(eta), eta.shape[1:3], eta.shape[3]):
+        share = float(eta[n, oh, ow, c]) / pool_divisor(image_shape, oh, ow, window, count_padding, divisor)
+        for _, h, w in pool_window(image_shape, oh, ow, window):
+            image[n, h, w, c] += share
     return image
 
 
@@ -359,19 +378,28 @@ def global_avg_pool_backward(eta, image_shape):
     return image
 
 
+def resample(x, rows, down, columns, across):
+    out = np.zeros((len(x), len(rows), len(columns), x.shape[3]))
+    for n, oh, ow, c in np.ndindex(*out.shape):
+        for i, h in enumerate(range(*rows[oh])):
+            for j, w in enumerate(range(*columns[ow])):
+                out[n, oh, ow, c] += float(down[oh, i]) * float(across[ow, j]) * float(x[n, h, w, c])
+    return out
+
+
 def pad(image, padding):
     batch, height, width, channels = image.shape
-    out = np.zeros((batch, height + sum(padding), width + sum(padding), channels))
+    out = np.zeros((batch, height + sum(padding[0]), width + sum(padding[1]), channels))
     for n, h, w, c in np.ndindex(*image.shape):
-        out[n, h + padding[0], w + padding[0], c] = image[n, h, w, c]
+        out[n, h + padding[0][0], w + padding[1][0], c] = image[n, h, w, c]
     return out
 
 
 def unpad(image, padding):
     batch, height, width, channels = image.shape
-    out = np.zeros((batch, height - sum(padding), width - sum(padding), channels))
+    out = np.zeros((batch, height - sum(padding[0]), width - sum(padding[1]), channels))
     for n, h, w, c in np.ndindex(*out.shape):
-        out[n, h, w, c] = image[n, h + padding[0], w + padding[0], c]
+        out[n, h, w, c] = image[n, h + padding[0][0], w + padding[1][0], c]
     return out
 
 
@@ -572,19 +600,19 @@ class LeNet:
     def step(self, x, labels, alpha, weight_decay):
         p = self.parameters
         c1 = conv_forward(x, p["w1"], p["b1"], plain(5))
-        m1, at1 = max_pool_forward(relu_forward(c1), 2, 2)
+        m1, at1 = max_pool_forward(relu_forward(c1), *halved(c1))
         c2 = conv_forward(m1, p["w2"], p["b2"], plain(3))
-        m2, at2 = max_pool_forward(relu_forward(c2), 2, 2)
+        m2, at2 = max_pool_forward(relu_forward(c2), *halved(c2))
         features = m2.reshape(len(x), -1)
         loss, eta = softmax_cross_entropy(dense_forward(features, p["w3"], p["b3"]), labels)
 
         gradients = {}
         gradients["w3"], gradients["b3"] = dense_weight_gradient(features, eta)
         eta = dense_input_gradient(eta, p["w3"]).reshape(m2.shape)
-        eta = relu_backward(c2, max_pool_backward(eta, at2, c2.shape, 2, 2))
+        eta = relu_backward(c2, max_pool_backward(eta, at2, c2.shape, halved(c2)[0]))
         gradients["w2"], gradients["b2"] = conv_weight_gradient(m1, eta, plain(3))
         eta = conv_input_gradient(eta, p["w2"], m1.shape, plain(3))
-        eta = relu_backward(c1, max_pool_backward(eta, at1, c1.shape, 2, 2))
+        eta = relu_backward(c1, max_pool_backward(eta, at1, c1.shape, halved(c1)[0]))
         gradients["w1"], gradients["b1"] = conv_weight_gradient(x, eta, plain(5))
         for name, gradient in gradients.items():
             p[name] *= 1 - weight_decay

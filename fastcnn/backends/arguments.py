@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcnn.windows import Pair, Window, method_padding, reach_of
+from fastcnn.windows import GEOMETRIES, Pair, Window, method_padding, pooled, reach_of
 
 AXES = (("top", "bottom"), ("left", "right"))
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
@@ -26,6 +26,14 @@ class Convolution(NamedTuple):
     def weights(self, outputs: int) -> tuple[int, ...]:
         """The shape of weights that make so many outputs."""
         return *self.window.ksize, self.image[3] // self.groups, outputs
+
+
+class Pooling(NamedTuple):
+    """The geometry of a pooling."""
+
+    image: tuple[int, int, int, int]
+    window: Window
+    out: tuple[int, int]  # height and width
 
 
 class Source(ABC):
@@ -99,8 +107,24 @@ class Source(ABC):
         """Output channels, as many in each group."""
         return convolution.groups * -(-self.integer("outputs", 1, 20) // convolution.groups)
 
-    def pooling(self) -> tuple[tuple[int, int, int, int], int, int]:
-        """Image shape, size and stride of windows that lie apart, side by side or overlap, clipped or not."""
-        shape = self.image()
-        most = min(4, *shape[1:3])
-        return shape, self.integer("ksize", 1, most), self.integer("stride", 1, most)
+    def pooling(self) -> Pooling:
+        """Windows that lie apart, side by side or overlap, clipped at any side, dilated or not, square or not."""
+        shape, geometry = self.image(), GEOMETRIES[self.integer("geometry", 0, len(GEOMETRIES) - 1)]
+        if self.boolean("square"):
+            axes = [self.pooling_axis(min(shape[1:3]), geometry)] * 2
+        else:
+            axes = [self.pooling_axis(size, geometry) for size in shape[1:3]]
+        pairs = ((rows, columns) for rows, columns in zip(*axes, strict=True))
+        found = pooled(shape[1:3], *pairs, geometry)
+        return Pooling(shape, found.window, found.out)
+
+    def pooling_axis(self, size: int, geometry: str) -> tuple[int, int, int, tuple[int, int]]:
+        """ksize, stride, dilation and padding that an axis of `size` pixels has room for."""
+        padding, dilation = (0, 0), 1 + self.integer("more dilation", 0, min(1, size - 1))
+        if geometry != "original":
+            padding = self.integer("before", 0, 2), self.integer("after", 0, 2)
+        least, most = -(-max(padding) // dilation) + 1, (size + sum(padding) - 1) // dilation + 1
+        if least > most:
+            padding, least, most = (0, 0), 1, (size - 1) // dilation + 1
+        ksize = self.integer("ksize", least, max(least, min(4, most)))
+        return ksize, self.integer("stride", 1, min(4, size)), dilation, padding

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import fastcnn
-from fastcnn.windows import Sides, Window, both, padding_pairs, window_of
+from fastcnn.windows import Pooled, Sides, Window, both, padding_pairs, pooled, window_of
 
 Step = Callable[[], object]
 
@@ -154,37 +154,79 @@ CONVOLUTIONS = (
 
 @dataclass(frozen=True)
 class Pooling:
-    """Windows of `ksize`, `stride` apart, on a batch of 64 square images of 64 channels."""
+    """Windows of `ksize`, `stride` apart, on a batch of 64 square images of 64 channels; with the geometry 'floor' and
+    one pixel of padding where that is asked for."""
 
     kind: str
     side: int
     ksize: int
     stride: int
+    padding: int = 0
 
     def images(self) -> np.ndarray:
         x = np.random.default_rng(0).standard_normal((64, self.side, self.side, 64), np.float32)
         return x.astype(fastcnn.get_dtype())
 
+    @property
+    def windows(self) -> Pooled:
+        sizes, geometry = (self.side, self.side), "floor" if self.padding else "original"
+        return pooled(sizes, self.ksize, self.stride, 1, self.padding, geometry)
+
     def step(self, direction: str) -> Step:
-        kernels, x = backend(), self.images()
-        k, s = self.ksize, self.stride
+        kernels, x, (window, size, _) = backend(), self.images(), self.windows
         if self.kind == "avg":
-            eta = kernels.avg_pool_forward(x, k, s)
-            forward, back = partial(kernels.avg_pool_forward, x, k, s), kernels.avg_pool_backward
-            return forward if direction == "forward" else partial(back, eta, x.shape, k, s)
-        eta, index = kernels.max_pool_forward(x, k, s)
-        forward, back = partial(kernels.max_pool_forward, x, k, s), kernels.max_pool_backward
-        return forward if direction == "forward" else partial(back, eta, index, x.shape, k, s)
+            eta = kernels.avg_pool_forward(x, window, size)
+            forward, back = partial(kernels.avg_pool_forward, x, window, size), kernels.avg_pool_backward
+            return forward if direction == "forward" else partial(back, eta, x.shape, window)
+        eta, index = kernels.max_pool_forward(x, window, size)
+        forward, back = partial(kernels.max_pool_forward, x, window, size), kernels.max_pool_backward
+        return forward if direction == "forward" else partial(back, eta, index, x.shape, window)
 
     @property
     def name(self) -> str:
-        return f"{self.kind}_pool_{self.side}x{self.side}_k{self.ksize}s{self.stride}"
+        around = f"p{self.padding}" if self.padding else ""
+        return f"{self.kind}_pool_{self.side}x{self.side}_k{self.ksize}s{self.stride}{around}"
 
     @property
     def moved(self) -> int:
         """Bytes that are read and written, at least."""
-        small = (self.side // self.stride) ** 2
+        small = math.prod(self.windows.out)
         return 64 * 64 * (4 * (self.side**2 + small) + (small if self.kind == "max" else 0))
 
 
-POOLINGS = tuple(Pooling(kind, *size) for kind in ("max", "avg") for size in ((112, 2, 2), (56, 3, 2)))
+@dataclass(frozen=True)
+class Resizing:
+    """A layer that changes the size of a batch of 64 square images of 64 channels, and its gradient."""
+
+    kind: str
+    side: int
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images, and the gradient of the output."""
+        rng, shape = np.random.default_rng(0), (64, self.side, self.side, 64)
+        wanted = (64, 64) if self.kind == "global_max_pool" else (64, 2 * self.side, 2 * self.side, 64)
+        x, eta = (rng.standard_normal(size, np.float32).astype(fastcnn.get_dtype()) for size in (shape, wanted))
+        return x, eta
+
+    def step(self, direction: str) -> Step:
+        from fastcnn import layers
+
+        x, eta = self.arrays()
+        mode = self.kind.removeprefix("upsample_")
+        pooling = self.kind == "global_max_pool"
+        layer = layers.GlobalMaxPooling(x.shape) if pooling else layers.UpSampling(x.shape, mode=mode)
+        layer.forward(x)
+        return partial(layer.forward, x) if direction == "forward" else partial(layer.gradient, eta)
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}_{self.side}x{self.side}"
+
+    @property
+    def moved(self) -> int:
+        """Bytes that are read and written, at least."""
+        return 4 * 64 * 64 * self.side**2 * (1 if self.kind == "global_max_pool" else 5)
+
+
+RESIZINGS = tuple(Resizing(kind, 56) for kind in ("global_max_pool", "upsample_nearest", "upsample_bilinear"))
+POOLINGS = tuple(Pooling(kind, *size) for kind in ("max", "avg") for size in ((112, 2, 2), (56, 3, 2), (112, 3, 2, 1)))

@@ -7,7 +7,7 @@ import numpy as np
 
 import fastcnn
 from fastcnn.benchmark import single_layers
-from fastcnn.benchmark.kernels import Convolution, Pooling, Transposed
+from fastcnn.benchmark.kernels import Convolution, Pooling, Resizing, Transposed
 from fastcnn.benchmark.networks import NETWORKS, data, digits
 from fastcnn.windows import both
 
@@ -197,18 +197,37 @@ def layer(kind: str) -> Steps:
 def pooling(shape: Pooling, direction: str) -> Steps:
     import torch
 
-    images = shape.images()
-    k, s, ceil = [shape.ksize] * 2, [shape.stride] * 2, shape.side % shape.stride != 0 or shape.ksize > shape.stride
+    images, p = shape.images(), [shape.padding] * 2
+    k, s = [shape.ksize] * 2, [shape.stride] * 2
+    ceil = not shape.padding and (shape.side % shape.stride != 0 or shape.ksize > shape.stride)
 
     def make(layout: Any) -> Callable[[], object]:
         x, aten = tensor(images, layout), torch.ops.aten
         if shape.kind == "avg":
-            eta = aten.avg_pool2d(x, k, s, [0, 0], ceil)
-            back = lambda: aten.avg_pool2d_backward(eta, x, k, s, [0, 0], ceil, True, None)  # noqa: E731
-            return back if direction == "backward" else lambda: aten.avg_pool2d(x, k, s, [0, 0], ceil)
-        eta, index = aten.max_pool2d_with_indices(x, k, s, [0, 0], [1, 1], ceil)
-        back = lambda: aten.max_pool2d_with_indices_backward(eta, x, k, s, [0, 0], [1, 1], ceil, index)  # noqa: E731
-        forward = lambda: aten.max_pool2d_with_indices(x, k, s, [0, 0], [1, 1], ceil)  # noqa: E731
+            eta = aten.avg_pool2d(x, k, s, p, ceil)
+            back = lambda: aten.avg_pool2d_backward(eta, x, k, s, p, ceil, True, None)  # noqa: E731
+            return back if direction == "backward" else lambda: aten.avg_pool2d(x, k, s, p, ceil)
+        eta, index = aten.max_pool2d_with_indices(x, k, s, p, [1, 1], ceil)
+        back = lambda: aten.max_pool2d_with_indices_backward(eta, x, k, s, p, [1, 1], ceil, index)  # noqa: E731
+        forward = lambda: aten.max_pool2d_with_indices(x, k, s, p, [1, 1], ceil)  # noqa: E731
         return back if direction == "backward" else forward
+
+    return {variant: make(layout) for variant, layout in layouts().items()}
+
+
+def resizing(shape: Resizing, direction: str) -> Steps:
+    import torch
+    from torch import nn
+
+    images, eta = shape.arrays()
+
+    def make(layout: Any) -> Callable[[], object]:
+        x, slopes = tensor(images, layout), tensor(eta.reshape(64, *eta.shape[1:-1] or (1, 1), 64), layout)
+        mode = shape.kind.removeprefix("upsample_")
+        module = nn.AdaptiveMaxPool2d(1) if shape.kind == "global_max_pool" else nn.Upsample(scale_factor=2, mode=mode)
+        if direction == "forward":
+            return lambda: module(x)
+        out = module(x.requires_grad_())
+        return lambda: torch.autograd.grad(out, x, slopes, retain_graph=True)
 
     return {variant: make(layout) for variant, layout in layouts().items()}

@@ -13,7 +13,7 @@ import numpy as np
 
 import fastcnn
 from fastcnn.benchmark import single_layers, torch_side
-from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, Convolution, Pooling, Step, backend
+from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, RESIZINGS, Convolution, Pooling, Resizing, Step, backend
 from fastcnn.benchmark.networks import NETWORKS, epoch, prediction, training_step
 from fastcnn.windows import square
 
@@ -103,6 +103,16 @@ def pooling(shape: Pooling, direction: str) -> Workload:
     return Workload(f"{shape.name}_{direction}", "pooling", make, bytes=shape.moved)
 
 
+def resizing(shape: Resizing, direction: str) -> Workload:
+    """A pooling of whole images, or larger images, beside a copy of the same bytes."""
+    make: Make = {
+        "numba": ours(shape.step, direction),
+        "torch": partial(torch_side.resizing, shape, direction),
+        "copy": ours(copy, shape.moved),
+    }
+    return Workload(f"{shape.name}_{direction}", "pooling", make, bytes=shape.moved)
+
+
 def copy(moved: int) -> Step:
     """A copy that reads half of `moved` bytes and writes the other half, by as many threads as kernels use."""
     from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +154,7 @@ def _all() -> list[Workload]:
     found += [epoch_of("lenet"), *(layer(kind) for kind in single_layers.KINDS)]
     found += [convolution(shape, way) for shape in CONVOLUTIONS for way in ("forward", "input", "weights")]
     found += [pooling(shape, way) for shape in POOLINGS for way in ("forward", "backward")]
+    found += [resizing(shape, way) for shape in RESIZINGS for way in ("forward", "backward")]
     return [*found, columns("im2col"), columns("col2im")]
 
 

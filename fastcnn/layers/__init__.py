@@ -9,16 +9,19 @@ from fastcnn.layers.conv_transpose import Conv2DTranspose
 from fastcnn.layers.dropout import Dropout
 from fastcnn.layers.fc import FullyConnect
 from fastcnn.layers.flatten import Flatten
+from fastcnn.layers.global_pooling import AdaptiveAvgPooling, GlobalAvgPooling, GlobalMaxPooling
 from fastcnn.layers.normalization import GroupNorm, LayerNorm
-from fastcnn.layers.pooling import AvgPooling, GlobalAvgPooling, MaxPooling
+from fastcnn.layers.pooling import AvgPooling, MaxPooling
 from fastcnn.layers.relu import ELU, Leaky_Relu, LeakyRelu, PReLU, Relu, Sigmoid, Tanh
 from fastcnn.layers.rescaling import Rescaling
 from fastcnn.layers.residual import Residual
 from fastcnn.layers.softmax import Softmax
+from fastcnn.layers.upsampling import UpSampling
 
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPooling",
     "AvgPooling",
     "BatchNorm",
     "Conv2D",
@@ -28,6 +31,7 @@ __all__ = [
     "Flatten",
     "FullyConnect",
     "GlobalAvgPooling",
+    "GlobalMaxPooling",
     "GroupNorm",
     "HardSigmoid",
     "HardSwish",
@@ -47,6 +51,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "UpSampling",
     "col2im",
     "im2col",
 ]

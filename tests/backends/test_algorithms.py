@@ -19,7 +19,7 @@ import numpy as np
 import fastcnn
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.numba.core import jit
-from fastcnn.windows import Window, square
+from fastcnn.windows import Window, pooled, square
 
 PADS = (2, 1), (0, 3)
 jit.SMALL_WORK = 0  # every kernel on all threads
@@ -54,9 +54,11 @@ for dtype in ("float32", "float64"):
         cols = keep(kernels.im2col(x, window))
         keep(kernels.col2im(cols, x.shape, window))
     for ksize, stride in ((2, 2), (3, 2), (2, 3)):
-        eta, index = kernels.max_pool_forward(x, ksize, stride, True)
-        keep(eta, index, kernels.max_pool_backward(eta, index, x.shape, ksize, stride))
-        keep(kernels.avg_pool_backward(keep(kernels.avg_pool_forward(x, ksize, stride)), x.shape, ksize, stride))
+        for geometry in ("original", "floor"):
+            p = pooled(x.shape[1:3], ksize, stride, 1, 1, geometry)
+            eta, index = kernels.max_pool_forward(x, p.window, p.out, True)
+            keep(eta, index, kernels.max_pool_backward(eta, index, x.shape, p.window))
+            keep(kernels.avg_pool_backward(keep(kernels.avg_pool_forward(x, p.window, p.out)), x.shape, p.window))
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((700, 1300), (1300, 50)))
     eta = keep(kernels.dense_forward(a, b, b[0]))
     keep(kernels.dense_input_gradient(eta, b), *kernels.dense_weight_gradient(a, eta))

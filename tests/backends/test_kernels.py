@@ -22,7 +22,7 @@ from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.registry import DECLARED, TOLERANCE_OF_DRAWN
 from fastcnn.windows import square
 from tests import naive
-from tests.helpers.arguments import Drawn, wide
+from tests.helpers.arguments import Drawn, original, wide
 from tests.helpers.processes import run_python
 from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, winograd
 
@@ -226,10 +226,13 @@ def test_what_no_layer_asks_for(rng):
     x = rng.standard_normal((1, 5, 1, 3))
     for ksize in (2, 3):
         for expected, got in zip(
-            numpy_.max_pool_forward(x, ksize, 1), numba_.max_pool_forward(x, ksize, 1), strict=True
+            numpy_.max_pool_forward(x, square(ksize), (5, 1)),
+            numba_.max_pool_forward(x, square(ksize), (5, 1)),
+            strict=True,
         ):
             np.testing.assert_array_equal(got, expected)
-        np.testing.assert_allclose(numba_.avg_pool_forward(x, ksize, 1), numpy_.avg_pool_forward(x, ksize, 1))
+        expected = numpy_.avg_pool_forward(x, square(ksize), (5, 1))
+        np.testing.assert_allclose(numba_.avg_pool_forward(x, square(ksize), (5, 1)), expected)
 
 
 @pytest.mark.parametrize("module", BACKENDS)
@@ -245,8 +248,8 @@ def test_empty_batches(module):
         dw, db = kernels.conv_weight_gradient(x, out, square(3), groups)
         assert not dw.any() and not db.any() and dw.shape == weights.shape and db.shape == (outputs,)
     assert not kernels.sum_rows(x[:, 0, 0]).any()
-    pooled, index = kernels.max_pool_forward(x, 2, 2)
-    assert kernels.max_pool_backward(pooled, index, x.shape, 2, 2).shape == x.shape
+    pooled, index = kernels.max_pool_forward(x, *original(x.shape, 2, 2))
+    assert kernels.max_pool_backward(pooled, index, x.shape, square(2, 2)).shape == x.shape
     assert kernels.softmax_forward(x[:, 0, 0]).shape == (0, 3)
     assert [part.shape for part in kernels.softmax_loss(x[:, 0, 0], np.zeros(0, np.int64))] == [(0, 3), (0,)]
 

@@ -15,6 +15,7 @@ from fastcnn.config import load
 from fastcnn.layers import AvgPooling, BatchNorm, GlobalAvgPooling, Softmax
 from fastcnn.optimizers import SGD
 from fastcnn.windows import square
+from tests.helpers.arguments import original
 from tests.helpers.switches import conv_algorithm
 
 BACKENDS = ("numpy", "numba")
@@ -81,14 +82,14 @@ def test_gradients_of_overlapping_windows(kernels):
     """The middle pixel lies in every window: ksize ** 2 of them, each of which gives it a share."""
     ksize, side = 40, 79
     eta = many(side * side).reshape(1, side, side, 1)
-    middle = kernels.avg_pool_backward(eta, (1, side, side, 1), ksize, 1)[0, ksize - 1, ksize - 1, 0]
+    middle = kernels.avg_pool_backward(eta, (1, side, side, 1), square(ksize))[0, ksize - 1, ksize - 1, 0]
     sizes = np.minimum(ksize, side - np.arange(ksize))
     right = TERM * (1 / sizes).sum() ** 2
     np.testing.assert_allclose(middle, right, rtol=bound(2 * ksize))
     peak = np.zeros((1, side, side, 1), np.float32)
     peak[0, ksize - 1, ksize - 1] = 1
-    _, index = kernels.max_pool_forward(peak, ksize, 1)
-    image = kernels.max_pool_backward(eta, index, peak.shape, ksize, 1)
+    _, index = kernels.max_pool_forward(peak, *original(peak.shape, ksize, 1))
+    image = kernels.max_pool_backward(eta, index, peak.shape, square(ksize))
     np.testing.assert_allclose(image[0, ksize - 1, ksize - 1, 0], TERM * ksize**2, rtol=bound(2 * ksize))
 
 

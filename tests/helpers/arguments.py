@@ -4,6 +4,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fastcnn.backends.arguments import Source
+from fastcnn.windows import square
+
+
+def original(image_shape, ksize, stride):
+    """The windows of the original's poolings, and how many."""
+    return square(ksize, stride), (image_shape[1] // stride, image_shape[2] // stride)
 
 
 def wide(ksize=None, stride=None):

@@ -24,7 +24,7 @@ from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import CONV_ALGORITHMS
-from fastcnn.windows import Window, square
+from fastcnn.windows import Window, pooled, square
 from tests.helpers.arguments import Seeded, wide
 from tests.helpers.switches import conv_algorithm, forget_plans, on_threads, winograd
 
@@ -138,22 +138,29 @@ def run_pooling(fence, dtype, rng):
     """Results that are written past the caches, and windows whose offsets need four bytes."""
     copying.STREAMED = 0
     for fence.at_end in (True, False):
-        for n, h, w, channels, ksize, stride in (
+        for n, h, w, channels, *windows in (
             (1, 16, 17, 64, 2, 2),
             (1, 19, 17, 32, 3, 2),
             (2, 9, 9, 32, 3, 1),
             (1, 19, 17, 16, 2, 3),
             (1, 20, 21, 33, 16, 16),
             (1, 20, 21, 32, 16, 4),
+            (1, 19, 17, 32, 3, 2, 1, 1, "floor"),
+            (1, 18, 16, 64, 3, 2, 1, ((2, 1), (0, 2)), "ceil"),
+            (1, 19, 17, 32, (2, 3), (2, 3), 1, 1, "ceil"),
+            (2, 9, 12, 32, (3, 2), (1, 2), (2, 3), ((1, 2), (3, 0)), "ceil"),
+            (1, 1, 1, 32, 3, 2, 1, 2, "ceil"),
         ):
-            print("pooling", (n, h, w, channels), ksize, stride, dtype, flush=True)
+            print("pooling", (n, h, w, channels), *windows, dtype, flush=True)
+            p = pooled((h, w), *windows, *(1, 0, "original")[len(windows) - 2 :])
             x = fence.copy(np.round(2 * rng.standard_normal((n, h, w, channels))).astype(dtype))
             for rectify in (False, True):
-                out, index = check.max_pool_forward(x, ksize, stride, rectify)
+                out, index = check.max_pool_forward(x, p.window, p.out, rectify)
                 eta = fence.copy(rng.standard_normal(out.shape).astype(dtype))
-                check.max_pool_backward(eta, fence.copy(index), x.shape, ksize, stride)
-            check.avg_pool_forward(x, ksize, stride)
-            check.avg_pool_backward(eta, x.shape, ksize, stride)
+                check.max_pool_backward(eta, fence.copy(index), x.shape, p.window)
+            for count_padding, divisor in ((False, 0), (True, 0), (False, 1)):
+                check.avg_pool_forward(x, p.window, p.out, count_padding, divisor)
+                check.avg_pool_backward(eta, x.shape, p.window, count_padding, divisor)
 
 
 def run_products(fence, dtype, rng):

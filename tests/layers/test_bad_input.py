@@ -81,7 +81,7 @@ SHAPE = (2, 6, 5, 3)
         ),
         (
             lambda: AvgPooling(SHAPE, 8, 2, padding=1),
-            "`ksize` must not be larger than the image, 8 x 7. Received ksize=8",
+            "`ksize` must not be larger than the image with its padding, 8 x 7. Received ksize=8",
         ),
         (lambda: GlobalAvgPooling((2, 6, 5)), r"GlobalAvgPooling: `shape` must be \(batch, height, width, channels\)"),
         (

@@ -6,6 +6,7 @@ import pytest
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
 from fastcnn.windows import square
 from tests import naive
+from tests.helpers.arguments import original
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,10 @@ def test_even_kernels_with_same(rng, ksize):
     out = conv.forward(x)
     assert out.shape == (2, 5, 6, 3)
     np.testing.assert_allclose(
-        out, naive.conv_forward(x, conv.weights, conv.bias, square(ksize, 1, (ksize - 1) // 2, ksize // 2)), rtol=1e-12, atol=1e-14
+        out,
+        naive.conv_forward(x, conv.weights, conv.bias, square(ksize, 1, (ksize - 1) // 2, ksize // 2)),
+        rtol=1e-12,
+        atol=1e-14,
     )
     assert conv.gradient(out).shape == x.shape
 
@@ -65,10 +69,11 @@ def test_overlapping_pooling_gradients(rng):
     x = rng.random((2, 6, 7, 2))
     largest, mean = MaxPooling(x.shape, 3, 2), AvgPooling(x.shape, 3, 2)
     eta = rng.random(largest.forward(x).shape)
-    index = naive.max_pool_forward(x, 3, 2)[1]
-    np.testing.assert_allclose(largest.gradient(eta), naive.max_pool_backward(eta, index, x.shape, 3, 2))
+    window, size = original(x.shape, 3, 2)
+    index = naive.max_pool_forward(x, window, size)[1]
+    np.testing.assert_allclose(largest.gradient(eta), naive.max_pool_backward(eta, index, x.shape, window))
     mean.forward(x)
-    np.testing.assert_allclose(mean.gradient(eta), naive.avg_pool_backward(eta, x.shape, 3, 2))
+    np.testing.assert_allclose(mean.gradient(eta), naive.avg_pool_backward(eta, x.shape, window))
 
 
 def test_a_last_smaller_batch(rng):

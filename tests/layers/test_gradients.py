@@ -11,6 +11,7 @@ import fastcnn
 from fastcnn.layers import (
     ELU,
     GELU,
+    AdaptiveAvgPooling,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -20,6 +21,7 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GlobalMaxPooling,
     GroupNorm,
     HardSigmoid,
     HardSwish,
@@ -37,8 +39,11 @@ from fastcnn.layers import (
     Softmax,
     Softplus,
     Tanh,
+    UpSampling,
 )
-from fastcnn.windows import Window, both, square
+from fastcnn.layers.upsampling import MODES
+from fastcnn.windows import GEOMETRIES, Window, both, square
+from tests.helpers.arguments import Drawn
 from tests.helpers.switches import BACKENDS
 
 STEP = 1e-5
@@ -93,7 +98,9 @@ def windows(data, shape, transposed=False):
         for axis in (0, 1)
     ]
     if method == "padding" and not transposed:
-        options["padding"] = tuple((data.draw(st.integers(0, 2)), more + data.draw(st.integers(0, 2))) for more in short)
+        options["padding"] = tuple(
+            (data.draw(st.integers(0, 2)), more + data.draw(st.integers(0, 2))) for more in short
+        )
     elif method == "padding":
         options["padding"] = data.draw(st.integers(0, min((side - 1) // 2 for side in both(options["ksize"]))))
     else:
@@ -125,10 +132,27 @@ def transposed(data, shape):
 
 def pool(layer):
     def make(data, shape):
+        geometry = data.draw(st.sampled_from(GEOMETRIES))
+        if geometry != "original":
+            source = Drawn(data, "float64")
+            axes = zip(*(source.pooling_axis(size, geometry) for size in shape[1:3]), strict=True)
+            given = dict(zip(("ksize", "stride", "dilation", "padding"), axes, strict=True))
+            more = {"count_padding": data.draw(st.booleans())} if layer is AvgPooling else {}
+            return layer(shape, **given, **more, geometry=geometry, dtype="float64")
         ksize, stride = (data.draw(st.integers(1, min(3, *shape[1:3]))) for _ in range(2))
         return layer(shape, ksize, stride, padding=data.draw(st.integers(0, ksize - 1)), dtype="float64")
 
     return make
+
+
+def adaptive(data, shape):
+    return AdaptiveAvgPooling(shape, data.draw(st.tuples(st.integers(1, 5), st.integers(1, 5))), dtype="float64")
+
+
+def upsampling(data, shape):
+    factor, mode = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), data.draw(st.sampled_from(MODES))
+    align = mode == "bilinear" and data.draw(st.booleans())
+    return UpSampling(shape, factor, mode=mode, align_corners=align, dtype="float64")
 
 
 def batch_norm(data, shape):
@@ -196,6 +220,9 @@ MAKERS = {
     "Dropout": lambda data, shape: Repeating(shape, 0.6, rng=data.draw(st.integers(0, 1000)), dtype="float64"),
     "Flatten": lambda data, shape: Flatten(shape, dtype="float64"),
     "GlobalAvgPooling": lambda data, shape: GlobalAvgPooling(shape, dtype="float64"),
+    "GlobalMaxPooling": lambda data, shape: GlobalMaxPooling(shape, dtype="float64"),
+    "AdaptiveAvgPooling": adaptive,
+    "UpSampling": upsampling,
     "Residual": residual,
     "Rescaling": lambda data, shape: Rescaling(shape, 0.5, -1, dtype="float64"),
 }

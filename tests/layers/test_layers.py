@@ -14,6 +14,7 @@ from fastcnn import layers
 from fastcnn.layers import (
     ELU,
     GELU,
+    AdaptiveAvgPooling,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -23,6 +24,7 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GlobalMaxPooling,
     GroupNorm,
     HardSigmoid,
     HardSwish,
@@ -39,6 +41,7 @@ from fastcnn.layers import (
     Softmax,
     Softplus,
     Tanh,
+    UpSampling,
 )
 
 SHAPE = (3, 7, 5, 2)
@@ -62,6 +65,13 @@ def every_layer(**options):
     yield MaxPooling(SHAPE, 3, 2, padding=1, **options)
     yield AvgPooling(SHAPE, 3, 2, padding=2, **options)
     yield GlobalAvgPooling(SHAPE, **options)
+    yield MaxPooling(SHAPE, 3, 2, padding=1, geometry="floor", **options)
+    yield MaxPooling(SHAPE, (2, 3), (3, 1), padding=((1, 0), (2, 1)), geometry="ceil", dilation=(2, 1), **options)
+    yield AvgPooling(SHAPE, 3, None, padding=1, geometry="ceil", count_padding=False, **options)
+    yield GlobalMaxPooling(SHAPE, **options)
+    yield AdaptiveAvgPooling(SHAPE, (3, 4), **options)
+    yield UpSampling(SHAPE, (2, 3), **options)
+    yield UpSampling(SHAPE, 2, mode="bilinear", **options)
     yield ELU(SHAPE, 0.7, **options)
     yield PReLU(SHAPE, **options)
     yield Sigmoid(SHAPE, **options)

@@ -13,7 +13,17 @@ from tests.helpers.processes import run_fastcnn
 
 FOREIGN = ["Dense", "Linear", "Conv2d", "MaxPool2d", "MaxPooling2D", "AveragePooling2D", "BatchNormalization", "ReLU"]
 FOREIGN += ["LeakyReLU", "GlobalAveragePooling2D", "CrossEntropyLoss", "Fully_Connected", "ConvTranspose2d", "Deconv2D"]
-FOREIGN += ["Depthwise_Conv2d", "conv2d_transpose", "Swish", "Silu", "Gelu", "Hardswish", "Hardsigmoid", "ReLU_6", "MISH"]
+FOREIGN += [
+    "Depthwise_Conv2d",
+    "conv2d_transpose",
+    "Swish",
+    "Silu",
+    "Gelu",
+    "Hardswish",
+    "Hardsigmoid",
+    "ReLU_6",
+    "MISH",
+]
 FOREIGN += ["LayerNormalization", "groupnorm"]
 
 
@@ -32,9 +42,7 @@ def test_every_answer_is_a_layer():
 
 @pytest.mark.parametrize("statement", ["from fastcnn.layers.lrn import LRN", "import fastcnn.layers.lrn"])
 def test_a_module_that_nobody_has(statement):
-    with pytest.raises(
-        ModuleNotFoundError, match=r"^fastcnn.layers has no 'lrn'; it has ELU, GELU, AvgPooling, .*, Tanh"
-    ):
+    with pytest.raises(ModuleNotFoundError, match=r"^fastcnn.layers has no 'lrn'; it has ELU, .*, Tanh"):
         exec(statement)
 
 

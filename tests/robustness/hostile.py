@@ -52,9 +52,14 @@ LAYERS = {
         **{"bias": True, "initializer": "he", "rng": 0},
     },
     layers.FullyConnect: {"output_num": 4, "initializer": "he", "rng": 0},
-    layers.MaxPooling: {"ksize": 2, "stride": 2, "padding": 1},
-    layers.AvgPooling: {"ksize": 3, "stride": 2, "padding": 0},
+    layers.MaxPooling: {"ksize": 2, "stride": 2, "padding": 1, "geometry": "floor", "dilation": 1},
+    layers.AvgPooling: {
+        **{"ksize": 3, "stride": 2, "padding": 0, "geometry": "ceil", "dilation": 1, "count_padding": False}
+    },
     layers.GlobalAvgPooling: {},
+    layers.GlobalMaxPooling: {},
+    layers.AdaptiveAvgPooling: {"output_size": 2},
+    layers.UpSampling: {"factor": 2, "mode": "bilinear", "align_corners": True},
     layers.Relu: {"at_zero": False},
     layers.LeakyRelu: {"alpha": 0.2, "at_zero": False},
     layers.ELU: {"alpha": 1.0, "at_zero": False},

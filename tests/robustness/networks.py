@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastcnn import layers
-from fastcnn.windows import both, padding_pairs
+from fastcnn.windows import GEOMETRIES, both, padding_pairs
 from tests.robustness import oracle
 
 ALPHAS, KEPT, FLAGS = (-0.5, 0.0, 0.2, 1.5), (0.3, 0.5, 1.0), (True, False)
@@ -69,6 +69,12 @@ def depthwise(source, shape):
 
 def pooling(kind):
     def make(source, shape):
+        geometry = among(source, "geometry", GEOMETRIES)
+        if geometry != "original":
+            axes = zip(*(source.pooling_axis(size, geometry) for size in shape[1:3]), strict=True)
+            given = dict(zip(("ksize", "stride", "dilation", "padding"), axes, strict=True))
+            more = {"count_padding": source.boolean("count padding")} if kind is layers.AvgPooling else {}
+            return kind(shape, **given, **more, geometry=geometry, dtype=source.dtype)
         padding = source.integer("padding", 0, 2)
         most = min(4, *(side + 2 * padding for side in shape[1:3]))
         ksize = source.integer("ksize", min(padding + 1, most), most)
@@ -117,6 +123,12 @@ ANY = [
 FIRST_ANY = len(ANY) - 2  # those before keep the shape
 CONVOLUTIONS = [conv, conv, grouped(layers.Conv2D), depthwise, grouped(layers.Conv2DTranspose)]
 IMAGES = [*CONVOLUTIONS, pooling(layers.MaxPooling), pooling(layers.AvgPooling), plain(layers.GlobalAvgPooling)]
+IMAGES += [
+    plain(layers.GlobalMaxPooling),
+    plain(layers.AdaptiveAvgPooling, output_size=(1, 3, (4, 2))),
+    plain(layers.UpSampling, factor=(1, 2, (3, 2))),
+    plain(layers.UpSampling, factor=(2, (1, 3)), mode=("bilinear",), align_corners=(True, False)),
+]
 
 
 def draw_layer(source, shape):
@@ -180,9 +192,12 @@ TWINS = {
     layers.DepthwiseConv2D: lambda own: oracle.Conv(*convolution(own)),
     layers.Conv2DTranspose: lambda own: oracle.TransposedConv(*convolution(own), own.output_shape),
     layers.FullyConnect: lambda own: oracle.Dense(own.weights, own.bias),
-    layers.MaxPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=False),
-    layers.AvgPooling: lambda own: oracle.Pool(own.ksize, own.stride, own.padding, mean=True),
+    layers.MaxPooling: lambda own: oracle.Pool(own.config(), mean=False),
+    layers.AvgPooling: lambda own: oracle.Pool(own.config(), mean=True),
     layers.GlobalAvgPooling: lambda own: oracle.GlobalMean(),
+    layers.GlobalMaxPooling: lambda own: oracle.GlobalMax(),
+    layers.AdaptiveAvgPooling: lambda own: oracle.adaptive(own.input_shape[1:3], own.output_size),
+    layers.UpSampling: lambda own: oracle.upsampling(own.input_shape[1:3], own.factor, own.mode, own.align_corners),
     layers.Relu: lambda own: oracle.leaky(0.0, own.at_zero),
     layers.LeakyRelu: lambda own: oracle.leaky(own.alpha, own.at_zero),
     layers.ELU: lambda own: oracle.elu(own.alpha, own.at_zero),

@@ -98,9 +98,7 @@ class Convolution(Oracle):
     def of_groups(self, full):
         """The adjoint of `whole`."""
         inputs, outputs = full.shape[2] // self.groups, full.shape[3] // self.groups
-        parts = [
-            full[:, :, g * inputs : (g + 1) * inputs, g * outputs : (g + 1) * outputs] for g in range(self.groups)
-        ]
+        parts = [full[:, :, g * inputs : (g + 1) * inputs, g * outputs : (g + 1) * outputs] for g in range(self.groups)]
         return np.concatenate(parts, axis=3)
 
     def forth(self, image, weights):
@@ -184,39 +182,113 @@ class Dense(Oracle):
         return (eta @ weights.T).reshape(self.x.shape), (abs(eta) @ abs(weights).T).reshape(self.x.shape)
 
 
-class Pool(Oracle):
-    """Zeros around the image; windows that cross its lower or right border hold fewer elements."""
+def pair(value):
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)
 
-    def __init__(self, ksize, stride, padding, mean):
+
+class Pool(Oracle):
+    """Windows of a pooling's `config`. With the original's geometry the padding is zeros of a larger image, of which
+    windows that cross the lower or right border hold less; else it holds nothing, and a mean may count it."""
+
+    def __init__(self, config, mean):
         super().__init__()
-        self.ksize, self.stride, self.padding, self.mean = ksize, stride, padding, mean
+        rows, columns = pair(config["padding"])
+        self.padding, self.mean = (pair(rows), pair(columns)), mean
+        self.own, self.count = config["geometry"] == "original", config.get("count_padding", True)
+        self.axes = list(zip(*(pair(config[name]) for name in ("ksize", "stride", "dilation")), strict=True))
+        self.last = config["geometry"] == "ceil"
+
+    def places(self, size, axis):
+        """(windows, pixels of a window): where each pixel lies."""
+        (ksize, stride, dilation), (before, after) = self.axes[axis], (0, 0) if self.own else self.padding[axis]
+        room = size + before + after - (ksize - 1) * dilation - 1
+        number = size // stride if self.own else room // stride + 1
+        if self.last and room % stride and number * stride < size + before:
+            number += 1
+        return stride * np.arange(number)[:, None] + dilation * np.arange(ksize) - before
+
+    def counted(self, places, size, axis):
+        before, after = self.padding[axis] if self.count and not self.own else (0, 0)
+        return (places >= -before) & (places < size + after)
 
     def compute(self, train):
-        around = ((0, 0), (self.padding,) * 2, (self.padding,) * 2, (0, 0))
-        image = np.pad(self.x, around)
-        self.shape, out = image.shape, [side // self.stride for side in image.shape[1:3]]
-        sides = [max(side, (n - 1) * self.stride + self.ksize) for side, n in zip(image.shape[1:3], out, strict=True)]
-        more = ((0, 0), *((0, side - own) for side, own in zip(sides, image.shape[1:3], strict=True)), (0, 0))
-        held = windows(np.pad(image, more, constant_values=-np.inf), self.ksize, self.stride, out)
-        self.inside = held > -np.inf
-        self.long = (self.shape[0], *sides, self.shape[3])
+        image = np.pad(self.x, ((0, 0), *(self.padding if self.own else ((0, 0), (0, 0))), (0, 0)))
+        self.shape, (_, *sizes, _) = image.shape, image.shape
+        places = [self.places(size, axis) for axis, size in enumerate(sizes)]
+        known = [(place >= 0) & (place < size) for place, size in zip(places, sizes, strict=True)]
+        rows, columns = (np.clip(place, 0, size - 1) for place, size in zip(places, sizes, strict=True))
+        self.at = np.s_[:, rows[:, None, :, None], columns[None, :, None, :]]
+        inside = (known[0][:, None, :, None] & known[1][None, :, None, :])[..., None]
+        held = image[self.at]
         if self.mean:
-            self.share = self.inside / self.inside.sum(axis=(-2, -1), keepdims=True)
-            terms = np.where(self.inside, held, 0) * self.share
-            return terms.sum(axis=(-2, -1)), abs(terms).sum(axis=(-2, -1))
-        flat = held.reshape(*held.shape[:4], -1)
-        first = flat.argmax(axis=-1)
-        self.share = (np.arange(self.ksize**2) == first[..., None]).reshape(held.shape)
-        out = flat.max(axis=-1)
-        return out, abs(out)
+            high, wide = (self.counted(places[axis], sizes[axis], axis).sum(axis=1) for axis in (0, 1))
+            self.share = np.broadcast_to(inside / np.outer(high, wide)[:, :, None, None, None], held.shape)
+            terms = held * self.share
+            return terms.sum(axis=(3, 4)), abs(terms).sum(axis=(3, 4))
+        flat = np.where(inside, held, -np.inf).reshape(*held.shape[:3], -1, held.shape[-1])
+        first = flat.argmax(axis=3)
+        self.share = (np.arange(flat.shape[3])[:, None] == first[:, :, :, None]).reshape(held.shape)
+        return flat.max(axis=3), abs(flat.max(axis=3))
 
     def differentiate(self, eta):
         def back(eta):
-            image = spread(eta[..., None, None] * self.share, self.ksize, self.stride, self.long)
-            height, width = self.x.shape[1:3]
-            return image[:, self.padding : self.padding + height, self.padding : self.padding + width]
+            image = np.zeros(self.shape)
+            np.add.at(image, self.at, eta[:, :, :, None, None] * self.share)
+            (top, _), (left, _) = self.padding if self.own else ((0, 0), (0, 0))
+            return image[:, top : top + self.x.shape[1], left : left + self.x.shape[2]]
 
         return back(eta), back(abs(eta))
+
+
+class Linear(Oracle):
+    """Rows and columns of the output as weighted sums of those of the input, by one matrix each."""
+
+    def __init__(self, down, across):
+        super().__init__()
+        self.down, self.across = down, across
+
+    def compute(self, train):
+        return self.sums("oh,pw,nhwc->nopc", self.x)
+
+    def differentiate(self, eta):
+        return self.sums("oh,pw,nopc->nhwc", eta)
+
+    def sums(self, axes, values):
+        return tuple(np.einsum(axes, self.down, self.across, array) for array in (values, abs(values)))
+
+
+def adaptive(sizes, output_size):
+    """Means over pixels ``floor(i * size / n)`` to ``ceil((i + 1) * size / n)``."""
+    made = []
+    for size, number in zip(sizes, pair(output_size), strict=True):
+        parts = [(i * size // number, -(-(i + 1) * size // number)) for i in range(number)]
+        made.append(np.array([[(a <= h < b) / (b - a) for h in range(size)] for a, b in parts]))
+    return Linear(*made)
+
+
+def upsampling(sizes, factor, mode, align_corners):
+    """Straight lines between pixels, level beyond the first and the last; or each pixel several times."""
+    made = []
+    for size, times in zip(sizes, pair(factor), strict=True):
+        pixel, columns = np.arange(size * times), np.eye(size)
+        if mode == "nearest":
+            made.append(columns[pixel // times])
+            continue
+        place = pixel * (size - 1) / max(1, size * times - 1) if align_corners else (pixel + 0.5) / times - 0.5
+        made.append(np.stack([np.interp(place, np.arange(size), column) for column in columns], axis=1))
+    return Linear(*made)
+
+
+class GlobalMax(Oracle):
+    def compute(self, train):
+        pixels = self.x.reshape(len(self.x), -1, self.x.shape[3])
+        self.first = pixels.argmax(axis=1)
+        return pixels.max(axis=1), abs(pixels.max(axis=1))
+
+    def differentiate(self, eta):
+        image = np.zeros((len(self.x), self.x.shape[1] * self.x.shape[2], self.x.shape[3]))
+        np.put_along_axis(image, self.first[:, None], eta[:, None], axis=1)
+        return image.reshape(self.x.shape), abs(image.reshape(self.x.shape))
 
 
 class GlobalMean(Oracle):

@@ -24,6 +24,7 @@ from fastcnn.backends.numba.core import memory
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.registry import TOLERANCE_OF_DRAWN
 from fastcnn.windows import square
+from tests.helpers.arguments import original
 from tests.helpers.switches import conv_algorithm, threads, winograd
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd_create, of Linux")
@@ -114,10 +115,10 @@ POINTWISE = {
     "tanh_backward": (2, ()),
     "add": (2, ()),
     "prelu_forward": (1, (np.arange(4, dtype=np.float32),)),
-    "pad": (1, ((0, 1),)),
-    "unpad": (1, ((1, 2),)),
+    "pad": (1, (((0, 1), (0, 1)),)),
+    "unpad": (1, (((1, 2), (1, 2)),)),
     "global_avg_pool_forward": (1, ()),
-    "avg_pool_forward": (1, (3, 2)),
+    "avg_pool_forward": (1, original((0, *IMAGE), 3, 2)),
     "im2col": (1, (2, 4, (0, 0))),
 }
 
@@ -138,13 +139,14 @@ def test_images_one_by_one(name, rng):
 @pytest.mark.parametrize(("ksize", "stride"), [(2, 2), (3, 2), (16, 16)])
 def test_pooling(ksize, stride, rng):
     own, large = images(rng)
-    wanted, places = definition.max_pool_forward(own, ksize, stride)
-    got, index = kernels.max_pool_forward(large, ksize, stride)
+    window, size = original(own.shape, ksize, stride)
+    wanted, places = definition.max_pool_forward(own, window, size)
+    got, index = kernels.max_pool_forward(large, window, size)
     assert_repeated(got, wanted)
-    back = definition.max_pool_backward(wanted, places, own.shape, ksize, stride)
-    assert_repeated(kernels.max_pool_backward(got, index, large.shape, ksize, stride), back)
-    back = definition.avg_pool_backward(wanted, own.shape, ksize, stride)
-    assert_repeated(kernels.avg_pool_backward(got, large.shape, ksize, stride), back)
+    back = definition.max_pool_backward(wanted, places, own.shape, window)
+    assert_repeated(kernels.max_pool_backward(got, index, large.shape, window), back)
+    back = definition.avg_pool_backward(wanted, own.shape, window)
+    assert_repeated(kernels.avg_pool_backward(got, large.shape, window), back)
 
 
 @pytest.mark.long

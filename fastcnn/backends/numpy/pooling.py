@@ -1,8 +1,8 @@
 """Max and average pooling in NumPy: a loop over the window, all images and pixels at once.
 
-A window that crosses the bottom or right border is clipped. Here the image is extended by a value that changes
-nothing instead: minus infinity for the maximum, zero for the sum. Sums are float64 before they are rounded.
-Conventions: :mod:`fastcnn.backends`.
+A window that crosses a border is clipped. Here the image is extended by a value that changes nothing instead: minus
+infinity for the maximum, zero for the sum. Sums are float64 before they are rounded. Conventions:
+:mod:`fastcnn.backends`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from fastcnn.backends.arguments import Source
 from fastcnn.backends.numpy.activation import relu_forward
 from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
 from fastcnn.backends.registry import declare
+from fastcnn.windows import Pair, Window
 
 # Offsets of one byte and of four; windows apart and overlapping.
 WARM = tuple(
@@ -22,100 +23,110 @@ WARM = tuple(
 
 
 def draw_max(source: Source) -> tuple:
-    shape, ksize, stride = source.pooling()
-    return source.ties(*shape), ksize, stride, source.boolean("rectify")
+    p = source.pooling()
+    return source.ties(*p.image), p.window, p.out, source.boolean("rectify")
 
 
 def draw_max_gradient(source: Source) -> tuple:
-    x, ksize, stride, rectify = draw_max(source)
-    _, index = max_pool_forward(x, ksize, stride, rectify)
-    return source.array(*index.shape), index, x.shape, ksize, stride
+    x, window, out, rectify = draw_max(source)
+    _, index = max_pool_forward(x, window, out, rectify)
+    return source.array(*index.shape), index, x.shape, window
+
+
+def draw_divisor(source: Source) -> tuple[bool, int]:
+    return source.boolean("count padding"), source.integer("divisor", 0, 3)
 
 
 def draw_mean(source: Source) -> tuple:
-    shape, ksize, stride = source.pooling()
-    return source.array(*shape), ksize, stride
+    p = source.pooling()
+    return source.array(*p.image), p.window, p.out, *draw_divisor(source)
 
 
 def draw_mean_gradient(source: Source) -> tuple:
-    shape, ksize, stride = source.pooling()
-    return source.array(shape[0], shape[1] // stride, shape[2] // stride, shape[3]), shape, ksize, stride
+    p = source.pooling()
+    return source.array(p.image[0], *p.out, p.image[3]), p.image, p.window, *draw_divisor(source)
 
 
-def extended_shape(image_shape: tuple[int, ...], ksize: int, stride: int) -> tuple[int, ...]:
-    """`image_shape`, enlarged at the bottom and right until no window crosses the border."""
-    b, h, w, c = image_shape
-    return b, *(max(size, (size // stride - 1) * stride + ksize) for size in (h, w)), c
+def extended(image_shape: tuple[int, ...], window: Window, out: Pair) -> tuple[tuple[int, ...], tuple[slice, ...]]:
+    """`image_shape`, enlarged until no window crosses the border, and where the image lies in it."""
+    (b, *sizes, c), begin = image_shape, [before for before, _ in window.padding]
+    end = [
+        max(before + size, (number - 1) * stride + reach)
+        for before, size, number, stride, reach in zip(begin, sizes, out, window.stride, window.reach, strict=True)
+    ]
+    return (b, *end, c), (slice(None), *(slice(at, at + size) for at, size in zip(begin, sizes, strict=True)))
 
 
-def extend(x: np.ndarray, ksize: int, stride: int, value: float) -> np.ndarray:
-    shape = extended_shape(x.shape, ksize, stride)
+def extend(x: np.ndarray, window: Window, out: Pair, value: float) -> np.ndarray:
+    shape, inside = extended(x.shape, window, out)
     if shape == x.shape:
         return x
-    extended = np.full(shape, value, x.dtype)
-    extended[:, : x.shape[1], : x.shape[2]] = x
-    return extended
+    image = np.full(shape, value, x.dtype)
+    image[inside] = x
+    return image
 
 
-def window_slices(image_shape: tuple[int, ...], ksize: int, stride: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
+def window_slices(window: Window, out: Pair) -> Iterator[tuple[int, tuple[slice, ...]]]:
     """Each offset in the window, row by row, and the slices that pick that pixel of every window."""
-    oh, ow = image_shape[1] // stride, image_shape[2] // stride
-    for i in range(ksize):
-        for j in range(ksize):
-            rows, columns = slice(i, i + stride * oh, stride), slice(j, j + stride * ow, stride)
-            yield i * ksize + j, (slice(None), rows, columns)
+    (kh, kw), (sh, sw), (dh, dw) = window[:3]
+    for i in range(kh):
+        for j in range(kw):
+            rows, columns = (slice(i * dh, i * dh + sh * out[0], sh), slice(j * dw, j * dw + sw * out[1], sw))
+            yield i * kw + j, (slice(None), rows, columns)
 
 
 @declare(draw_max, warm=WARM)
-def max_pool_forward(x: np.ndarray, ksize: int, stride: int, rectify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def max_pool_forward(
+    x: np.ndarray, window: Window, size: tuple[int, int], rectify: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Maximum of each window, and where in the window it is.
 
     Parameters
     ----------
     x : (B, H, W, C) array
-    ksize : int
-        Height and width of a window.
-    stride : int
-        Windows start at every `stride` rows and columns, and are clipped at the bottom and right border.
+    window : Window
+        Clipped at all sides of the image: padding holds no values. Each window holds a pixel at least.
+    size : (OH, OW)
+        Windows on each axis, which the layer's geometry says.
     rectify : bool
         Whether the maximum is that of ``max(x, 0)``: a ReLU that is fused into this layer.
 
     Returns
     -------
-    out : (B, H // stride, W // stride, C) array
-    index : array of the shape of `out`, of the dtype `pool_index_dtype(ksize)`
-        The offset of the maximum in its window, ``i * ksize + j``. Of equal values the first one in row-major order,
-        and the first NaN beats every number. With `rectify` it is `pool_no_index(ksize)` where the ReLU stops the
-        gradient.
+    out : (B, OH, OW, C) array
+    index : array of the shape of `out`, of the dtype `pool_index_dtype(window.ksize)`
+        The offset of the maximum in its window of (kh, kw) pixels, ``i * kw + j``. Of equal values the first one in
+        row-major order, and the first NaN beats every number. With `rectify` it is `pool_no_index(window.ksize)` where
+        the ReLU stops the gradient.
     """
-    image = extend(relu_forward(x) if rectify else x, ksize, stride, -np.inf)
-    slices = window_slices(x.shape, ksize, stride)
-    _, first = next(slices)
-    out = image[first].copy()
-    index = np.zeros(out.shape, pool_index_dtype(ksize))
-    for offset, at in slices:
-        value = image[at]
-        better = (value > out) | (np.isnan(value) & ~np.isnan(out))
+    image = extend(relu_forward(x) if rectify else x, window, size, -np.inf)
+    exists, before = extend(np.ones_like(x, bool), window, size, False), extend(x, window, size, 0)
+    shape = (len(x), *size, x.shape[3])
+    out, first = np.full(shape, -np.inf, x.dtype), np.zeros(shape, x.dtype)
+    index, seen = np.zeros(shape, pool_index_dtype(window.ksize)), np.zeros(shape, bool)
+    for offset, at in window_slices(window, size):
+        value, new = image[at], exists[at] & ~seen
+        better = new | (value > out) | (np.isnan(value) & ~np.isnan(out))
         np.copyto(out, value, where=better)
+        np.copyto(first, before[at], where=new)
         index[better] = offset
+        seen |= new
     if rectify:  # where the maximum is 0, it is that of the first pixel, and 0 may stand for a negative number
-        index[~((out > 0) | ((out == 0) & (x[first] >= 0)))] = pool_no_index(ksize)
+        index[~((out > 0) | ((out == 0) & (first >= 0)))] = pool_no_index(window.ksize)
     return out, index
 
 
 @declare(draw_max_gradient, warm=WARM)
-def max_pool_backward(
-    eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int
-) -> np.ndarray:
+def max_pool_backward(eta: np.ndarray, index: np.ndarray, image_shape: tuple[int, ...], window: Window) -> np.ndarray:
     """Gradient of a maximum: `eta` added at the pixel that was it.
 
     Parameters
     ----------
-    eta : (B, H // stride, W // stride, C) array
+    eta : (B, OH, OW, C) array
     index : array of the shape of `eta`
         What `max_pool_forward` returned.
     image_shape : (B, H, W, C)
-    ksize, stride : int
+    window : Window
         As in `max_pool_forward`.
 
     Returns
@@ -123,56 +134,73 @@ def max_pool_backward(
     (B, H, W, C) array
         Overlapping windows add up; 0 where no window has its maximum.
     """
-    image = np.zeros(extended_shape(image_shape, ksize, stride))
-    for offset, at in window_slices(image_shape, ksize, stride):
+    shape, inside = extended(image_shape, window, eta.shape[1:3])
+    image = np.zeros(shape)
+    for offset, at in window_slices(window, eta.shape[1:3]):
         image[at] += np.where(index == offset, eta, eta.dtype.type(0))
-    return image[:, : image_shape[1], : image_shape[2]].astype(eta.dtype, order="C")
+    return image[inside].astype(eta.dtype, order="C")
 
 
-def window_sizes(image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
-    """Pixels that each window really holds, as (OH, OW, 1)."""
-    sides = [np.minimum(ksize, size - stride * np.arange(size // stride)) for size in image_shape[1:3]]
-    return np.outer(*sides)[:, :, np.newaxis]
+def divisors(image_shape: tuple[int, ...], window: Window, out: Pair, count_padding: bool, divisor: int) -> np.ndarray:
+    """What the sum of each window is divided by, as (OH, OW, 1)."""
+    sides = []
+    for size, number, k, stride, apart, (before, after) in zip(image_shape[1:3], out, *window, strict=True):
+        place = stride * np.arange(number)[:, np.newaxis] + apart * np.arange(k) - before
+        low, high = (-before, size + after) if count_padding else (0, size)
+        sides.append(((place >= low) & (place < high)).sum(axis=1))
+    return np.outer(*sides)[:, :, np.newaxis] if divisor == 0 else np.full((1, 1, 1), divisor)
 
 
 @declare(draw_mean)
-def avg_pool_forward(x: np.ndarray, ksize: int, stride: int) -> np.ndarray:
-    """Mean of each window.
+def avg_pool_forward(
+    x: np.ndarray, window: Window, size: tuple[int, int], count_padding: bool = False, divisor: int = 0
+) -> np.ndarray:
+    """Mean of each window, or its sum over a `divisor`.
 
     Parameters
     ----------
     x : (B, H, W, C) array
-    ksize, stride : int
+    window, size
         As in `max_pool_forward`.
+    count_padding : bool
+        Whether the mean is over the pixels of the window that lie in the image and its padding, which is zeros then.
+        Else over those that lie in the image.
+    divisor : int
+        What all sums are divided by instead, where it is not 0: 1 for sums.
 
     Returns
     -------
-    (B, H // stride, W // stride, C) array
-        A window that is clipped is divided by the number of pixels that it really has.
+    (B, OH, OW, C) array
     """
-    image = extend(x, ksize, stride, 0)
-    total = sum(image[at].astype(np.float64) for _, at in window_slices(x.shape, ksize, stride))
-    return (total / window_sizes(x.shape, ksize, stride)).astype(x.dtype)
+    image = extend(x, window, size, 0)
+    total = sum(image[at].astype(np.float64) for _, at in window_slices(window, size))
+    return (total / divisors(x.shape, window, size, count_padding, divisor)).astype(x.dtype)
 
 
 @declare(draw_mean_gradient)
-def avg_pool_backward(eta: np.ndarray, image_shape: tuple[int, ...], ksize: int, stride: int) -> np.ndarray:
-    """Gradient of a mean: `eta` over the window's size, added to each of its pixels.
+def avg_pool_backward(
+    eta: np.ndarray, image_shape: tuple[int, ...], window: Window, count_padding: bool = False, divisor: int = 0
+) -> np.ndarray:
+    """Gradient of a mean: `eta` over what the sum was divided by, added to each of the window's pixels.
 
     Parameters
     ----------
-    eta : (B, H // stride, W // stride, C) array
+    eta : (B, OH, OW, C) array
     image_shape : (B, H, W, C)
-    ksize, stride : int
-        As in `max_pool_forward`.
+    window, count_padding, divisor
+        As in `avg_pool_forward`.
 
     Returns
     -------
     (B, H, W, C) array
         0 at pixels that no window covers.
     """
-    share = eta / window_sizes(image_shape, ksize, stride)
-    image = np.zeros(extended_shape(image_shape, ksize, stride))
-    for _, at in window_slices(image_shape, ksize, stride):
+    size = eta.shape[1:3]
+    share, (shape, inside) = (
+        eta / divisors(image_shape, window, size, count_padding, divisor),
+        extended(image_shape, window, size),
+    )
+    image = np.zeros(shape)
+    for _, at in window_slices(window, size):
         image[at] += share
-    return image[:, : image_shape[1], : image_shape[2]].astype(eta.dtype, order="C")
+    return image[inside].astype(eta.dtype, order="C")

@@ -38,6 +38,15 @@ def stream(typingctx, array, index, vector):
     return types.void(array, types.intp, vector), codegen
 
 
+@inline
+def put(target, to, vector, count, past):
+    """Write a vector, past the caches or not."""
+    if past:
+        stream(target, to, vector)
+    else:
+        store_part(target, to, vector, count)
+
+
 def lowest(dtype: np.dtype, rectify: bool) -> np.floating:
     """The `floor` of kernels: max(value, floor) is max(value, 0) or the value itself. A branch instead of the maximum
     takes the registers apart that a transform needs."""

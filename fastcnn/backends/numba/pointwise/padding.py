@@ -13,25 +13,28 @@ from fastcnn.backends.numba.core.vectors import flat
 
 @task_kernel
 def crop_rows(task, image, start, block, floor, out):
-    """`block` rows of an image of `out`, whose first pixel is (start, start) of `image`."""
+    """`block` rows of an image of `out`, whose first pixel is at `start`, (row, column), of `image`."""
     _, rows, columns, c = out.shape
     blocks = (rows + block - 1) // block
     n, first = task // blocks, task % blocks * block
     target = flat(out)[(n * rows + first) * columns * c :]
-    crop(image, n, start + first, start, min(block, rows - first), columns, floor, target)
+    crop(image, n, start[0] + first, start[1], min(block, rows - first), columns, floor, target)
 
 
-def resized(image: Array, more: int, start: int) -> Array:
+def resized(image: Array, more: Pair, start: Pair) -> Array:
     b, h, w, c = image.shape
-    out = empty((b, h + more, w + more, c), image.dtype)
+    h, w = h + more[0], w + more[1]
+    out = empty((b, h, w, c), image.dtype)
     block = task_rows(out.shape, out.itemsize)
-    crop_rows(image, start, block, lowest(out.dtype, False), out, b * -(-(h + more) // block), work=MOVE * out.size)
+    crop_rows(image, start, block, lowest(out.dtype, False), out, b * -(-h // block), work=MOVE * out.size)
     return out
 
 
-def pad(image: Array, padding: Pair) -> Array:
-    return resized(image, sum(padding), -padding[0])
+def pad(image: Array, padding: tuple[Pair, Pair]) -> Array:
+    (top, bottom), (left, right) = padding
+    return resized(image, (top + bottom, left + right), (-top, -left))
 
 
-def unpad(image: Array, padding: Pair) -> Array:
-    return resized(image, -sum(padding), padding[0])
+def unpad(image: Array, padding: tuple[Pair, Pair]) -> Array:
+    (top, bottom), (left, right) = padding
+    return resized(image, (-top - bottom, -left - right), (top, left))

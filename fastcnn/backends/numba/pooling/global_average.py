@@ -13,7 +13,7 @@ from fastcnn.backends.numba.core.jit import MOVE
 from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
-from fastcnn.backends.numba.pooling.arguments import Line, Result
+from fastcnn.backends.numba.pooling.arguments import Held, Line, Result
 from fastcnn.backends.numba.pooling.forward import mean_windows
 
 
@@ -23,8 +23,8 @@ def each_image(task, image, means, backwards):
     _, h, w, c = image.shape
     source, target, first = flat(means), flat(image), task * h * w * c
     if not backwards:
-        line = Line(target, first, np.int64(0), np.int64(0), c)
-        mean_windows(line, np.int64(1), (1, h * w), Result(source, source, task * c))
+        line, held = Line(target, first, np.int64(0), np.int64(0), c, c), Held(1, h * w, 0, 0, h * w)
+        mean_windows(line, np.int64(1), held, Result(source, source, task * c), False)
         return
     pixels = fill(source, h * w)
     for t in range(0, c, lanes(source)):
