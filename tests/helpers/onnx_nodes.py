@@ -60,10 +60,11 @@ def group_norm(node: Node, x: np.ndarray, gain: np.ndarray, bias: np.ndarray) ->
 
 
 def layer_norm(node: Node, x: np.ndarray, gain: np.ndarray, bias: np.ndarray) -> Arrays:
-    """The axes from `axis` on as one; without the means and deviations, which are results too."""
-    rows = x.reshape(math.prod(x.shape[: node.attributes.get("axis", -1) % x.ndim]), -1)
-    layer = layers.LayerNorm(rows.shape, epsilon=node.attributes.get("epsilon", 1e-5))
-    layer.alpha, layer.beta = gain.reshape(-1), bias.reshape(-1)
+    """Without the means and deviations, which are results too. Where `axis` is 0, x is one image."""
+    axis = node.attributes.get("axis", -1) % x.ndim
+    rows, axis = (x, axis) if axis else (x[np.newaxis], 1)
+    layer = layers.LayerNorm(rows.shape, axis=axis, epsilon=node.attributes.get("epsilon", 1e-5))
+    layer.alpha, layer.beta = gain, bias
     return [layer.forward(rows).reshape(x.shape)]
 
 

@@ -104,7 +104,7 @@ def test_each_reason_has_its_cases_and_so_many_cases_are_run():
     print(f"and {len(names) - run} are not run:")
     for count, reason in sorted(((count, reason) for reason, count in reasons.items()), reverse=True):
         print(f"{count:5} {reason}")
-    assert (run, whole) == (0, 0)
+    assert (run, whole) == (170, 147)
 
 
 @pytest.mark.slow
