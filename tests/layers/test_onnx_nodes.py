@@ -69,9 +69,17 @@ def mistake(case, names):
             assert name in arrays, f"no {name}"
             assert (arrays[name].shape, arrays[name].dtype) == (wanted.shape, wanted.dtype), name
             np.testing.assert_allclose(arrays[name], wanted, rtol=case.rtol, atol=case.atol, err_msg=name)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, CannotExpress, TypeError, ValueError) as error:
         return str(error)
     return None
+
+
+def is_refused(case):
+    try:
+        evaluate(case)
+    except CannotExpress:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -79,8 +87,7 @@ def test_results_are_those_that_onnx_expects(source, backend):
     mistakes = {}
     for case in cases(source):
         if found_in(REASONS, case.name):
-            with pytest.raises(CannotExpress):
-                evaluate(case)
+            mistakes[case.name] = None if is_refused(case) else "it is computed: it need not be in REASONS"
             continue
         names, (number, _) = list(case.outputs), found_in(IN_PART, case.name) or (len(case.outputs), "")
         mistakes[case.name] = mistake(case, names[:number])
