@@ -82,7 +82,7 @@ def every_layer(**options):
     yield GELU(SHAPE, approximate="tanh", **options)
     yield Flatten(SHAPE, **options)
     yield BatchNorm(SHAPE, **options)
-    yield LayerNorm(SHAPE, **options)
+    yield LayerNorm(SHAPE, epsilon=0.1, **options)  # of two channels, which are now and then nearly equal
     yield LayerNorm(SHAPE, axis=1, **options)
     yield GroupNorm(SHAPE, 1, **options)
     yield GroupNorm(SHAPE, 2, **options)

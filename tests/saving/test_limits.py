@@ -54,6 +54,8 @@ def layer(name, **config):
 HUGE_LAYERS = {
     "PReLU": layer("PReLU", shape=[1, GIGABYTES]),
     "BatchNorm": layer("BatchNorm", shape=[1, 2, 2, GIGABYTES]),
+    "LayerNorm": layer("LayerNorm", shape=[1, 2, 2, GIGABYTES], axis=1),
+    "GroupNorm": layer("GroupNorm", shape=[1, 2, 2, GIGABYTES], groups=2),
     "Conv2D": layer("Conv2D", shape=[1, 9, 9, GIGABYTES], output_channels=5),
     "Conv2D of many outputs": layer("Conv2D", shape=[1, 9, 9, 1], output_channels=GIGABYTES),
     "Conv2D of large windows": layer("Conv2D", shape=[1, 30000, 30000, 1], output_channels=1, ksize=30000),
