@@ -1,8 +1,11 @@
 """Kernels: convolution and its gradients by every algorithm, pooling, im2col and col2im."""
 
-from benchmarks.common import BACKENDS, Timed
+from benchmarks.common import BACKENDS, COMPILED, Timed
 
 SHAPES = ["n64_28x28_1to12_k5", "n32_28x28_128to128_k3", "n32_56x56_64to128_k3s2"]
+SPECIAL = ["n32_56x56_64to64_k3_g64", "n8_112x112_96to96_k3s2_g96", "n32_28x28_128to128_k3_g4"]
+SPECIAL += ["n32_28x28_128to128_k3_g32", "n16_28x28_64to64_k3_d2", "n16_17x17_128to128_k1x7"]
+SPECIAL += ["transposed_n16_28x28_64to32_k2s2", "transposed_n16_28x28_64to32_k4s2"]
 WAYS = ["forward", "input", "weights"]
 
 
@@ -10,6 +13,20 @@ class Convolution(Timed):
     """The numba backend chooses its algorithm by the shape; the NumPy backend goes by the column matrix."""
 
     params = (BACKENDS, SHAPES, WAYS)
+    param_names = ("backend", "shape", "way")
+    version = "1"
+
+    def setup(self, backend: str, shape: str, way: str) -> None:
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{shape}_{way}"])
+
+    def time_convolution(self, backend: str, shape: str, way: str) -> None:
+        self.work()
+
+
+class Special(Timed):
+    """Depthwise, grouped, dilated, long and transposed convolutions; NumPy would take minutes."""
+
+    params = (COMPILED, SPECIAL, WAYS)
     param_names = ("backend", "shape", "way")
     version = "1"
 

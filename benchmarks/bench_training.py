@@ -1,14 +1,29 @@
 """Whole training steps and epochs, prediction, and how they scale with the batch, the threads and the dtype."""
 
-from benchmarks.common import BACKENDS, THREADS, Timed
+from benchmarks.common import BACKENDS, COMPILED, THREADS, Timed
 
 NETWORKS = ["lenet", "lenet5", "vgg_small"]
+BLOCKS = ["mobilenet_block", "resnet_stem"]
 
 
 class TrainingStep(Timed):
     """64 images: forward, both gradients, update."""
 
     params = (BACKENDS, NETWORKS)
+    param_names = ("backend", "network")
+    version = "1"
+
+    def setup(self, backend: str, network: str) -> None:
+        self.prepare(backend, lambda workloads: workloads.WORKLOADS[network])
+
+    def time_step(self, backend: str, network: str) -> None:
+        self.work()
+
+
+class Block(Timed):
+    """The same for a part of a network, on as many images as it is measured on; NumPy would take half a minute."""
+
+    params = (COMPILED, BLOCKS)
     param_names = ("backend", "network")
     version = "1"
 

@@ -24,6 +24,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ[variable] = str(THREADS)
 
 BACKENDS = ["numba", "numpy", "torch"]
+COMPILED = ["numba", "torch"]
 SPINNING: str | None = None  # what the numba backend set GOMP_SPINCOUNT to where preload.py imported it
 WINDOW = 0.1  # seconds of which a sample is the quickest run
 

@@ -10,7 +10,8 @@ import fastcnn
 
 CLASSES = 10
 
-# The input, and the layers: ("conv", channels, side, 'VALID' or 'SAME'), ("fc", outputs), ("relu",), ("pool",).
+# The input, and the layers: ("conv", channels, side, 'VALID' or 'SAME' or this and the stride), ("depthwise", side),
+# ("residual", layers), ("fc", outputs), and without arguments those of `plain_layer`.
 NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
     "lenet": (
         (28, 28, 1),
@@ -37,7 +38,28 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
             ("fc", CLASSES),
         ),
     ),
+    # An inverted residual of 24 channels: Sandler et al., "MobileNetV2" (2018), table 2.
+    "mobilenet_block": (
+        (56, 56, 24),
+        (
+            (
+                "residual",
+                (
+                    *(("conv", 144, 1, "SAME"), ("bn",), ("relu6",), ("depthwise", 3), ("bn",), ("relu6",)),
+                    *(("conv", 24, 1, "SAME"), ("bn",)),
+                ),
+            ),
+            ("global_avg",),
+            ("fc", CLASSES),
+        ),
+    ),
+    # The first layers of He et al., "Deep Residual Learning for Image Recognition" (2016), table 1.
+    "resnet_stem": (
+        (224, 224, 3),
+        (("conv", 64, 7, "SAME", 2), ("bn",), ("relu",), ("stem_pool",), ("global_avg",), ("fc", CLASSES)),
+    ),
 }
+BATCHES = {"mobilenet_block": 32, "resnet_stem": 8}  # images of a training step; 64 for all others
 
 
 def data(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,17 +79,33 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 def layers(name: str, batch: int, kit: ModuleType) -> list[Any]:
     """The network from the layer classes in `kit`, `fastcnn.layers` or the scalar loops, with a Softmax at the end."""
-    shape, made = (batch, *NETWORKS[name][0]), []
-    for kind, *args in (*NETWORKS[name][1], ("softmax",)):
+    shape, spec = NETWORKS[name]
+    return layers_of((*spec, ("softmax",)), (batch, *shape), kit)
+
+
+def layers_of(spec: tuple[tuple, ...], shape: tuple[int, ...], kit: ModuleType) -> list[Any]:
+    made: list[Any] = []
+    for kind, *args in spec:
         if kind == "conv":
-            channels, ksize, method = args
-            made.append(kit.Conv2D(shape, channels, ksize, *(() if method == "VALID" else (1, method))))
+            channels, ksize, method, *stride = args
+            made.append(kit.Conv2D(shape, channels, ksize, *(() if method == "VALID" else (*(stride or [1]), method))))
+        elif kind == "depthwise":
+            made.append(kit.DepthwiseConv2D(shape, *args, method="SAME"))
+        elif kind == "residual":
+            made.append(kit.Residual(layers_of(args[0], shape, kit)))
         elif kind == "fc":
             made.append(kit.FullyConnect(shape, *args))
         else:
-            made.append({"relu": kit.Relu, "pool": kit.MaxPooling, "softmax": kit.Softmax}[kind](shape))
+            made.append(plain_layer(kind, shape, kit))
         shape = getattr(made[-1], "output_shape", shape)
     return made
+
+
+def plain_layer(kind: str, shape: tuple[int, ...], kit: ModuleType) -> Any:
+    if kind == "stem_pool":
+        return kit.MaxPooling(shape, 3, 2, padding=1, geometry="floor")
+    names = {"relu": "Relu", "pool": "MaxPooling", "softmax": "Softmax", "bn": "BatchNorm", "relu6": "ReLU6"}
+    return getattr(kit, (names | {"global_avg": "GlobalAvgPooling"})[kind])(shape)
 
 
 def training_step(name: str, batch: int, kit: str = "fastcnn") -> Callable[[], object]:

@@ -30,26 +30,53 @@ def tensor(array: np.ndarray, layout: Any) -> Any:
 def network(name: str, layout: Any) -> Any:
     import torch
 
-    (side, _, channels), spec = NETWORKS[name]
-    made: list[Any] = []
-    size = side * side * channels
+    shape, spec = NETWORKS[name]
+    made = modules_of(spec, shape)[0]
+    return torch.nn.Sequential(*made).to(dtype=getattr(torch, fastcnn.get_dtype().name), memory_format=layout)
+
+
+def modules_of(spec: tuple[tuple, ...], shape: tuple[int, ...]) -> tuple[list[Any], tuple[int, ...]]:
+    """Modules for images of a `shape` (height, width, channels), and the shape that they return."""
+    import torch
+
+    nn, (side, _, channels), made = torch.nn, shape, []
     for kind, *args in spec:
         if kind == "conv":
-            outputs, ksize, method = args
-            made.append(torch.nn.Conv2d(channels, outputs, ksize, padding=ksize // 2 if method == "SAME" else 0))
-            side, channels = side if method == "SAME" else side - ksize + 1, outputs
-        elif kind == "pool":
-            made.append(torch.nn.MaxPool2d(2))
+            outputs, ksize, method, stride = *args[:3], (args[3] if len(args) > 3 else 1)
+            around = ksize // 2 if method == "SAME" else 0
+            made.append(nn.Conv2d(channels, outputs, ksize, stride, around))
+            side, channels = (side + 2 * around - ksize) // stride + 1, outputs
+        elif kind == "depthwise":
+            made.append(nn.Conv2d(channels, channels, args[0], padding=args[0] // 2, groups=channels))
+        elif kind == "residual":
+            made.append(residual(nn.Sequential(*modules_of(args[0], (side, side, channels))[0])))
+        elif kind in ("pool", "stem_pool"):
+            made.append(nn.MaxPool2d(2) if kind == "pool" else nn.MaxPool2d(3, 2, 1))
             side //= 2
         elif kind == "fc":
-            if not any(isinstance(layer, torch.nn.Flatten) for layer in made):
-                made.append(torch.nn.Flatten())
-                size = side * side * channels
-            made.append(torch.nn.Linear(size, *args))
-            size = args[0]
+            flat = any(isinstance(layer, nn.Flatten) for layer in made)
+            made += [nn.Linear(channels, *args)] if flat else [nn.Flatten(), nn.Linear(side * side * channels, *args)]
+            side, channels = 1, args[0]
+        elif kind == "global_avg":
+            made.append(nn.AdaptiveAvgPool2d(1))
+            side = 1
         else:
-            made.append(torch.nn.ReLU())
-    return torch.nn.Sequential(*made).to(dtype=getattr(torch, fastcnn.get_dtype().name), memory_format=layout)
+            made.append(nn.BatchNorm2d(channels) if kind == "bn" else {"relu": nn.ReLU, "relu6": nn.ReLU6}[kind]())
+    return made, (side, side, channels)
+
+
+def residual(body: Any) -> Any:
+    import torch
+
+    class Residual(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+
+        def forward(self, x: Any) -> Any:
+            return x + self.body(x)
+
+    return Residual()
 
 
 def training_step(name: str, batch: int) -> Steps:

@@ -14,7 +14,7 @@ import numpy as np
 import fastcnn
 from fastcnn.benchmark import single_layers, torch_side
 from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, RESIZINGS, Convolution, Pooling, Resizing, Step, backend
-from fastcnn.benchmark.networks import NETWORKS, epoch, prediction, training_step
+from fastcnn.benchmark.networks import BATCHES, NETWORKS, epoch, prediction, training_step
 from fastcnn.windows import square
 
 Steps = dict[str, Step]  # by variant; "" where there is only one
@@ -38,12 +38,12 @@ def ours(function: Callable, *args: object) -> Callable[[], Steps]:
 
 
 # Network and batch size of each training step.
-TRAININGS = {name: (name, 64) for name in NETWORKS} | {"vgg_small_b8": ("vgg_small", 8)}
+TRAININGS = {name: (name, BATCHES.get(name, 64)) for name in NETWORKS} | {"vgg_small_b8": ("vgg_small", 8)}
 
 
 def training(name: str, batch: int) -> Workload:
     """A step on a batch: forward, both gradients, update; the first layer's input gradient is not computed."""
-    label = name if batch == 64 else f"{name}_b{batch}"
+    label = name if (name, batch) == TRAININGS[name] else f"{name}_b{batch}"
     fast = ours(training_step, name, batch)
     make: Make = {"numba": fast, "torch": partial(torch_side.training_step, name, batch), "numpy": fast}
     if name == "lenet":
