@@ -253,9 +253,7 @@ def test_info_knows_windows_of_any_kind():
     assert facts["out_shape"] == [16, 24, 20, 64]
     assert {facts[name]["algorithm"] for name in ("forward", "input_gradient", "weight_gradient")} == {"winograd"}
     wide = run_fastcnn("info", *spec, "--ksize", "1x7", "--stride", "1x2", "--padding", "0,0,3,2", FASTCNN_CONV="")
-    assert wide.stdout.startswith(
-        "convolution      16x24x20x64 -> 16x24x10x64, 1x7, stride 1x2, padding 0,0,3,2\n"
-    )
+    assert wide.stdout.startswith("convolution      16x24x20x64 -> 16x24x10x64, 1x7, stride 1x2, padding 0,0,3,2\n")
     assert wide.stdout.count(" direct: ") == 3
     upper = run_fastcnn("info", *spec, "--stride", "2", "--padding", "SAME_UPPER", FASTCNN_CONV="")
     assert upper.stdout.startswith("convolution      16x24x20x64 -> 16x12x10x64, 3x3, stride 2, padding 0,1\n")

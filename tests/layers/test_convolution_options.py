@@ -282,13 +282,13 @@ def test_what_is_assigned_is_checked_and_changes_nothing_where_it_is_refused(mak
 def test_a_layer_without_bias(backend, layer, x):
     if layer.has_bias:
         assert layer.bias.shape == layer.output_shape[3:]
-        with pytest.raises(TypeError, match="`bias` must hold real numbers. Received bias=None"):
+        with pytest.raises(TypeError, match=r"`bias` must hold real numbers. Received bias=None"):
             layer.bias = None
         return
     assert layer.bias is None and layer.b_gradient is None
     assert layer.parameters().keys() == layer.gradients().keys() == layer.tensors().keys() == {"weights"}
     layer.bias = layer.b_gradient = None
-    with pytest.raises(ValueError, match="`bias` must be None in a layer that was made without. Received bias=array"):
+    with pytest.raises(ValueError, match=r"`bias` must be None in a layer that was made without. Received bias=array"):
         layer.bias = np.zeros(layer.output_shape[3])
     out, before = layer.forward(x), layer.weights.copy()
     layer.gradient(np.ones_like(out))

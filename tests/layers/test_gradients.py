@@ -84,7 +84,9 @@ def windows(data, shape, transposed=False):
         for axis in (0, 1)
     ]
     if method == "padding" and not transposed:
-        options["padding"] = tuple((data.draw(st.integers(0, 2)), more + data.draw(st.integers(0, 2))) for more in short)
+        options["padding"] = tuple(
+            (data.draw(st.integers(0, 2)), more + data.draw(st.integers(0, 2))) for more in short
+        )
     elif method == "padding":
         options["padding"] = data.draw(st.integers(0, min((side - 1) // 2 for side in both(options["ksize"]))))
     else:

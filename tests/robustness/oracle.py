@@ -96,9 +96,7 @@ class Convolution(Oracle):
     def of_groups(self, full):
         """The adjoint of `whole`."""
         inputs, outputs = full.shape[2] // self.groups, full.shape[3] // self.groups
-        parts = [
-            full[:, :, g * inputs : (g + 1) * inputs, g * outputs : (g + 1) * outputs] for g in range(self.groups)
-        ]
+        parts = [full[:, :, g * inputs : (g + 1) * inputs, g * outputs : (g + 1) * outputs] for g in range(self.groups)]
         return np.concatenate(parts, axis=3)
 
     def forth(self, image, weights):

@@ -41,7 +41,9 @@ def im2col(image: np.ndarray, window: Window) -> np.ndarray:
     windows = sliding_window_view(image, window.reach, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
     b, oh, ow, _ = windows.shape[:4]
     # np.array always copies; ascontiguousarray would return the image itself for a 1x1 kernel.
-    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(b * oh * ow, math.prod(window.ksize) * image.shape[3])
+    return np.array(windows.transpose(0, 1, 2, 4, 5, 3), order="C").reshape(
+        b * oh * ow, math.prod(window.ksize) * image.shape[3]
+    )
 
 
 @declare(draw_columns)

@@ -51,8 +51,8 @@ def pack_panels(task, b: Matrix, shape, chunk, apart, panels):
 
 
 def pack(b: Strided, shape: Pair, chunk: int, panels: Array, matrices: int = 1, apart: int = 0) -> None:
-    """Pack the `Matrix` b of `shape` (rows, columns), `chunk` rows at a time, each of them panel after panel; or so many
-    `matrices`, one after another, whose first elements are `apart`.
+    """Pack the `Matrix` b of `shape` (rows, columns), `chunk` rows at a time, each of them panel after panel; or so
+    many `matrices`, one after another, whose first elements are `apart`.
 
     Not in the kernel that reads it: two threads would wait for each other longer than one of them packs a small matrix.
     """
