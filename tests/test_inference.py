@@ -15,6 +15,8 @@ from fastcnn.layers import (
     AvgPooling,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     FullyConnect,
@@ -65,6 +67,9 @@ def test_a_prediction_is_never_a_view_of_the_images(rng):
 IMAGE = (4, 6, 6, 2)
 MAKERS = {
     "Conv2D": lambda: Conv2D(IMAGE, 3, rng=0),
+    "DepthwiseConv2D": lambda: DepthwiseConv2D(IMAGE, 3, 2, "SAME", 2, rng=0),
+    "Conv2DTranspose": lambda: Conv2DTranspose(IMAGE, 3, 4, 2, padding=1, bias=False, rng=0),
+    "Relu and grouped Conv2D": lambda: [Relu(IMAGE), Conv2D(IMAGE, 4, 2, groups=2, dilation=2, rng=0)],
     "Relu and Conv2D": lambda: [Relu(IMAGE), Conv2D(IMAGE, 3, method="SAME", rng=0)],
     "MaxPooling": lambda: MaxPooling(IMAGE),
     "Relu and MaxPooling": lambda: [Relu(IMAGE), MaxPooling(IMAGE)],

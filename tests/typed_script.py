@@ -77,7 +77,13 @@ def layers(x: np.ndarray) -> None:
     assert_type(conv.stride, int | tuple[int, int])
     assert_type(conv.weights, np.ndarray)
     conv.weights = np.zeros_like(conv.weights)
+    assert_type(conv.window, fastcnn.windows.Window)
     conv.backward(alpha=1e-4, weight_decay=0.0004)
+    small = Conv2D(conv.output_shape, 8, (3, 1), (2, 1), "SAME_UPPER", groups=4, dilation=(1, 2), bias=False)
+    depthwise = DepthwiseConv2D(small.output_shape, 3, 1, "SAME", multiplier=2, padding=((1, 0), (2, 1)))
+    assert_type(depthwise.multiplier, int)
+    turned = Conv2DTranspose(depthwise.output_shape, 4, 4, 2, padding=(1, 1), output_padding=(0, 1))
+    assert_type(turned.output_padding, int | tuple[int, int])
     shape = conv.output_shape
     row: list[Layer] = [
         BatchNorm(shape),

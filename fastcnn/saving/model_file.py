@@ -29,6 +29,7 @@ from fastcnn.shapes import check_path, received, shortened
 FORMAT = "fastcnn-model"
 VERSION = 2  # 1 had no layers inside others and nothing but layers; it is read too
 WHAT = "a fastcnn model file"
+DRAWN = "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "FullyConnect"  # layers whose constructors draw their weights
 
 
 @dataclass
@@ -199,7 +200,7 @@ def build(file: ModelFile, entry: Any, custom_layers: dict[str, type]) -> Any:
             raise FileFormatError(f"{where}: unknown layer class {unknown}; pass it to load(..., custom_layers=...)")
         if builds_itself(layer_class):
             return layer_class.from_config(config, lambda inner: build(file, inner, custom_layers))
-        if layer_class.__init__ in (fastcnn.layers.Conv2D.__init__, fastcnn.layers.FullyConnect.__init__):
+        if layer_class.__init__ in {getattr(fastcnn.layers, drawn).__init__ for drawn in DRAWN}:
             config["initializer"] = LATER
         return layer_class(**config)
     except FileFormatError:

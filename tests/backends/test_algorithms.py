@@ -6,10 +6,10 @@ import pytest
 import fastcnn
 from fastcnn import Sequential
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import columns, direct, direct_input
+from fastcnn.backends.numba.convolution import columns, direct, direct_input, rule
 from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.layers import AvgPooling, Conv2D, FullyConnect, MaxPooling, Relu, Softmax
-from fastcnn.windows import square
+from fastcnn.windows import Window, square
 from tests.helpers.processes import run_python
 from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
@@ -132,6 +132,24 @@ def test_the_rule_by_shape(monkeypatch):
         assert used(32, 32, 5, 1, "forward") == used(32, 32, 5, 1, "input") == ["convolution"]  # a row of the table
         assert used(32, 32, 5, 2, "forward") == used(32, 32, 3, 3, "forward") == ["direct"]
     forget_plans()  # what is watched
+
+
+@pytest.mark.parametrize("direction", rule.DIRECTIONS)
+def test_the_rule_by_window_and_groups(direction):
+    """Winograd's algorithm takes groups, each with channels enough, and dilation without a stride."""
+
+    def taken(window, channels=64, outputs=64, groups=1, name="auto"):
+        shape = 16, 24, 24, channels
+        out_shape = 16, *window.positions(24, 24), outputs
+        return rule.choose(name, rule.layer_of(direction, shape, out_shape, window, groups)).algorithm
+
+    dilated, strided = Window((3, 3), (1, 1), (2, 2), ((2, 2), (2, 2))), Window((3, 3), (2, 2), (2, 2))
+    assert taken(square(3, 1, 1, 1), groups=4) == taken(dilated) == taken(dilated, groups=2) == "winograd"
+    assert taken(square(3, 1, 1, 1), groups=8) == "direct"  # of 8 channels each
+    for window in (strided, Window((1, 7)), Window((7, 1)), Window((3, 3), (1, 2)), Window((3, 2))):
+        assert taken(window) == taken(window, name="winograd") == "direct"
+    uneven = Window((3, 3), (1, 1), (1, 3), ((1, 0), (3, 5)))
+    assert taken(uneven) == "winograd" and taken(uneven, name="im2col") == "im2col"
 
 
 def test_the_switch():

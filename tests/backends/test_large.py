@@ -13,7 +13,7 @@ from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, jit
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.numba.product import gemm
-from fastcnn.windows import square
+from fastcnn.windows import Window, both, square
 from tests.helpers.arguments import original
 from tests.helpers.switches import conv_algorithm, forget_plans, winograd
 
@@ -31,16 +31,25 @@ def limit(monkeypatch):
     forget_plans()
 
 
+def window_of(row, groups):
+    """Windows of a row of Winograd's table, padded as 'SAME'; in groups dilated too, where the row takes that."""
+    dilation = 2 if groups > 1 and row.stride == 1 else 1
+    around = (row.r // 2 * dilation,) * 2
+    return Window((row.r,) * 2, (row.stride,) * 2, (dilation,) * 2, (around, around))
+
+
 def whole_numbers(rng, *shape):
     return rng.integers(-4, 5, shape).astype(np.float64)
 
 
 @pytest.mark.parametrize("row", table.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("shape", [(20, 9, 11, 20), (1, 5, 4, 33), (20, 17, 24, 20)])
-def test_transformed_weights_that_all_threads_share(limit, rng, row, shape):
-    window = square(row.r, row.stride, row.r // 2, row.r // 2)
-    x, weights = whole_numbers(rng, *shape), whole_numbers(rng, row.r, row.r, shape[3], 37)
-    bias = whole_numbers(rng, 37)
+def test_transformed_weights_that_all_threads_share(limit, rng, row, shape, groups):
+    """Groups of channels too, of images that are interleaved where the row takes these."""
+    window, channels = window_of(row, groups), groups * shape[3]
+    x, weights = whole_numbers(rng, *shape[:3], channels), whole_numbers(rng, row.r, row.r, shape[3], 37 * groups)
+    bias = whole_numbers(rng, 37 * groups)
     with winograd(row.name):
         own = kernels.conv_forward(x, weights, bias, window)
         limit(convolution, OWN_BYTES=0)
@@ -55,36 +64,42 @@ def test_transformed_weights_that_all_threads_share(limit, rng, row, shape):
 
 
 @pytest.mark.parametrize("row", table.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
     ("shape", "outputs"),
     [((20, 9, 11, 70), 131), ((1, 5, 4, 70), 131), ((4, 9, 9, 20), 33), ((16, 13, 9, 20), 20), ((70, 13, 9, 5), 20)],
 )
-def test_a_weight_gradient_in_cuts_and_shares(rng, row, shape, outputs):
+def test_a_weight_gradient_in_cuts_and_shares(rng, row, shape, outputs, groups):
     """More channels than one task takes, so many tiles that they are shared out, and so few that they are not: then
     two tasks share the outputs."""
-    sizes = [(size - 1) // row.stride + 1 for size in shape[1:3]]
-    window = square(row.r, row.stride, row.r // 2, row.r // 2)
-    x, eta = whole_numbers(rng, *shape), whole_numbers(rng, shape[0], *sizes, outputs)
+    window = window_of(row, groups)
+    x = whole_numbers(rng, *shape[:3], groups * shape[3])
+    eta = whole_numbers(rng, shape[0], *window.positions(*shape[1:3]), groups * outputs)
     results = {}
     for algorithm, switch in (("winograd", winograd(row.name)), ("im2col", conv_algorithm("im2col"))):
         with switch:
-            results[algorithm] = kernels.conv_weight_gradient(x, eta, window, 1, True)
+            results[algorithm] = kernels.conv_weight_gradient(x, eta, window, groups, True)
     for fast, exact in zip(*results.values(), strict=True):
         np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("groups", [1, 3, 20])
+@pytest.mark.parametrize("dilation", [1, 2, (3, 1)])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("ksize", [2, 3, 5])
-def test_an_input_gradient_in_bands_and_parts(limit, rng, ksize, stride):
-    """Bands of image rows, parts of its channels, and small blocks of pixels change no result."""
-    x, weights = whole_numbers(rng, 2, 23, 12, 21), whole_numbers(rng, ksize, ksize, 21, 6)
-    window = square(ksize, stride, (ksize - 1) // 2, ksize // 2)
+def test_an_input_gradient_in_bands_and_parts(limit, rng, ksize, stride, dilation, groups):
+    """Bands of image rows, parts of its channels or of each group's, and small blocks of pixels change no result."""
+    x, weights = whole_numbers(rng, 2, 23, 12, 60), whole_numbers(rng, ksize, ksize, 60 // groups, 60)
+    around = (ksize - 1) // 2, ksize // 2
+    window = Window((ksize, ksize), (stride, stride), both(dilation), (around, around[::-1]))
     with conv_algorithm("im2col"):
         eta = kernels.conv_forward(x, weights, weights[0, 0, 0], window)
         exact = kernels.conv_input_gradient(eta, weights, x.shape, window, x)
-    limit(direct_input, COLUMNS=8, MIN_TASKS=100, BAND=3, PIXELS=20)
-    with conv_algorithm("direct"):
-        np.testing.assert_array_equal(kernels.conv_input_gradient(eta, weights, x.shape, window, x), exact)
+    for line in (1, 64):  # groups one by one, and all together
+        limit(direct_input, COLUMNS=8, MIN_TASKS=100, BAND=3, PIXELS=20, LINE_CHANNELS=line)
+        with conv_algorithm("direct"):
+            got = kernels.conv_input_gradient(eta, weights, x.shape, window, x)
+        np.testing.assert_array_equal(got, exact)
 
 
 @pytest.mark.parametrize(("ksize", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])

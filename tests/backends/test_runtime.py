@@ -355,7 +355,7 @@ from fastcnn.backends.numba.compilation import warm_up
 from fastcnn.backends.numba.convolution.winograd import transforms
 from fastcnn.backends.numba.core import jit
 from fastcnn.layers import ELU, AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, LeakyRelu
-from fastcnn.layers import MaxPooling, PReLU, Sigmoid, Softmax, Tanh
+from fastcnn.layers import Conv2DTranspose, DepthwiseConv2D, MaxPooling, PReLU, Sigmoid, Softmax, Tanh
 
 def signatures():
     modules = [module for name, module in sys.modules.items() if name.startswith("fastcnn.backends.numba.")]
@@ -373,7 +373,14 @@ for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # wit
     odd += [FullyConnect((batch, 3, 3, 5), 10), Softmax((batch, 10))]
     newer = [kind(shape) for kind in (BatchNorm, ELU, Tanh, Dropout, Sigmoid, PReLU)]
     newer += [MaxPooling(shape, 3, 2, padding=1), GlobalAvgPooling((batch, 9, 9, 3)), Softmax((batch, 3))]
-    for model in (zoo.lenet(shape), zoo.vgg_small(shape), Sequential(odd), Sequential(newer)):
+    convs = [Conv2D(shape, 24, (1, 5), (2, 1), padding=((0, 1), (2, 2)), groups=3)]
+    convs += [DepthwiseConv2D(convs[-1].output_shape, 3, 1, "SAME", bias=False)]
+    convs += [Conv2D(convs[-1].output_shape, 48, 3, 1, "SAME_UPPER", dilation=2, groups=2)]
+    convs += [DepthwiseConv2D(convs[-1].output_shape, 3, (2, 1), "SAME", 2, dilation=(1, 3))]
+    convs += [Conv2DTranspose(convs[-1].output_shape, 8, 4, 2, padding=1, groups=2)]
+    convs += [Conv2DTranspose(convs[-1].output_shape, 3, 2, 2, bias=False)]
+    convs += [FullyConnect(convs[-1].output_shape, 10), Softmax((batch, 10))]
+    for model in (zoo.lenet(shape), zoo.vgg_small(shape), Sequential(odd), Sequential(newer), Sequential(convs)):
         model.fit(np.ones(shape), y, verbose=False)
         model.gradient(np.ones_like(model.logits(np.ones(shape))))
         model.predict(np.ones(shape))

@@ -12,7 +12,7 @@ import pytest
 
 import fastcnn
 from fastcnn.config import load
-from fastcnn.windows import square
+from fastcnn.windows import Window, square
 from tests.helpers.switches import conv_algorithm
 
 TERMS = 447**2
@@ -50,6 +50,7 @@ SUMS = {
     "mean of a channel": lambda k, t: k.batch_statistics(column(t))[0] * np.float64(t.size),
     "gain": lambda k, t: k.batch_norm_parameter_gradient(column(t), column(t * 0 + 1), NONE, ONE, 0.0)[0],
     "bias": lambda k, t: k.batch_norm_parameter_gradient(column(t * 0 + 1), column(t), NONE, ONE, 0.0)[1],
+    "sum of rows": lambda k, t: k.sum_rows(column(t)),
     "slope": lambda k, t: -k.prelu_backward(-np.ones((t.size, 1), np.float32), column(t), ONE)[1],
 }
 
@@ -110,6 +111,46 @@ def test_gradients_of_convolution_weights(convolution, shape, ksize):
         dw, db = convolution.conv_weight_gradient(x, eta, square(ksize, 1, before, before))
         check(db.item(), terms)
         check(dw[before, before].item(), terms)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("shape", [(1, 300, 300, 1), (6, 3, 5000, 1)])
+def test_gradients_of_grouped_convolution_weights(convolution, shape, dilation):
+    """Of the second of two channels by themselves, and of a dilated kernel."""
+    window, count = Window((3, 3), (1, 1), (dilation,) * 2, ((dilation,) * 2,) * 2), math.prod(shape)
+    for first in starts(count)[::3]:
+        terms = terms_of(count, first)
+        eta, x = np.zeros((*shape[:3], 2), np.float32), np.ones((*shape[:3], 2), np.float32)
+        eta[..., 1] = terms.reshape(shape[:3])
+        dw, db = convolution.conv_weight_gradient(x, eta, window, 2)
+        check(db[1], terms)
+        check(dw[1, 1, 0, 1], terms)
+        assert not dw[..., 0].any() and not db[0]
+
+
+@pytest.mark.parametrize(("ksize", "channels"), [(1, 20_000), (3, 3000), (150, 1)])
+def test_outputs_of_a_group(convolution, ksize, channels):
+    """Its terms are those of the group's channels alone."""
+    count = ksize * ksize * channels
+    weights = np.ones((ksize, ksize, channels, 2), np.float32)
+    for first in starts(count)[::3]:
+        terms = terms_of(count, first)
+        x = np.full((1, ksize, ksize, 2 * channels), 7, np.float32)
+        x[..., channels:] = terms.reshape(1, ksize, ksize, channels)
+        check(convolution.conv_forward(x, weights, NONE.repeat(2), square(ksize))[0, 0, 0, 1], terms)
+
+
+@pytest.mark.parametrize(("ksize", "outputs"), [(1, 20_000), (3, 3000), (24, 36)])
+def test_outputs_of_a_transposed_convolution(convolution, ksize, outputs):
+    """Of the pixel that lies under all windows, in the second of two groups."""
+    count, side = ksize * ksize * outputs, 2 * ksize - 1
+    weights = np.ones((ksize, ksize, 1, 2 * outputs), np.float32)
+    for first in starts(count)[::3]:
+        terms = terms_of(count, first)
+        x = np.full((1, ksize, ksize, 2 * outputs), 7, np.float32)
+        x[..., outputs:] = terms.reshape(1, ksize, ksize, outputs)
+        image = convolution.conv_transpose_forward(x, weights, NONE.repeat(2), (1, side, side, 2), square(ksize))
+        check(image[0, ksize - 1, ksize - 1, 1], terms)
 
 
 @pytest.mark.parametrize(("ksize", "channels"), [(1, 20_000), (3, 3000), (150, 1)])

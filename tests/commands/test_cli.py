@@ -242,6 +242,23 @@ def test_info_says_how_a_convolution_is_computed_and_why():
     assert strided.count(" winograd F(4,3)/2: ") == 3
 
 
+@pytest.mark.slow
+def test_info_knows_windows_of_any_kind():
+    spec = ("--conv", "16x24x20x64", "--outputs", "64")
+    done = run_fastcnn("info", *spec, "--dilation", "2", "--groups", "4", "--json", FASTCNN_CONV="")
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert done.stdout.startswith(
+        "convolution      16x24x20x64 -> 16x24x20x64, 3x3, stride 1, dilation 2, padding 2,2, 4 groups\n"
+    )
+    assert facts["out_shape"] == [16, 24, 20, 64]
+    assert {facts[name]["algorithm"] for name in ("forward", "input_gradient", "weight_gradient")} == {"winograd"}
+    wide = run_fastcnn("info", *spec, "--ksize", "1x7", "--stride", "1x2", "--padding", "0,0,3,2", FASTCNN_CONV="")
+    assert wide.stdout.startswith("convolution      16x24x20x64 -> 16x24x10x64, 1x7, stride 1x2, padding 0,0,3,2\n")
+    assert wide.stdout.count(" direct: ") == 3
+    upper = run_fastcnn("info", *spec, "--stride", "2", "--padding", "SAME_UPPER", FASTCNN_CONV="")
+    assert upper.stdout.startswith("convolution      16x24x20x64 -> 16x12x10x64, 3x3, stride 2, padding 0,1\n")
+
+
 def test_info_prints_the_rule():
     done = run_fastcnn("info", "--conv", "--json")
     *lines, last = done.stdout.splitlines()
@@ -396,11 +413,29 @@ def test_training_that_diverges_says_so(backend, tmp_path):
         ),
         ("info --ksize 3", "argument --ksize: goes with --conv BxHxWxC"),
         ("info --conv --stride 2", "argument --stride: goes with --conv BxHxWxC"),
+        ("info --dilation 2", "argument --dilation: goes with --conv BxHxWxC"),
+        ("info --groups 2", "argument --groups: goes with --conv BxHxWxC"),
+        (
+            "info --conv 1x8x8x6 --outputs 4 --groups 3",
+            "argument --groups: expected a number that divides the 6 channels and the 4 outputs, received 3",
+        ),
+        (
+            "info --conv 1x8x8x3 --outputs 4 --ksize 3x",
+            "argument --ksize: expected an integer of at least 1, or two such as 1x7, received '3x'",
+        ),
+        (
+            "info --conv 1x8x8x3 --outputs 4 --dilation 0",
+            "argument --dilation: expected an integer of at least 1, or two such as 1x7, received '0'",
+        ),
+        (
+            "info --conv 1x8x8x3 --outputs 4 --dilation 4 --padding VALID",
+            "argument --ksize: `ksize`, with `dilation` 9 x 9, must not be larger than the image, 8 x 8. Received",
+        ),
         ("info --conv 1x8x8x3 --outputs 0", "argument --outputs: expected an integer of at least 1, received '0'"),
-        ("info --conv 1x8x8x3 --outputs 4 --padding UP", "argument --padding: expected SAME, VALID, or zeros before"),
+        ("info --conv 1x8x8x3 --outputs 4 --padding UP", "argument --padding: expected VALID, SAME, SAME_UPPER, or"),
         (
             "info --conv 1x8x8x3 --outputs 4 --ksize 9 --padding VALID",
-            "argument --ksize: expected at most 8, the image",
+            "argument --ksize: `ksize` must not be larger than the image, 8 x 8. Received ksize=9",
         ),
         ("info --conv --backend numpy", "argument --conv: the backend 'numpy' has one algorithm; the rule is numba's"),
         ("info extra", "fastcnn info: error: unrecognized arguments: extra (see fastcnn info --help)"),

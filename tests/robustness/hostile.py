@@ -104,7 +104,7 @@ def same(kept, given):
     if isinstance(kept, np.ndarray):
         return np.array_equal(kept, np.asarray(given).astype(kept.dtype).reshape(kept.shape), equal_nan=True)
     if isinstance(kept, tuple):
-        return list(kept) == list(given)
+        return len(kept) == len(given) and all(map(same, kept, given))
     return kept == (float(given) if isinstance(kept, float) else given)
 
 

@@ -23,7 +23,7 @@ from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.core import memory
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.registry import TOLERANCE_OF_DRAWN
-from fastcnn.windows import square
+from fastcnn.windows import Window
 from tests.helpers.arguments import original
 from tests.helpers.switches import conv_algorithm, threads, winograd
 
@@ -202,13 +202,17 @@ def test_sums_over_all_images(rng):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("algorithm", [*table.ROWS, "direct", "im2col"])
-def test_convolutions(algorithm, rng):
+def test_convolutions(algorithm, groups, rng):
+    """In groups dilated too, where the algorithm takes that."""
     row = table.ROWS.get(algorithm)
     ksize, stride = (row.r, row.stride) if row else (3, 2)
-    window = square(ksize, stride, ksize // 2, ksize // 2)
+    dilation = 2 if groups > 1 and (row is None or stride == 1) else 1
+    around = (ksize // 2 * dilation,) * 2
+    window = Window((ksize, ksize), (stride, stride), (dilation, dilation), (around, around))
     (own, large), often = images(rng), times()
-    weights, bias = rng.integers(-2, 3, (ksize, ksize, 4, 4)).astype(np.float32), np.ones(4, np.float32)
+    weights, bias = rng.integers(-2, 3, (ksize, ksize, 4 // groups, 4)).astype(np.float32), np.ones(4, np.float32)
     wanted = definition.conv_forward(own, weights, bias, window)
     size = ksize * ksize * 4 * 3 * 2.0  # terms of at most 3 times 2: those of a tile of Winograd's algorithm cancel out
     eta = own[:, : wanted.shape[1], : wanted.shape[2]].copy()
@@ -217,9 +221,11 @@ def test_convolutions(algorithm, rng):
         assert_repeated(kernels.conv_forward(large, weights, bias, window), wanted, size)
         back = kernels.conv_input_gradient(many, weights, large.shape, window)
         assert_repeated(back, definition.conv_input_gradient(eta, weights, own.shape, window), size)
-        dw, db = kernels.conv_weight_gradient(large, many, window)
+        turned = kernels.conv_transpose_forward(many, weights, bias, large.shape, window)
+        assert_repeated(turned, definition.conv_transpose_forward(eta, weights, bias, own.shape, window), size)
+        dw, db = kernels.conv_weight_gradient(large, many, window, groups)
     cut = slice(None, COUNT % REPEATED)  # what occurs once more
-    parts = [definition.conv_weight_gradient(a.astype(float), b.astype(float), window)
+    parts = [definition.conv_weight_gradient(a.astype(float), b.astype(float), window, groups)
              for a, b in ((own, eta), (own[cut], eta[cut]))]  # fmt: skip
     for got, whole, rest in zip((dw, db), *parts, strict=True):
         total = 9.0 * COUNT * eta[0, ..., 0].size

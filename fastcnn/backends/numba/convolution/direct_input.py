@@ -149,7 +149,7 @@ def input_gradient_plan(image_shape: Shape, eta_shape: Shape, geometry: Geometry
         return by_pixels
     part = min(inputs, max(1, COLUMNS // (taps * lane)) * lane)
     across, length = -(-inputs // part), -(-taps * part // (2 * lane)) * 2 * lane
-    together = groups if inputs < LINE_CHANNELS else 1
+    together = groups if inputs < LINE_CHANNELS and across == 1 else 1  # else their channels are no neighbours
     parts, reach = groups // together * across, reach_of(window.ksize[0], window.dilation[0])
     band = even_share(h, max(BAND, 2 * reach, -(-h * batch * parts // MIN_TASKS)))
     block = even_share(oh, max(1, min(PIXELS, BLOCK_BYTES // (length * dtype.itemsize)) // max(1, ow)))
