@@ -19,6 +19,8 @@ from fastcnn.layers import (
     AvgPooling,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     FullyConnect,
