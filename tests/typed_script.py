@@ -15,6 +15,7 @@ from fastcnn import callbacks, datasets, optimizers, schedules, zoo
 from fastcnn.augmentation import Augmentation
 from fastcnn.layers import (
     ELU,
+    AdaptiveAvgPooling,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -22,6 +23,7 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
+    GlobalMaxPooling,
     Layer,
     LeakyRelu,
     MaxPooling,
@@ -32,6 +34,7 @@ from fastcnn.layers import (
     Sigmoid,
     Softmax,
     Tanh,
+    UpSampling,
 )
 from fastcnn.model import Sequential
 
@@ -72,7 +75,8 @@ def layers(x: np.ndarray) -> None:
     shape = conv.output_shape
     row: list[Layer] = [BatchNorm(shape), Relu(shape), LeakyRelu(shape, alpha=0.1), ELU(shape), PReLU(shape)]
     row += [Sigmoid(shape), Tanh(shape), Dropout(shape, prob=0.9), Rescaling(shape, 0.5), AvgPooling(shape, 2, 2)]
-    row += [MaxPooling(shape), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
+    row += [MaxPooling(shape, (3, 2), geometry="ceil"), GlobalMaxPooling(shape), UpSampling(shape, mode="bilinear")]
+    row += [AdaptiveAvgPooling(shape, (2, 1)), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
     for layer in row:
         assert_type(layer.forward(np.ones(shape)), np.ndarray)
     dense = FullyConnect(shape, output_num=10)

@@ -191,7 +191,7 @@ def pool_rows(task, x, window: PoolWindow, limits: Limits, out, index):
             line, result = Line(source, at, step, row_step, pixel, c), Result(target, offsets, to + column * c)
             held = Held(bottom - top, right - left, top * k + left, k, count)
             if offsets.size and (bottom - top) * (right - left) >= MANY and c > lanes(source):
-                some = 1
+                some = np.int64(1)
                 max_of_many(line, held, limits, result)
             elif inside and close:
                 pool_whole(line, some, held, limits, result)
