@@ -174,11 +174,15 @@ def pooled(sizes: Pair, ksize: Sides, stride: Sides, dilation: Sides, padding: A
             (size + sum(sides)) // step for size, sides, step in zip(sizes, window.padding, window.stride, strict=True)
         )
         return Pooled(window._replace(padding=((0, 0), (0, 0))), (rows, columns), window.padding)
-    out = window.positions(*sizes)
-    if geometry == "ceil":
-        rows, columns = map(with_last, out, sizes, window.reach, window.stride, window.padding)
-        out = rows, columns
-    return Pooled(window, out, ((0, 0), (0, 0)))
+    return Pooled(window, outputs(sizes, window, geometry), ((0, 0), (0, 0)))
+
+
+def outputs(sizes: Pair, window: Window, geometry: str) -> Pair:
+    """How many windows of the geometries 'floor' and 'ceil', rows and columns of them."""
+    if geometry == "floor":
+        return window.positions(*sizes)
+    rows, columns = map(with_last, window.positions(*sizes), sizes, window.reach, window.stride, window.padding)
+    return rows, columns
 
 
 def with_last(number: int, size: int, reach: int, stride: int, padding: Pair) -> int:
@@ -202,14 +206,18 @@ def check_pooling(owner: str, sizes: Pair, padding: Any, window: Window, geometr
         given = received("stride", sh if sh == sw else window.stride)
         raise ValueError(f"{owner}: `stride` must not be larger than the image, {height} x {width}. {given}")
     if geometry != "original":
-        for size, before, stride, dilation in zip(sizes, (rows[0], columns[0]), (sh, sw), window.dilation, strict=True):
-            if dilation > size and steps_over(size, before, stride, dilation):
+        for axis, number in enumerate(outputs(sizes, window, geometry)):
+            if steps_over(sizes[axis], number, window, axis):
                 wanted = "smaller: a window would step over the image, and hold nothing but padding"
                 raise ValueError(must_be(owner, "dilation", wanted, window.dilation))
 
 
-def steps_over(size: int, before: int, stride: int, dilation: int) -> bool:
-    """Whether a window that begins in the padding before an axis of `size` pixels has none of them: its first pixel
-    that is not padding lies where its start is modulo `dilation`. Starts repeat there after some windows."""
-    starts = min(-(-before // stride), dilation // math.gcd(stride, dilation))
-    return any((number * stride - before) % dilation >= size for number in range(starts))
+def steps_over(size: int, number: int, window: Window, axis: int) -> bool:
+    """Whether one of `number` windows, which begins in the padding before an axis of `size` pixels, has none of them:
+    its first pixel that is not padding lies where its start is modulo the dilation. Starts repeat there after some
+    windows."""
+    before, stride, dilation = window.padding[axis][0], window.stride[axis], window.dilation[axis]
+    if dilation <= size:
+        return False
+    number = min(number, -(-before // stride), dilation // math.gcd(stride, dilation))
+    return any((place * stride - before) % dilation >= size for place in range(number))

@@ -15,10 +15,10 @@ from fastcnn.backends.offsets import pool_index_dtype, pool_no_index
 from fastcnn.backends.registry import declare
 from fastcnn.windows import Pair, Window
 
-# Offsets of one byte and of four; windows apart and overlapping.
+# Offsets of one byte and of four; windows apart and overlapping, and those that most networks begin with.
 WARM = tuple(
     {"batch": 1, "height": 17, "width": 17, "ksize": ksize, "stride": stride}
-    for ksize, stride in ((2, 2), (2, 1), (17, 17), (17, 1))
+    for ksize, stride in ((2, 2), (2, 1), (3, 2), (17, 17), (17, 1))
 )
 
 

@@ -30,7 +30,7 @@ def weighted(x: np.ndarray, axis: int, runs: np.ndarray, weights: np.ndarray) ->
     for tap in range(weights.shape[1]):
         place, weight = runs[:, 0] + tap, weights[:, tap].reshape(shape)
         exists = (place < runs[:, 1]).reshape(shape)
-        total = total + np.where(exists, weight * x.take(np.minimum(place, x.shape[axis] - 1), axis), 0)
+        total = total + weight * np.where(exists, x.take(np.minimum(place, x.shape[axis] - 1), axis), 0)
     return total
 
 

@@ -1,5 +1,6 @@
 """Maxima and means of windows, on `core`. Requires numba.
 
-- `arguments`: what pooling takes; `select`: vectors chosen lane by lane, and the offsets that say what was chosen
-- `forward`, `gradient`: of windows; `global_average`: of the whole image
+- `arguments`: what pooling takes; `spans`: which pixels of a window exist; `select`: vectors chosen lane by lane, and
+  the offsets that say what was chosen
+- `forward`, `gradient`: of windows; `global_average`: of the whole image; `resample`: images of another size
 """

@@ -151,10 +151,9 @@ def overlapping_row(eta, index, where, window, width, line, to, few):
             slopes = Slopes(flat(eta), flat(index), (n * rows + row) * columns * c, min(some, columns - first), c)
             if few.size:
                 clear(few, 0, width * c)
-                add_row_of_windows(slopes, window, place, width, few, 0)
+            add_row_of_windows(slopes, window, place, width, few if few.size else line, 0 if few.size else to)
+            if few.size:
                 add_run(line, to, few, 0, width * c)
-            else:
-                add_row_of_windows(slopes, window, place, width, line, to)
 
 
 @inline
@@ -235,14 +234,10 @@ def row_of_3_by_2(eta, index, where, window, past, image, carry):
             clipped_column(slopes, above, (column, start + column * 2), pixels, carry, w, maxima, two)
             column += 1
             continue
-        if maxima and two:
-            columns_of_3(slopes, above, run, pixels, carry, True, True)
-        elif maxima:
-            columns_of_3(slopes, above, run, pixels, carry, True, False)
-        elif two:
-            columns_of_3(slopes, above, run, pixels, carry, False, True)
+        if maxima:
+            columns_of_3(slopes, above, run, pixels, carry, True, two)
         else:
-            columns_of_3(slopes, above, run, pixels, carry, False, False)
+            columns_of_3(slopes, above, run, pixels, carry, False, two)
         column = end
     last, at = to + w * c, to + (start + columns * 2) * c if top < bottom else to
     if at < last:
@@ -252,16 +247,20 @@ def row_of_3_by_2(eta, index, where, window, past, image, carry):
 
 
 @task_kernel
+def rows_of_3_by_2(task, thread, eta, index, window: PoolWindow, past, image, memory: Lines):
+    """Some image rows, counted over all images, under windows of 3 x 3 pixels with stride 2. A kernel of its own: as a
+    part of `overlapping_rows` it made that take four times as long to compile."""
+    h, line = image.shape[1], memory.lines[thread]
+    for number in range(task * window.block, min(image.shape[0] * h, (task + 1) * window.block)):
+        row_of_3_by_2(eta, index, (number // h, number % h), window, past, image, line)
+
+
+@task_kernel
 def overlapping_rows(task, thread, eta, index, window: PoolWindow, past, image, memory: Lines):
     """Some image rows, counted over all images, where windows overlap."""
     (_, h, w, c), target, line, few = image.shape, flat(image), memory.lines[thread], memory.sums[thread]
-    down, across = Axis(*window.down), Axis(*window.across)
-    close = down.dilation == across.dilation == 1
     for number in range(task * window.block, min(image.shape[0] * h, (task + 1) * window.block)):
         where, first = (number // h, number % h), number * w * c
-        if close and down.ksize == across.ksize == 3 and down.stride == across.stride == 2:
-            row_of_3_by_2(eta, index, where, window, past, image, line)
-            continue
         overlapping_row(eta, index, where, window, w, line if past else target, 0 if past else first, few)
         for t in range(0, w * c if past else 0, lanes(line)):
             stream(target, first + t, load(line, t))
@@ -282,6 +281,7 @@ def plan(
     work, tasks = MOVE * math.prod(image_shape), -(-b * h // given[-1])
     threads, sides = threads_for(work, most), zip(window.ksize, window.stride, strict=True)
     apart = window.dilation == (1, 1) and all(ksize <= stride for ksize, stride in sides)
+    kernel = rows_of_3_by_2 if window[:3] == ((3, 3), (2, 2), (1, 1)) else overlapping_rows
     sizes = w * c, w * c * (over_a_pixel(window) > MANY_WINDOWS**2)
 
     def back(eta: Array, index: Array) -> Array:
@@ -291,7 +291,7 @@ def plan(
             apart_rows(eta, index, given, past, image, tasks, work=work, threads=threads)
         else:
             memory = tuple(empty((threads, size), dtype) for size in sizes)
-            overlapping_rows(eta, index, given, past, image, memory, tasks, work=work, threads=threads)
+            kernel(eta, index, given, past, image, memory, tasks, work=work, threads=threads)
         return image
 
     return back

@@ -4,12 +4,12 @@ A window is clipped where it crosses a border, at all four sides: padding that a
 """
 
 from fastcnn.backends.numba.core.hints import Shape
-from fastcnn.backends.numba.core.jit import inline
+from fastcnn.backends.numba.core.jit import serial
 from fastcnn.backends.numba.core.tasks import task_rows
 from fastcnn.windows import Window
 
 
-@inline
+@serial
 def span(axis, number, low, high):
     """Of the pixels of window `number` along an axis the first that lies in low:high, and the one after the last."""
     start, apart = axis.start + number * axis.stride, axis.dilation
@@ -20,14 +20,14 @@ def span(axis, number, low, high):
     return max(0, first), min(axis.ksize, last)
 
 
-@inline
+@serial
 def counted(axis, number):
     """The pixels of window `number` along an axis that a mean counts."""
     first, last = span(axis, number, axis.low, axis.high)
     return last - first
 
 
-@inline
+@serial
 def whole_windows(axis, number, size):
     """Of `number` windows along an axis of `size` pixels the first that is not clipped, and the one after the last."""
     begin = min(number, (axis.stride - 1 - axis.start) // axis.stride)
