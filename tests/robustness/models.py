@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from fastcnn import Sequential
-from fastcnn.layers import BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, PReLU, Residual, Softmax
+from fastcnn.layers import (
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
+    Dropout,
+    FullyConnect,
+    GlobalAvgPooling,
+    PReLU,
+    Residual,
+    Softmax,
+)
 from fastcnn.optimizers import Adam
 from fastcnn.training import diagnosis
 from fastcnn.training.callbacks import Checkpoint
@@ -25,7 +36,13 @@ def made() -> Sequential:
     np.random.seed(0)
     conv = Conv2D(SHAPE, 2)
     norm, prelu = BatchNorm(conv.output_shape), PReLU(conv.output_shape)
-    block = Residual([Conv2D(conv.output_shape, 2, method="SAME")])
+    block = Residual(
+        [
+            Conv2D(conv.output_shape, 2, (3, 1), method="SAME", groups=2, dilation=(2, 1), bias=False),
+            DepthwiseConv2D(conv.output_shape, padding=((1, 0), (0, 1)), ksize=2),
+            Conv2DTranspose(conv.output_shape, 2, padding=1),
+        ]
+    )
     pool, drop = GlobalAvgPooling(conv.output_shape), Dropout((2, 2))
     fc = FullyConnect(drop.output_shape, 3)
     return Sequential([conv, norm, prelu, block, pool, drop, fc, Softmax(fc.output_shape)], {"class_names": ["a"]})
