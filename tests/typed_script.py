@@ -15,11 +15,8 @@ from fastcnn import callbacks, datasets, optimizers, schedules, zoo
 from fastcnn.augmentation import Augmentation
 from fastcnn.layers import (
     ELU,
-<<<<<<< ours
     GELU,
-=======
     AdaptiveAvgPooling,
->>>>>>> theirs
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -29,13 +26,10 @@ from fastcnn.layers import (
     Flatten,
     FullyConnect,
     GlobalAvgPooling,
-<<<<<<< ours
+    GlobalMaxPooling,
     GroupNorm,
     HardSigmoid,
     HardSwish,
-=======
-    GlobalMaxPooling,
->>>>>>> theirs
     Layer,
     LayerNorm,
     LeakyRelu,
@@ -104,14 +98,10 @@ def layers(x: np.ndarray) -> None:
         PReLU(shape),
     ]
     row += [Sigmoid(shape), Tanh(shape), Dropout(shape, prob=0.9), Rescaling(shape, 0.5), AvgPooling(shape, 2, 2)]
-<<<<<<< ours
-    row += [MaxPooling(shape), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
-    row += [SiLU(shape), GELU(shape, approximate="tanh"), Mish(shape), Softplus(shape), HardSwish(shape), ReLU6(shape)]
-    row += [HardSigmoid(shape, alpha=0.2), LayerNorm(shape, axis=1), GroupNorm(shape, groups=4, epsilon=1e-3)]
-=======
     row += [MaxPooling(shape, (3, 2), geometry="ceil"), GlobalMaxPooling(shape), UpSampling(shape, mode="bilinear")]
     row += [AdaptiveAvgPooling(shape, (2, 1)), GlobalAvgPooling(shape), Residual([Relu(shape)]), Flatten(shape)]
->>>>>>> theirs
+    row += [SiLU(shape), GELU(shape, approximate="tanh"), Mish(shape), Softplus(shape), HardSwish(shape), ReLU6(shape)]
+    row += [HardSigmoid(shape, alpha=0.2), LayerNorm(shape, axis=1), GroupNorm(shape, groups=4, epsilon=1e-3)]
     for layer in row:
         assert_type(layer.forward(np.ones(shape)), np.ndarray)
     dense = FullyConnect(shape, output_num=10)
