@@ -144,7 +144,7 @@ def check_window(owner: str, window: Window, image_shape: Sequence[int]) -> None
     if kh <= rows and kw <= columns:
         return
     padded = "" if (rows, columns) == (height, width) else " with its padding"
-    dilated = "" if window.dilation == (1, 1) else f", with `dilation` {kh} x {kw},"
+    dilated = "" if window.dilation == (1, 1) else f", {kh} x {kw} with `dilation`,"
     raise ValueError(
         f"{owner}: `ksize`{dilated} must not be larger than the image{padded}, {rows} x {columns}. "
         f"{received('ksize', ksize[0] if ksize[0] == ksize[1] else ksize)}"

@@ -3,7 +3,6 @@
 import copy
 import json
 import pickle
-import zipfile
 
 import numpy as np
 import pytest
@@ -373,22 +372,12 @@ NEW = "groups", "dilation", "padding", "bias"  # arguments that files and pickle
 def test_files_made_before(tmp_path, backend):
     conv = Conv2D((2, 6, 6, 2), 3, 3, 2, "SAME", rng=0)
     x = np.random.default_rng(1).standard_normal((2, 6, 6, 2))
-    own, old = Sequential([conv]), tmp_path / "old.npz"
-    own.save(tmp_path / "new.npz")
-    with zipfile.ZipFile(tmp_path / "new.npz") as file:
-        assert "architecture.npy" in file.namelist()
-    with np.load(tmp_path / "new.npz") as file:
-        arrays = dict(file)
-
-    def without(value):
-        if isinstance(value, dict):
-            return {key: without(item) for key, item in value.items() if key not in NEW or isinstance(item, dict)}
-        return [without(item) for item in value] if isinstance(value, list) else value
-
-    text = json.dumps(without(json.loads(str(arrays["architecture"]))))
-    assert text != str(arrays["architecture"]) and not any(f'"{name}": {{' in text for name in ("groups", "padding"))
-    np.savez(old, **arrays | {"architecture": np.array(text)})
-    loaded = Sequential.load(old)
+    own = Sequential([conv])
+    own.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as file:
+        (layer,) = json.loads(str(file["architecture"]))["layers"]
+    assert layer["config"].keys().isdisjoint(NEW)  # it is such a file: what is at its default is not said
+    loaded = Sequential.load(tmp_path / "model.npz")
     assert repr(loaded.layers) == repr(own.layers)
     np.testing.assert_array_equal(loaded.forward(x), own.forward(x))
 
