@@ -429,7 +429,7 @@ def test_training_that_diverges_says_so(backend, tmp_path):
         ),
         (
             "info --conv 1x8x8x3 --outputs 4 --dilation 4 --padding VALID",
-            "argument --ksize: `ksize`, with `dilation` 9 x 9, must not be larger than the image, 8 x 8. Received",
+            "argument --ksize: `ksize`, 9 x 9 with `dilation`, must not be larger than the image, 8 x 8. Received",
         ),
         ("info --conv 1x8x8x3 --outputs 0", "argument --outputs: expected an integer of at least 1, received '0'"),
         ("info --conv 1x8x8x3 --outputs 4 --padding UP", "argument --padding: expected VALID, SAME, SAME_UPPER, or"),

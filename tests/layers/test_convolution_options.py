@@ -179,10 +179,10 @@ REFUSED = [
     (lambda: Conv2D(SHAPE, 4, dilation=0), "`dilation` must be an integer of at least 1. Received dilation=0"),
     (lambda: Conv2D(SHAPE, 4, dilation=(1, 0)), rf"`dilation` {TWO} dilation=\(1, 0\)"),
     (lambda: Conv2D(SHAPE, 4, dilation=1.5), "`dilation` must be an integer of at least 1. Received dilation=1.5"),
-    (lambda: Conv2D(SHAPE, 4, dilation=3), "`ksize`, with `dilation` 7 x 7, must not be larger than the image, 6 x 5"),
+    (lambda: Conv2D(SHAPE, 4, dilation=3), "`ksize`, 7 x 7 with `dilation`, must not be larger than the image, 6 x 5"),
     (
         lambda: Conv2D(SHAPE, 4, (2, 3), dilation=(5, 3), padding=((0, 0), (1, 0))),
-        r"`ksize`, with `dilation` 6 x 7, must not be .* with its padding, 6 x 6. Received ksize=\(2, 3\)",
+        r"`ksize`, 6 x 7 with `dilation`, must not be .* with its padding, 6 x 6. Received ksize=\(2, 3\)",
     ),
     (lambda: Conv2D(SHAPE, 4, 9, padding=1), "not be larger than the image with its padding, 8 x 7. Received ksize=9"),
     (lambda: Conv2D(SHAPE, 4, (7, 1)), r"`ksize` must not be larger than the image, 6 x 5. Received ksize=\(7, 1\)"),
@@ -255,7 +255,7 @@ def test_each_channel_of_a_depthwise_convolution_is_a_group():
 
 
 ASSIGNED = [
-    (lambda: Conv2D(SHAPE, 4), "dilation", 4, "`ksize`, with `dilation` 9 x 9, must not be larger than the image"),
+    (lambda: Conv2D(SHAPE, 4), "dilation", 4, "`ksize`, 9 x 9 with `dilation`, must not be larger than the image"),
     (lambda: Conv2D(SHAPE, 4, 7, padding=2), "padding", 0, "`ksize` must not be larger than the image"),
     (lambda: Conv2D(SHAPE, 4, 7, padding=2), "padding", None, "`ksize` must not be larger than the image"),
     (lambda: Conv2D(SHAPE, 4), "groups", 2, "`groups` must be 1, as in the constructor: make a new layer for another"),
