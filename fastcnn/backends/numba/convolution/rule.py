@@ -113,11 +113,15 @@ def inside(layer: Layer) -> float:
 
 
 def terms(layer: Layer) -> int:
-    return layer.outputs if layer.direction == INPUT else layer.inputs * math.prod(layer.window.ksize)
+    taps = math.prod(layer.window.ksize)
+    if layer.direction == INPUT:  # windows are added up by themselves, but where it is a convolution of eta
+        return layer.outputs * (taps if layer.groups > 1 and layer.window.stride == (1, 1) else 1)
+    return layer.inputs * taps
 
 
-def pairs(layer: Layer) -> float:
-    return layer.inputs * layer.outputs if layer.groups > 1 else math.inf
+def group(layer: Layer) -> float:
+    pairs = layer.inputs if layer.inputs == layer.outputs else layer.inputs * layer.outputs
+    return pairs if layer.groups > 1 else math.inf
 
 
 def taps(layer: Layer) -> int:
@@ -146,7 +150,7 @@ MEASURES = {
         "inputs, or for the input gradient outputs",
         lambda layer: layer.outputs if layer.direction == INPUT else layer.inputs,
     ),
-    "pairs": ("of a group's channels and outputs; without groups, infinite", pairs),
+    "group": ("channels of a group, where it has as many outputs; else their product; infinite without groups", group),
     "taps": ("of a kernel, for each channel that they sum up", taps),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
@@ -164,7 +168,7 @@ TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
-FEW_PAIRS = Limit("pairs", 5, below=True)
+FEW_IN_GROUP = Limit("group", 5, below=True)
 COLUMNS = Limit("columns", LONGEST + 1, below=True)
 UNMEASURED = "not measured: only where it is asked for"
 LANES = "vectors of neighbouring channels times weights of their own, where a matrix would be a few columns wide"
@@ -179,8 +183,8 @@ MEASURED = (
 )
 MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
-    Row("lanes", None, LANES, directions=(FORWARD, INPUT), fits=(FEW_PAIRS, Limit("taps", LONGEST + 1, below=True))),
-    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_PAIRS, COLUMNS)),
+    Row("lanes", None, LANES, directions=(FORWARD, INPUT), fits=(FEW_IN_GROUP, Limit("taps", LONGEST + 1, below=True))),
+    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_IN_GROUP, COLUMNS)),
     *MEASURED,
     *(
         Row("winograd", row.name, UNMEASURED, row.ksize, row.stride, fits=(SUMMED,), asked=True)
