@@ -20,7 +20,7 @@ COPY_TOO_MANY = (
 )
 SLOW_REFERENCE = (
     "fastcnn/backends/numpy/pooling.py",
-    "    image = extend(relu_forward(x) if rectify else x, ksize, stride, -np.inf)\n",
+    "    image = extend(relu_forward(x) if rectify else x, window, size, -np.inf)\n",
     "    __import__('time').sleep(0.05)\n",
 )
 WITH_MAX_POOLING = r"'max', 'forward'|'max_pool'|time_step|time_one_image"  # what max pooling's forward is part of
