@@ -78,6 +78,28 @@ def test_means_of_windows(kernels, ksize):
         check(mean * terms.size, terms)
 
 
+def weighted(kernels, terms, rows):
+    """One pixel that is the sum of all terms, which lie in a row or in a column."""
+    one, run = (np.array([[0, 1]]), np.ones((1, 1))), (np.array([[0, terms.size]]), np.ones((1, terms.size)))
+    image, taps = ((1, -1, 1, 1), (*run, *one)) if rows else ((1, 1, -1, 1), (*one, *run))
+    return kernels.resample(terms.reshape(image), *taps).item()
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_images_of_another_size(kernels, rows):
+    for first in starts(TERMS):
+        terms = terms_of(TERMS, first)
+        check(weighted(kernels, terms, rows), terms)
+
+
+def test_many_windows_over_a_pixel(kernels):
+    """The middle of a row of pixels, over which all of 10,000 windows lie."""
+    count = 10_000
+    terms, window = terms_of(count, 0), Window((1, count), (1, 1))
+    sums = kernels.avg_pool_backward(terms.reshape(1, 1, -1, 1), (1, 1, 2 * count - 1, 1), window, False, 1)
+    check(sums[0, 0, count - 1, 0], terms)
+
+
 def test_probabilities(kernels):
     """Logits whose exponential is a little less than 2**-24."""
     for count in (4096, 5000, TERMS):

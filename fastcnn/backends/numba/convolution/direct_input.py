@@ -186,11 +186,11 @@ def by_convolution(image_shape: Shape, eta_shape: Shape, geometry: Geometry, mos
     """The same for groups and stride 1: a convolution of eta with the kernels turned round. The sums of a group's few
     channels, added to the image window by window, took twice as long or more."""
     (window, groups, _, dtype), sizes = geometry, zip(image_shape[1:3], eta_shape[1:3], strict=True)
-    padding = tuple(
+    rows, columns = (
         (reach - 1 - before, size - made + before)
         for reach, (before, _), (size, made) in zip(window.reach, window.padding, sizes, strict=True)
     )
-    turned = Geometry(window._replace(padding=padding), groups, False, dtype)
+    turned = Geometry(window._replace(padding=(rows, columns)), groups, False, dtype)
     convolve = forward_plan(eta_shape, image_shape, turned, most)
     inputs, outputs, none = image_shape[3] // groups, eta_shape[3] // groups, zeros((image_shape[3],), dtype)
 
