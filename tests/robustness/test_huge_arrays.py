@@ -23,7 +23,7 @@ from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.core import memory
 from fastcnn.backends.numba.pointwise import softmax
 from fastcnn.backends.registry import TOLERANCE_OF_DRAWN
-from fastcnn.windows import Window
+from fastcnn.windows import Window, square
 from tests.helpers.arguments import original
 from tests.helpers.switches import conv_algorithm, threads, winograd
 
@@ -119,7 +119,7 @@ POINTWISE = {
     "unpad": (1, (((1, 2), (1, 2)),)),
     "global_avg_pool_forward": (1, ()),
     "avg_pool_forward": (1, original((0, *IMAGE), 3, 2)),
-    "im2col": (1, (2, 4, (0, 0))),
+    "im2col": (1, (square(2, 4),)),
 }
 
 
@@ -202,7 +202,7 @@ def test_sums_over_all_images(rng):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("algorithm", [*table.ROWS, "direct", "im2col"])
 def test_convolutions(algorithm, groups, rng):
     """In groups dilated too, where the algorithm takes that."""
@@ -219,11 +219,13 @@ def test_convolutions(algorithm, groups, rng):
     many = repeated((COUNT, *eta.shape[1:]), np.float32, eta)
     with winograd(algorithm) if row else conv_algorithm(algorithm), threads(2):
         assert_repeated(kernels.conv_forward(large, weights, bias, window), wanted, size)
+        dw, db = kernels.conv_weight_gradient(large, many, window, groups)
+    with winograd(algorithm) if row else conv_algorithm(algorithm), threads(1):  # which add to the image: two threads
+        # that happen to be at repetitions of one image would both add to the same memory
         back = kernels.conv_input_gradient(many, weights, large.shape, window)
         assert_repeated(back, definition.conv_input_gradient(eta, weights, own.shape, window), size)
         turned = kernels.conv_transpose_forward(many, weights, bias, large.shape, window)
         assert_repeated(turned, definition.conv_transpose_forward(eta, weights, bias, own.shape, window), size)
-        dw, db = kernels.conv_weight_gradient(large, many, window, groups)
     cut = slice(None, COUNT % REPEATED)  # what occurs once more
     parts = [definition.conv_weight_gradient(a.astype(float), b.astype(float), window, groups)
              for a, b in ((own, eta), (own[cut], eta[cut]))]  # fmt: skip
