@@ -51,14 +51,16 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
     (_, rows, columns, c), (_, h, w, _), block = eta.shape, image.shape, window.block
     down, across = Axis(*window.down), Axis(*window.across)
     source, offsets, target, k, step = flat(eta), flat(index), flat(image), across.ksize, across.stride * c
-    begin, end = whole_windows(across, columns, w)
+    (begin, end), (first_whole, last_whole) = whole_windows(across, columns, w), whole_windows(down, rows, h)
     for number in range(task * block, min(image.shape[0] * h, (task + 1) * block)):
         y, to = number % h - down.start, number * w * c
         (row, i), last, first = (y // down.stride, y % down.stride), to + w * c, to + across.start * c
         if row >= rows or i >= down.ksize:
             clear(target, to, last)
             continue
-        at, high = (number // h * rows + row) * columns * c, counted(down, row)
+        at, high = (number // h * rows + row) * columns * c, down.ksize
+        if not first_whole <= row < last_whole:
+            high = counted(down, row)
         slopes = Slopes(source, offsets, at + begin * c, end - begin, c)
         pixels, count = Pixels(target, first + begin * step, step, past), window.divisor or high * k
         if k == 2 and across.stride == 2:  # sizes that the compiler knows become code without loops
