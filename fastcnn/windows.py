@@ -117,7 +117,8 @@ def window_of(
     sizes: Pair, ksize: Sides, stride: Sides, dilation: Sides = 1, padding: Any = None, method: str = "VALID"
 ) -> Window:
     """The `Window` of a layer over images of `sizes` (height, width): `padding` says more than `method`."""
-    sides, strides, dilations = both(ksize), both(stride), both(dilation)
+    sides, strides, (down, across) = both(ksize), both(stride), both(dilation)
+    dilations = down if sides[0] > 1 else 1, across if sides[1] > 1 else 1  # one pixel has no next one
     if padding is not None:
         return Window(sides, strides, dilations, padding_pairs(padding))
     rows, columns = (

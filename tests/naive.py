@@ -110,6 +110,14 @@ def conv_transpose_forward(x, weights, bias, image_shape, window):
     return conv_input_gradient(x, weights, image_shape, window) + bias
 
 
+def conv_transpose_input_gradient(eta, weights, window):
+    return conv_forward(eta, weights, 0.0, window)
+
+
+def conv_transpose_weight_gradient(x, eta, window, groups=1):
+    return conv_weight_gradient(eta, x, window, groups)[0], sum_rows(eta.reshape(-1, eta.shape[3]))
+
+
 def dense_forward(x, weights, bias):
     out = np.zeros((x.shape[0], weights.shape[1]))
     for n in range(x.shape[0]):

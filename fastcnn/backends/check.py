@@ -14,7 +14,7 @@ import numpy as np
 
 import fastcnn.backends.numba as fast
 import fastcnn.backends.numpy as reference
-from fastcnn.backends.numba.convolution import conv
+from fastcnn.backends.numba.convolution import conv, conv_transpose
 from fastcnn.backends.registry import DECLARED, TOLERANCE, Declaration, parts
 from fastcnn.errors import BackendMismatch
 
@@ -23,7 +23,9 @@ CONVOLUTIONS: dict[str, Callable] = {
     "conv_forward": conv.find_forward,
     "conv_input_gradient": conv.find_input_gradient,
     "conv_weight_gradient": conv.find_weight_gradient,
-    "conv_transpose_forward": conv.find_transpose_forward,
+    "conv_transpose_forward": conv_transpose.find_forward,
+    "conv_transpose_input_gradient": conv_transpose.find_input_gradient,
+    "conv_transpose_weight_gradient": conv_transpose.find_weight_gradient,
 }
 
 

@@ -115,16 +115,11 @@ class Transposed(Convolution):
 
     def step(self, direction: str) -> Step:
         kernels, (image, weights, bias, x), window = backend(), self.arrays(), self.window
-        none = np.zeros(self.inputs, image.dtype)
-        steps: dict[str, Step] = {
+        return {
             "forward": lambda: kernels.conv_transpose_forward(x, weights, bias, image.shape, window),
-            "input": lambda: kernels.conv_forward(image, weights, none, window),
-            "weights": lambda: (
-                kernels.conv_weight_gradient(image, x, window),
-                kernels.sum_rows(image.reshape(-1, self.outputs)),
-            ),
-        }
-        return steps[direction]
+            "input": lambda: kernels.conv_transpose_input_gradient(image, weights, window),
+            "weights": lambda: kernels.conv_transpose_weight_gradient(x, image, window),
+        }[direction]
 
 
 CONVOLUTIONS = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH = 16  # of the first column
 SIDES = {"ksize": "sides of the kernels (default: 3)", "stride": "(default: 1)", "dilation": "(default: 1)"}
-NEEDS_SHAPE = "outputs", *SIDES, "groups", "padding", "conv_algorithm"
+NEEDS_SHAPE = "outputs", *SIDES, "groups", "transposed", "padding", "conv_algorithm"
 
 
 def shape_of(text: str) -> tuple[int, ...]:
@@ -62,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     conv.add_argument("--outputs", type=number(int, 1), metavar="O", help="output channels; needed with a shape")
     for name, text in SIDES.items():
         conv.add_argument(f"--{name}", type=sides_of, metavar="N|HxW", help=text)
+    text = "a transposed convolution, whose input is BxHxWxC"
+    conv.add_argument("--transposed", action="store_const", const=True, help=text)
     conv.add_argument("--groups", type=number(int, 1), metavar="G", help="of channels (default: 1)")
     padding = f"{', '.join(PADDING_METHODS)}, or zeros BEFORE,AFTER or TOP,BOTTOM,LEFT,RIGHT (default: SAME)"
     conv.add_argument("--padding", type=padding_of, metavar="P", help=padding)
@@ -70,7 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def kernels_of(row: Row) -> str:
     """What a row of the rule is for."""
-    return f"{'x'.join(map(str, both(row.ksize)))}, stride {row.stride}" if row.ksize else "any kernel"
+    return (
+        f"{'x'.join(map(str, both(row.ksize)))}, stride {row.stride}"
+        if row.ksize
+        else "any kernel" + ", in groups" * row.grouped
+    )
 
 
 def print_rule() -> list[dict[str, Any]]:
@@ -91,8 +97,8 @@ def print_rule() -> list[dict[str, Any]]:
     return found
 
 
-def print_direction(layer: Layer, name: str) -> dict[str, Any]:
-    """Print which algorithm computes one direction of a convolution, and why; the same as data."""
+def print_direction(way: str, layer: Layer, name: str) -> dict[str, Any]:
+    """Print which algorithm computes one direction of a layer, and why; the same as data."""
     from fastcnn.backends.numba.convolution.rule import candidates, choose
 
     taken = choose(name, layer)
@@ -100,7 +106,7 @@ def print_direction(layer: Layer, name: str) -> dict[str, Any]:
     rows = candidates(name)
     before = {row.title: row.missed(layer, name) for row in rows[: rows.index(taken)] if row.takes(layer)}
     missed = {title: [limit.text(layer) for limit in limits] for title, limits in before.items()}
-    print(f"{layer.direction:<{WIDTH}} {taken.title}: {taken.reason}")
+    print(f"{way:<{WIDTH}} {taken.title}: {taken.reason}")
     for line in [", ".join(holds)] * bool(holds) + [f"not {key}: {', '.join(texts)}" for key, texts in missed.items()]:
         print(f"{'':<{WIDTH}} {line}")
     facts = {"algorithm": taken.algorithm, "transform": taken.transform, "reason": taken.reason}
@@ -108,12 +114,13 @@ def print_direction(layer: Layer, name: str) -> dict[str, Any]:
 
 
 class Convolution(NamedTuple):
-    """What is asked about."""
+    """What is asked about; `shape` and `out_shape` are those of the layer."""
 
     shape: tuple[int, ...]
     out_shape: tuple[int, ...]
     window: Window
     groups: int
+    transposed: bool = False
 
 
 def convolution_of(arguments: argparse.Namespace) -> Convolution | None:
@@ -134,12 +141,28 @@ def convolution_of(arguments: argparse.Namespace) -> Convolution | None:
     padding = arguments.padding or "SAME"
     method, pixels = (padding, None) if isinstance(padding, str) else ("VALID", padding)
     sides = arguments.ksize or (3, 3), arguments.stride or (1, 1), arguments.dilation or (1, 1)
+    if arguments.transposed:
+        return transposed_of(shape, outputs, sides, (groups, pixels, method))
     window = window_of(shape[1:3], *sides, pixels, method)
     try:
         check_window("info", window, shape)
     except ValueError as error:
         raise UsageError(f"argument --ksize: {str(error).partition(': ')[2]}") from None
     return Convolution(shape, conv_output_shape(shape, (*window.ksize, shape[3], outputs), window), window, groups)
+
+
+def transposed_of(shape: tuple[int, ...], outputs: int, sides: tuple[Pair, Pair, Pair], others: Any) -> Convolution:
+    """A transposed convolution, as its layer sees it."""
+    from fastcnn.initializers import LATER
+    from fastcnn.layers import Conv2DTranspose
+
+    (ksize, stride, dilation), (groups, padding, method) = sides, others
+    options = {"groups": groups, "dilation": dilation, "padding": padding, "initializer": LATER}
+    try:
+        layer = Conv2DTranspose(shape, outputs, ksize, stride, method, **options)
+    except ValueError as error:
+        raise UsageError(f"argument --transposed: {error}") from None
+    return Convolution(shape, layer.output_shape, layer.window, groups, True)
 
 
 def side_text(pair: Pair) -> str:
@@ -160,13 +183,18 @@ def print_convolution(convolution: Convolution, algorithm: str | None) -> dict[s
     from fastcnn.backends.numba.convolution.rule import DIRECTIONS, layer_of
     from fastcnn.config import get_conv_algorithm
 
-    shape, out_shape, window, groups = convolution
+    shape, out_shape, window, groups, transposed = convolution
     name, asked = algorithm or get_conv_algorithm(), "by default"
     if algorithm or os.environ.get("FASTCNN_CONV"):
         asked = "by --conv-algorithm" if algorithm else "by $FASTCNN_CONV"
     sizes = " -> ".join("x".join(map(str, sides)) for sides in (shape, out_shape))
-    print(f"{'convolution':<{WIDTH}} {sizes}, {window_text(window, groups)}")
+    kind = "transposed" if transposed else "convolution"
+    print(f"{kind:<{WIDTH}} {sizes}, {window_text(window, groups)}")
     print(f"{'asked for':<{WIDTH}} {name}, {asked}")
-    layers = [layer_of(direction, shape, out_shape, window, groups) for direction in DIRECTIONS]
-    directions = {layer.direction.replace(" ", "_"): print_direction(layer, name) for layer in layers}
+    turned = (DIRECTIONS[1], DIRECTIONS[0], DIRECTIONS[2]) if transposed else DIRECTIONS
+    ends = (out_shape, shape) if transposed else (shape, out_shape)
+    layers = [layer_of(direction, *ends, window, groups, transposed) for direction in turned]
+    directions = {
+        way.replace(" ", "_"): print_direction(way, layer, name) for way, layer in zip(DIRECTIONS, layers, strict=True)
+    }
     return {"shape": shape, "out_shape": out_shape, "asked_for": name, "asked": asked, **directions}

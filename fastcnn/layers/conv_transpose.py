@@ -134,12 +134,10 @@ class Conv2DTranspose(ConvolutionLayer):
 
     def parameter_gradient(self, eta: np.ndarray) -> None:
         self.keep("eta", eta)
-        dw, _ = active().conv_weight_gradient(eta, self.x, self.window, self.groups)
-        self.add_parameter_gradients(dw, active().sum_rows(eta.reshape(-1, eta.shape[3])))
+        self.add_parameter_gradients(*active().conv_transpose_weight_gradient(self.x, eta, self.window, self.groups))
 
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
-        nothing = np.zeros(self.input_channels, self.dtype)
-        return active().conv_forward(eta, self.weights, nothing, self.window)
+        return active().conv_transpose_input_gradient(eta, self.weights, self.window)
 
     def multiply_adds(self) -> int:
         return math.prod(self.input_shape[1:3]) * math.prod(self.weights_shape)

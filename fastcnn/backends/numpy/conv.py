@@ -45,11 +45,6 @@ def draw_weight_gradient(source: Source) -> tuple:
     return source.array(*c.image), eta, c.window, c.groups, source.boolean("rectify")
 
 
-def draw_transpose(source: Source) -> tuple:
-    eta, weights, image_shape, window, _ = draw_input_gradient(source)
-    return eta, weights, source.array(image_shape[3]), image_shape, window
-
-
 def by_group(matrix: np.ndarray, groups: int, channels: int | None = None) -> list[np.ndarray]:
     """The columns of a matrix that belong to each group: those of its part of the `channels`, for each pixel."""
     if channels is None:
@@ -153,32 +148,3 @@ def conv_weight_gradient(
     dw, db = zip(*(dense_weight_gradient(*part) for part in zip(*parts, strict=True)), strict=True)
     shape = *window.ksize, inputs // groups, outputs
     return np.concatenate(dw, axis=1).reshape(shape), np.concatenate(db)
-
-
-@declare(draw_transpose, tile_axes=(1, 2), warm=WARM)
-def conv_transpose_forward(
-    x: np.ndarray, weights: np.ndarray, bias: np.ndarray, image_shape: tuple[int, ...], window: Window
-) -> np.ndarray:
-    """Transposed convolution: the gradient of a convolution's input, as a layer's output, and a bias.
-
-    Zeiler, Krishnan, Taylor and Fergus, "Deconvolutional Networks" (2010); Dumoulin and Visin, "A guide to convolution
-    arithmetic for deep learning" (2016), chapter 4.
-
-    Parameters
-    ----------
-    x : (B, OH, OW, O) array
-        What that convolution would return.
-    weights : (kh, kw, C / groups, O) array
-        Of that convolution.
-    bias : (C,) array
-    image_shape : (B, H, W, C)
-        Of the result, the images that it would be given.
-    window
-        As in `conv_forward`.
-
-    Returns
-    -------
-    (B, H, W, C) array
-        The bias alone at pixels that no window covers.
-    """
-    return conv_input_gradient(x, weights, image_shape, window) + bias

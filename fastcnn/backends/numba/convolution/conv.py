@@ -37,15 +37,18 @@ MODULES = {
 
 
 @functools.lru_cache(maxsize=768)
-def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, given: tuple) -> tuple[str, Callable]:
+def plan(
+    direction: str, asked: tuple[str, int, bool], shape: Shape, other: Shape, given: tuple
+) -> tuple[str, Callable]:
     """The algorithm, and the function of the arrays that computes by it: what follows from shapes is found once.
 
-    `settings` are the algorithm that is asked for and the most threads, `shape` is the image's, `other` that of the
-    output or, forward, of the weights, and `given` are the fields of a `Geometry`.
+    `asked` are the algorithm that is asked for, the most threads, and whether it is for a transposed convolution;
+    `shape` is the image's, `other` that of the output or, forward, of the weights, and `given` are the fields of a
+    `Geometry`.
     """
-    (name, most), geometry = settings, Geometry(*given)
+    (name, most, transposed), geometry = asked, Geometry(*given)
     out_shape = conv_output_shape(shape, other, geometry.window) if direction == FORWARD else other
-    row = choose(name, layer_of(direction, shape, out_shape, geometry.window, geometry.groups))
+    row = choose(name, layer_of(direction, shape, out_shape, geometry.window, geometry.groups, transposed))
     module = MODULES[row.algorithm][DIRECTIONS.index(direction)]
     if module is direct_input and direct_patches.side_by_side(geometry.window, geometry.groups):
         module = direct_patches
@@ -54,30 +57,28 @@ def plan(direction: str, settings: tuple[str, int], shape: Shape, other: Shape, 
     return row.algorithm, make(*transform, shape, out_shape, geometry, most)
 
 
+def settings(transposed: bool = False) -> tuple[str, int, bool]:
+    """What a plan is asked for by."""
+    return get_conv_algorithm(), get_num_threads(), transposed
+
+
 def find_forward(x: Array, weights: Array, bias: Array, window: Window, rectify: bool = False) -> tuple[str, Callable]:
     """(algorithm, plan) for the arguments of the kernel; `backends.check` asks for the former."""
     given = window, x.shape[3] // weights.shape[2], rectify, x.dtype
-    return plan(FORWARD, (get_conv_algorithm(), get_num_threads()), x.shape, weights.shape, given)
+    return plan(FORWARD, settings(), x.shape, weights.shape, given)
 
 
 def find_input_gradient(
     eta: Array, weights: Array, image_shape: Shape, window: Window, gate: Array | None = None
 ) -> tuple[str, Callable]:
     given = window, image_shape[3] // weights.shape[2], False, eta.dtype
-    return plan(INPUT, (get_conv_algorithm(), get_num_threads()), image_shape, eta.shape, given)
+    return plan(INPUT, settings(), image_shape, eta.shape, given)
 
 
 def find_weight_gradient(
     x: Array, eta: Array, window: Window, groups: int = 1, rectify: bool = False
 ) -> tuple[str, Callable]:
-    settings = get_conv_algorithm(), get_num_threads()
-    return plan(WEIGHTS, settings, x.shape, eta.shape, (window, groups, rectify, x.dtype))
-
-
-def find_transpose_forward(
-    x: Array, weights: Array, bias: Array, image_shape: Shape, window: Window
-) -> tuple[str, Callable]:
-    return find_input_gradient(x, weights, image_shape, window)
+    return plan(WEIGHTS, settings(), x.shape, eta.shape, (window, groups, rectify, x.dtype))
 
 
 def conv_forward(x: Array, weights: Array, bias: Array, window: Window, rectify: bool = False) -> Array:
@@ -94,7 +95,3 @@ def conv_weight_gradient(
     x: Array, eta: Array, window: Window, groups: int = 1, rectify: bool = False
 ) -> tuple[Array, Array]:
     return find_weight_gradient(x, eta, window, groups, rectify)[1](x, eta)
-
-
-def conv_transpose_forward(x: Array, weights: Array, bias: Array, image_shape: Shape, window: Window) -> Array:
-    return find_input_gradient(x, weights, image_shape, window)[1](x, weights, None, bias)

@@ -17,40 +17,27 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Geometry
-from fastcnn.backends.numba.core.copying import close_gate, crop, crop_channels, lowest, streams
-from fastcnn.backends.numba.core.hints import Array, Pair, Shape
+from fastcnn.backends.numba.convolution.lanes_tables import (
+    Axis,
+    Copied,
+    Phase,
+    Tables,
+    axes_of,
+    cut_of,
+    forward_axis,
+    gradient_axis,
+    tables_of,
+)
+from fastcnn.backends.numba.core.copying import close_gate, crop, crop_channels, streams
+from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
-from fastcnn.backends.numba.core.tasks import even_share, task_kernel
+from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.transpose import repeat_in_groups
 from fastcnn.backends.numba.core.vectors import flat, lanes, store
-from fastcnn.backends.numba.product.lanes import Lines, Weights, multiply_lines
+from fastcnn.backends.numba.product.arguments import Prefetch
+from fastcnn.backends.numba.product.lanes import Lines, Run, Weights, multiply_lines
 from fastcnn.backends.numba.product.packing import bias_row, vector_lanes
-from fastcnn.backends.numba.product.sums import LONGEST
-from fastcnn.windows import Window
-
-BLOCK_BYTES = 128 << 10  # of the rows that a task copies: they stay in the L2 cache
-MIN_TASKS = 16
-CHANNELS = 128  # of a task
-
-
-class Copied(NamedTuple):
-    """The part of an image that a task copies: its row `step` times the task's first row plus `top`, column `left`, so
-    many rows for each of its `rows` rows of windows and `more`, so many columns; no value below `floor`. Of each group
-    of channels `inputs` are summed and `outputs` made; a task makes `width` outputs, and the copies, one for each of
-    the inputs, are `apart`."""
-
-    rows: int
-    step: int
-    top: int
-    left: int
-    more: int
-    columns: int
-    floor: np.floating
-    inputs: int
-    outputs: int
-    width: int
-    apart: int
 
 
 class Result(NamedTuple):
@@ -65,26 +52,10 @@ class Result(NamedTuple):
     begin: int
 
 
-class Phase(NamedTuple):
-    """Pixels of the result that have the same taps: rows of windows (first, last) of an image, columns in each of them,
-    and how many taps."""
-
-    first: int
-    last: int
-    columns: int
-    taps: int
-
-
-class Tables(NamedTuple):
-    """For each phase a `Phase`; offsets of the pixels of a line in what is copied and in the result, of its taps in
-    what is copied and in the weights; and the elements of a line of both."""
-
-    phases: Array
-    pixels: Array
-    results: Array
-    taps: Array
-    weights: Array
-    lines: Pair
+@inline
+def phase_of(phases, f):
+    p = phases[f]
+    return Phase(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7])
 
 
 @inline
@@ -140,6 +111,15 @@ def copy_rows(image, n, row, rows, some, part, scratch, spread):
         spread_channels(scratch, sizes[0] * sizes[1], channels[1], part, spread)
 
 
+@inline
+def rows_after(image, n, row, part):
+    """The `Prefetch` of the rows of image n that the task after this one, which begins at `row`, copies first: all of
+    its channels are near each other. Without it the copy waits for memory, and the sums for the copy."""
+    (_, h, w, c), rows = image.shape, part.rows * part.step
+    first = (n * h + max(0, row * part.step + part.top + part.more)) * w * c if part.width == c else image.size
+    return Prefetch(flat(image), min(image.size, first), min(image.size, first + rows * w * c))
+
+
 @task_kernel
 def convolve_lanes(task, thread, image, filters, part: Copied, result: Result, tables: Tables, memory):
     """Some rows of windows of an image, and some outputs. `filters` are (weights, bias), `memory` (what is copied, and
@@ -150,120 +130,20 @@ def convolve_lanes(task, thread, image, filters, part: Copied, result: Result, t
     n, start, o = task // (blocks * parts), task // parts % blocks * part.rows, task % parts * part.width
     count, top, some = min(part.rows, result.total - start), start * step + result.begin, (o, min(part.width, c - o))
     copy_rows(image, n, start, count, some, part, scratch[thread], spread[thread])
+    ahead = rows_after(image, n, start + count, part)
     for f in range(tables.phases.shape[0]):
-        phase = Phase(tables.phases[f, 0], tables.phases[f, 1], tables.phases[f, 2], tables.phases[f, 3])
+        phase = phase_of(tables.phases, f)
         first, last = max(0, phase.first - start), min(count, phase.last - start)
         if first < last:
             pixels = Lines(spread[thread], first * tables.lines[0], tables.pixels[f, : phase.columns], tables.lines[0])
             place = (n * h + top) * w * c + first * tables.lines[1] + o
             to = Lines(flat(out), place, tables.results[f, : phase.columns], tables.lines[1])
-            taps = Weights(weights[o:], tables.weights[f, : phase.taps], tables.taps[f, : phase.taps], bias[o:])
-            multiply_lines(pixels, taps, to, (last - first, some[1]), result.past)
+            taps = Weights(weights[o:], tables.weights[f, : phase.runs], tables.places[f, : phase.runs], bias[o:])
+            run = Run(phase.taps, phase.pixel, phase.apart, phase.step)
+            multiply_lines(pixels, taps, run, to, (last - first, some[1]), result.past, ahead)
     if result.gate.size:
         low, high = max(0, top), min(h, top + count * step)
         close_gate(flat(out), flat(result.gate), (n * h + low) * w * c + o, high - low, w, w * c, c, some[1])
-
-
-class Taps(NamedTuple):
-    """Of one phase of an axis: its positions (first, last), its taps, each (number, offset in what is copied), and how
-    far the pixels that it makes are from those of the first phase."""
-
-    first: int
-    last: int
-    taps: list[Pair]
-    shift: int
-
-
-class Axis(NamedTuple):
-    """How an axis is gone over: pixels that are copied for each position, and more, the first one's place; how many
-    positions, and the phases; pixels of the result for each position, and the first one's place."""
-
-    step: int
-    more: int
-    top: int
-    total: int
-    phases: list[Taps]
-    made: int = 1
-    begin: int = 0
-
-    @property
-    def copied(self) -> int:
-        """Pixels that all positions need."""
-        return self.total * self.step + self.more
-
-
-def axes_of(window: Window, find: Callable[..., Axis], shape: Shape) -> tuple[Axis, Axis]:
-    """Those of images of a `shape` (B, height, width, channels), which `find` makes."""
-    rows, columns = (find(*numbers) for numbers in zip(shape[1:3], *window, strict=True))
-    return rows, columns
-
-
-def forward_axis(made: int, ksize: int, stride: int, dilation: int, padding: Pair) -> Axis:
-    """Of a convolution that makes so many pixels."""
-    taps = [(i, i * dilation) for i in range(ksize)]
-    return Axis(stride, (ksize - 1) * dilation + 1 - stride, -padding[0], made, [Taps(0, made, taps, 0)])
-
-
-def gradient_axis(size: int, ksize: int, stride: int, dilation: int, padding: Pair) -> Axis:
-    """Of the gradient of an image of so many pixels: pixel ``stride * t + phase - before`` gets tap i of the window
-    number ``t - (i * dilation - phase) / stride``, where that is whole."""
-    before, most = padding[0], (ksize - 1) * dilation // stride
-    phases = []
-    for phase in range(stride):
-        taps = [(i, most - (i * dilation - phase) // stride) for i in range(ksize) if i * dilation % stride == phase]
-        first, last = (-((phase - limit) // stride) for limit in (before, size + before))
-        phases.append(Taps(max(0, first), max(0, last), taps, phase))
-    return Axis(1, most, -most, -(-(size + before) // stride), phases, stride, -before)
-
-
-def tables_of(axes: tuple[Axis, Axis], part: Copied, made: Pair, wide: int) -> Tables:
-    """The offsets for a result of `made` (pixels of a row, channels), whose weights have rows of `wide` elements."""
-    (down, across), (width, channels) = axes, made
-    line, ksize = across.copied * part.width, sum(len(taps.taps) for taps in across.phases)
-    phases, pixels, results, taps, weights = ([] for _ in range(5))
-    for r, c in ((r, c) for r in down.phases for c in across.phases):
-        columns = np.arange(c.first, c.last)
-        pixels.append(columns * across.step * part.width)
-        results.append((r.shift * width + columns * across.made + c.shift + across.begin) * channels)
-        places = [(i, at, j, to, k) for i, at in r.taps for j, to in c.taps for k in range(part.inputs)]
-        taps.append(np.array([at * line + to * part.width + k * part.apart for _, at, _, to, k in places], np.int64))
-        weights.append(np.array([((i * ksize + j) * part.inputs + k) * wide for i, _, j, _, k in places], np.int64))
-        phases.append(np.array([r.first, r.last, columns.size, len(places)], np.int64))
-    lines = down.step * line, down.made * width * channels
-    return Tables(np.stack(phases), stacked(pixels), stacked(results), stacked(taps), stacked(weights), lines)
-
-
-def stacked(rows: list[Array]) -> Array:
-    """Rows of different lengths as one array, filled up with zeros."""
-    table = zeros((len(rows), max(1, *map(len, rows), 1)), np.int64)
-    for line, row in zip(table, rows, strict=True):
-        line[: row.size] = row
-    return table
-
-
-class Cut(NamedTuple):
-    """What a task copies; and how many elements, and with every output's channel at its place."""
-
-    part: Copied
-    scratch: int
-    spread: int
-
-
-def cut_of(axes: tuple[Axis, Axis], batch: int, channels: int, outputs: int, geometry: Geometry) -> Cut:
-    """Rows that fit into the L2 cache, of as many channels as suit the L1 cache."""
-    (down, across), groups, dtype = axes, geometry.groups, geometry.dtype
-    inputs, made, lane = channels // groups, outputs // groups, vector_lanes(dtype)
-    whole = math.lcm(made, lane)  # outputs of a task are whole groups, and whole vectors
-    width = outputs if outputs <= CHANNELS else min(outputs, even_share(outputs, max(1, CHANNELS // whole) * whole, 1))
-    width = min(outputs, -(-width // whole) * whole)
-    line = across.copied * width * inputs * dtype.itemsize
-    fit = (BLOCK_BYTES // max(1, line) - down.more) // down.step
-    fit = min(fit, -(-down.total * batch // MIN_TASKS), LONGEST // max(1, across.total))
-    rows = even_share(down.total, max(1, fit))
-    area = (rows * down.step + down.more) * across.copied
-    copied = rows, down.step, down.top, across.top, down.more, across.copied, lowest(dtype, geometry.rectify)
-    spread = area * width // made * inputs if inputs * made > 1 else 0
-    return Cut(Copied(*copied, inputs, made, width, area * width), spread, area * width * inputs + lane)
 
 
 def plan(axes: tuple[Axis, Axis], shape: Shape, out_shape: Shape, geometry: Geometry, most: int) -> Callable:

@@ -12,39 +12,33 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Geometry
-from fastcnn.backends.numba.convolution.lanes import (
-    Copied,
-    axes_of,
-    copy_rows,
-    cut_of,
-    forward_axis,
-    stacked,
-    tables_of,
-)
+from fastcnn.backends.numba.convolution.lanes import copy_rows
+from fastcnn.backends.numba.convolution.lanes_tables import Copied, axes_of, cut_of, forward_axis, tables_of
 from fastcnn.backends.numba.core.copying import add_run, clear, crop_channels
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import inline, threads_for
-from fastcnn.backends.numba.core.memory import layout, workspace
+from fastcnn.backends.numba.core.memory import ALIGNMENT, layout, workspace
 from fastcnn.backends.numba.core.tasks import task_kernel
-from fastcnn.backends.numba.core.vectors import flat, lanes
-from fastcnn.backends.numba.product.arguments import Rows, Target
-from fastcnn.backends.numba.product.lanes import Pixels, sum_taps
+from fastcnn.backends.numba.core.vectors import flat, lanes, prefetch
+from fastcnn.backends.numba.product.lanes import Lines, Run, Slopes, Taps, sum_taps
 from fastcnn.backends.numba.product.packing import add_up_rows, vector_lanes
 from fastcnn.backends.numba.product.sums import LONGEST, add_up
 
 MAX_TASKS = 16
 PART_BYTES = 32 << 20  # of all shares together
-STRIP = 8  # columns
 
 
 class Offsets(NamedTuple):
-    """Of pixels in what is copied of x, and their numbers in eta; those for a block of rows and for the last one of an
-    image, both in strips of columns. Of taps in what is copied and in the sums of a block."""
+    """Of the pixels of a line and of runs of taps in what is copied of x, and the elements from one of its lines to the
+    next; of taps in the sums of a block, those of each run after the other, and that of eta's own; of the taps of a
+    block in turn."""
 
     pixels: Array
-    numbers: Array
-    taps: Array
+    places: Array
+    line: int
     sums: Array
+    eta: int
+    rows: Array
 
 
 class Gradients(NamedTuple):
@@ -64,41 +58,37 @@ class Memory(NamedTuple):
     sums: Array
 
 
-def strips_of(rows: int, pixels: Array, line: int) -> tuple[Array, Array]:
-    """Offsets of the pixels of some rows in what is copied of x, and their numbers: strips of a few columns, one after
-    another, so that what windows share stays in the L1 cache."""
-    offsets, numbers, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], pixels.size
-    for first in range(0, columns, STRIP):
-        strip = np.arange(first, min(columns, first + STRIP))
-        offsets.append(np.add.outer(np.arange(rows) * line, pixels[strip]).reshape(-1))
-        numbers.append(np.add.outer(np.arange(rows) * columns, strip).reshape(-1))
-    return np.concatenate(offsets), np.concatenate(numbers)
+@inline
+def fetch(array, first, last):
+    """Ask for array[first:last]: the sums read a vector of each pixel, which no prefetcher follows."""
+    for at in range(first, last, ALIGNMENT // array.itemsize):
+        prefetch(array, at)
 
 
 @inline
-def sum_up(x, eta, span, some, part, offsets, memory):
+def sum_up(x, eta, span, some, part, run, offsets, memory):
     """Into `memory.sums`, taps and then eta alone, what `span` (image, first row, rows) of eta contributes to the
     outputs `some` (first, number)."""
     (n, start, rows), (_, oh, ow, outputs), (o, number), v = span, eta.shape, some, lanes(eta)
-    copy_rows(x, n, start, rows, some, part, memory.scratch, memory.spread)
     pixels, b, at, step = rows * ow, flat(eta), (n * oh + start) * ow * outputs + o, outputs
+    fetch(b, at - o, min(eta.size, at - o + pixels * outputs))
+    copy_rows(x, n, start, rows, some, part, memory.scratch, memory.spread)
     if at + (pixels - 1) * outputs + (number + v - 1) // v * v > eta.size:  # vectors would reach over the array's end
         crop_channels(eta, n, (start, 0), (rows, ow), some, -np.inf, memory.edge, number)
         b, at, step = memory.edge, np.int64(0), number
-    last, end = 1 if start + rows == oh else 0, offsets.sums[-1]
-    taps = Rows(memory.spread, offsets.taps, offsets.pixels[last, :pixels])
-    to = Target(memory.sums, np.int64(0), offsets.sums[:-1], number)
-    sum_taps(taps, Pixels(b, at, step, offsets.numbers[last, :pixels]), to)
-    clear(memory.sums, end, memory.sums.size)
-    add_up_rows(b, at, step, pixels, number, memory.sums[end:])
+    lines, to = Lines(memory.spread, 0, offsets.pixels, offsets.line), Taps(offsets.places, memory.sums, offsets.sums)
+    sum_taps(lines, Slopes(b, at, step), run, to, rows, number)
+    clear(memory.sums, offsets.eta, memory.sums.size)
+    add_up_rows(b, at, step, pixels, number, memory.sums[offsets.eta :])
 
 
 @task_kernel
-def add_lanes(task, thread, x, eta, part: Copied, gradients: Gradients, offsets: Offsets, memory):
-    """The gradients of some outputs from one share of all blocks of rows."""
-    (shares, taps, outputs), blocks = gradients.weights.shape, (eta.shape[1] + part.rows - 1) // part.rows
-    parts, count = (outputs + part.width - 1) // part.width, eta.shape[0] * blocks
-    s, o = task // parts, task % parts * part.width
+def add_lanes(task, thread, x, eta, geometry, gradients: Gradients, offsets: Offsets, memory):
+    """The gradients of some outputs from one share of all blocks of rows; `geometry` are the fields of a `Copied` and
+    of a `Run`."""
+    part, run, (shares, taps, outputs) = Copied(*geometry[0]), Run(*geometry[1]), gradients.weights.shape
+    blocks, parts = (eta.shape[1] + part.rows - 1) // part.rows, (outputs + part.width - 1) // part.width
+    s, o, count = task // parts, task % parts * part.width, eta.shape[0] * blocks
     some, dw, db = (o, min(part.width, outputs - o)), flat(gradients.weights[s]), gradients.bias[s]
     own = Memory(memory[0][thread], memory[1][thread], memory[2][thread], memory[3][thread])
     for k in range(taps):
@@ -106,10 +96,11 @@ def add_lanes(task, thread, x, eta, part: Copied, gradients: Gradients, offsets:
     clear(db, o, o + some[1])
     for i in range(s * count // shares, (s + 1) * count // shares):
         start = i % blocks * part.rows
-        sum_up(x, eta, (i // blocks, start, min(part.rows, eta.shape[1] - start)), some, part, offsets, own)
+        span = i // blocks, start, min(part.rows, eta.shape[1] - start)
+        sum_up(x, eta, span, some, part, run, offsets, own)
         for k in range(taps):
-            add_run(dw, k * outputs + o, own.sums, offsets.sums[k], some[1])
-        add_run(db, o, own.sums, offsets.sums[taps], some[1])
+            add_run(dw, k * outputs + o, own.sums, offsets.rows[k], some[1])
+        add_run(db, o, own.sums, offsets.eta, some[1])
 
 
 def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
@@ -118,10 +109,7 @@ def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, mos
     axes = axes_of(window, forward_axis, eta_shape)
     part, scratch, spread = cut_of(axes, batch, shape[3], outputs, geometry)
     rows = part.rows
-    tables = tables_of(axes, part, (ow, outputs), outputs)
-    left = oh - (oh - 1) // max(1, rows) * rows if oh else 0  # rows of an image's last block
-    strips = zip(*(strips_of(count, tables.pixels[0], tables.lines[0]) for count in (rows, left)), strict=True)
-    pixels, numbers = (stacked(list(some)) for some in strips)
+    tables = tables_of(axes, part, (ow, outputs), outputs, True)
     dw_shape, blocks = (*window.ksize, part.inputs, outputs), batch * -(-oh // rows)
     taps, wide = math.prod(dw_shape[:3]), -(-part.width // lane) * lane
     shares = max(1, min(blocks, MAX_TASKS, PART_BYTES // (taps * outputs * dtype.itemsize)), -(-blocks // LONGEST))
@@ -130,11 +118,17 @@ def weight_gradient_plan(shape: Shape, eta_shape: Shape, geometry: Geometry, mos
     areas = scratch, spread, rows * ow * part.width + lane, (taps + 1) * wide
     gradients = (shares, taps, outputs), (shares, -(-outputs // lane) * lane)
     arrays = layout(dtype, *gradients, *((threads, elements) for elements in areas))
-    offsets = pixels, numbers, tables.taps[0], np.arange(taps + 1) * wide
+    _, _, columns, runs, *fields = tables.phases[0].tolist()
+    run = Run(*fields)
+    each = np.arange(run.taps) * (run.step // outputs if run.taps > 1 else 0)  # rows of the weights, from a run's first
+    order = np.add.outer(tables.weights[0, :runs] // outputs, each).reshape(-1) * wide
+    pixels, places = tables.pixels[0, :columns], tables.places[0, :runs]
+    offsets = pixels, places, tables.lines[0], order, taps * wide, np.arange(taps) * wide
 
     def weight_gradient(x: Array, eta: Array) -> tuple[Array, Array]:
         dw, db, *memory = workspace(arrays)
-        add_lanes(x, eta, tuple(part), (dw, db), offsets, tuple(memory), tasks, work=work, threads=threads)
+        given = x, eta, (tuple(part), tuple(run)), (dw, db), offsets, tuple(memory)
+        add_lanes(*given, tasks, work=work, threads=threads)
         return add_up(dw.reshape(shares, -1), dw_shape), add_up(db, db.shape[1:])[:outputs]
 
     return weight_gradient

@@ -7,7 +7,7 @@ results repeat bit for bit. `fastcnn info --conv` prints it.
 import math
 from typing import NamedTuple
 
-from fastcnn.backends.numba.convolution.winograd.table import TABLE
+from fastcnn.backends.numba.convolution.winograd.table import BOTH, TABLE
 from fastcnn.backends.numba.core.copying import MANY_WINDOWS
 from fastcnn.backends.numba.core.hints import Shape
 from fastcnn.backends.numba.product.sums import LONGEST
@@ -20,7 +20,8 @@ FORWARD, INPUT, WEIGHTS = DIRECTIONS = ("forward", "input gradient", "weight gra
 class Layer(NamedTuple):
     """What the rule knows of a convolution: `inputs` and `outputs` are those of a group of channels, `out_shape` is (B,
     OH, OW, O), and `made` (B, rows, columns), the pixels that tiles make or, for the weights' gradient, read: those of
-    the image for its gradient, else those of the output.
+    the image for its gradient, else those of the output. `transposed`: whether it is the direction of a convolution
+    that a transposed one asks for.
     """
 
     direction: str
@@ -30,6 +31,7 @@ class Layer(NamedTuple):
     outputs: int
     out_shape: Shape
     made: Shape
+    transposed: bool
 
 
 class Limit(NamedTuple):
@@ -56,7 +58,7 @@ class Limit(NamedTuple):
 class Row(NamedTuple):
     """An algorithm, and the name of its transform: for kernels of `ksize` and `stride`, where these are given, in some
     `directions`. All limits of `fits` must hold, and where the user leaves the choice to the rule those of `pays`; with
-    `asked` it is never left to the rule."""
+    `asked` it is never left to the rule, with `grouped` it is for groups of channels alone."""
 
     algorithm: str
     transform: str | None
@@ -67,9 +69,12 @@ class Row(NamedTuple):
     fits: tuple[Limit, ...] = ()
     pays: tuple[Limit, ...] = ()
     asked: bool = False
+    grouped: bool = False
 
     def takes(self, layer: Layer) -> bool:
         """Whether the row is for such kernels at all."""
+        if self.grouped and layer.groups == 1:
+            return False
         if self.ksize is not None:
             ksize, stride, dilation, _ = layer.window
             dilated = dilation != (1, 1) and self.stride != 1  # of interleaved images, each convolved by itself
@@ -112,6 +117,14 @@ def inside(layer: Layer) -> float:
     )
 
 
+def filled(layer: Layer) -> float:
+    """Images that dilation interleaves may be smaller than a tile."""
+    if layer.window.dilation == (1, 1) or not math.prod(layer.made):
+        return 1.0
+    axes = zip(layer.made[1:], layer.window.ksize, layer.window.dilation, strict=True)
+    return math.prod(side / (2 * apart * -(-side // (2 * apart))) for side, ksize, apart in axes if ksize > 1)
+
+
 def terms(layer: Layer) -> int:
     taps = math.prod(layer.window.ksize)
     if layer.direction == INPUT:  # windows are added up by themselves, but where it is a convolution of eta
@@ -119,9 +132,8 @@ def terms(layer: Layer) -> int:
     return layer.inputs * taps
 
 
-def group(layer: Layer) -> float:
-    pairs = layer.inputs if layer.inputs == layer.outputs else layer.inputs * layer.outputs
-    return pairs if layer.groups > 1 else math.inf
+def group(layer: Layer) -> int:
+    return layer.inputs if layer.inputs == layer.outputs else layer.inputs * layer.outputs
 
 
 def taps(layer: Layer) -> int:
@@ -150,9 +162,11 @@ MEASURES = {
         "inputs, or for the input gradient outputs",
         lambda layer: layer.outputs if layer.direction == INPUT else layer.inputs,
     ),
-    "group": ("channels of a group, where it has as many outputs; else their product; infinite without groups", group),
+    "group": ("channels of a group, where it has as many outputs; else their product", group),
     "taps": ("of a kernel, for each channel that they sum up", taps),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
+    "filled": ("with dilation, the share of the pixels of tiles of 2 that are an image's; else 1", filled),
+    "transposed": ("1 for transposed convolutions; others keep the bits that they had", lambda layer: layer.transposed),
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
 }
 
@@ -161,10 +175,18 @@ NOT_OUTSIDE = SUMMED, Limit("products", 0.9, below=True), Limit("made pixels", 1
 PAYS = Limit("channels", 16), Limit("counted pixels", 128)
 PAYS_FOR_WEIGHTS = Limit("channels", 16), Limit("counted pixels", 64)
 STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
+STRIDED_FOUR = Limit("transposed", 1), Limit("channels", 32), Limit("pixels", 2048), Limit("inside", 0.9)
+SHORT_LINE = Limit("channels", 64), Limit("pixels", 256), Limit("filled", 0.6)
+LONG = Limit("channels", 32), Limit("pixels", 128), Limit("filled", 0.6)
+FILLED = Limit("filled", 0.6)
 
 FEW = "with fewer channels it gains a tenth at most, with fewer pixels transforming the weights takes what it saves"
 FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
 TWO = f"4 outputs for 16 multiplications, not 36, where 4 x 4 tiles would be few or stick out; {FEW}"
+LINE = "4 outputs of a line for 6, 8 or 10 multiplications, not 12, 20 or 28; with fewer channels it was no gain"
+FOUR_BY_FOUR = (
+    "16 outputs for 100 multiplications, not 256; with fewer channels or pixels, or 0.77 inside, it was no gain"
+)
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
@@ -177,14 +199,27 @@ READS = "any shape: one matrix product that reads the image where it lies"
 MEASURED = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
     Row("winograd", "F(4,3)", FOUR, 3, 1, (WEIGHTS,), NOT_OUTSIDE, PAYS_FOR_WEIGHTS),
-    Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), (SUMMED,), PAYS),
-    Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=PAYS_FOR_WEIGHTS),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), (SUMMED,), (*PAYS, FILLED)),
+    Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=(*PAYS_FOR_WEIGHTS, FILLED)),
     Row("winograd", "F(4,3)/2", TWICE, 3, 2, DIRECTIONS, (SUMMED,), STRIDED),
+    Row("winograd", "F(4,4)/2", FOUR_BY_FOUR, 4, 2, DIRECTIONS, (SUMMED,), STRIDED_FOUR),
+    *(
+        Row("winograd", row.name, LINE, row.ksize, 1, DIRECTIONS, (SUMMED,), LONG if row.r > 3 else SHORT_LINE)
+        for row in TABLE
+        if row.axis != BOTH
+    ),
 )
 MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
-    Row("lanes", None, LANES, directions=(FORWARD, INPUT), fits=(FEW_IN_GROUP, Limit("taps", LONGEST + 1, below=True))),
-    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_IN_GROUP, COLUMNS)),
+    Row(
+        "lanes",
+        None,
+        LANES,
+        directions=(FORWARD, INPUT),
+        fits=(FEW_IN_GROUP, Limit("taps", LONGEST + 1, below=True)),
+        grouped=True,
+    ),
+    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_IN_GROUP, COLUMNS), grouped=True),
     *MEASURED,
     *(
         Row("winograd", row.name, UNMEASURED, row.ksize, row.stride, fits=(SUMMED,), asked=True)
@@ -209,7 +244,9 @@ def choose(name: str, layer: Layer) -> Row:
     return next(row for row in candidates(name) if row.takes(layer) and not row.missed(layer, name))
 
 
-def layer_of(direction: str, shape: Shape, out_shape: Shape, window: Window, groups: int = 1) -> Layer:
+def layer_of(
+    direction: str, shape: Shape, out_shape: Shape, window: Window, groups: int = 1, transposed: bool = False
+) -> Layer:
     """What the rule knows of a convolution of an image (B, H, W, C) to (B, OH, OW, O)."""
     made = (shape if direction == INPUT else out_shape)[:3]
-    return Layer(direction, window, groups, shape[3] // groups, out_shape[3] // groups, out_shape, made)
+    return Layer(direction, window, groups, shape[3] // groups, out_shape[3] // groups, out_shape, made, transposed)

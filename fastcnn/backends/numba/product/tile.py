@@ -75,7 +75,7 @@ class TileModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, fe_type.llvm_type)
 
 
-def _row_of_vectors(
+def row_of_vectors(
     context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value], position: int, tile: Tile
 ) -> dict[int, ir.Value]:
     """The vectors of a row of `tile`, from ``array[index]`` on, by their first column."""
@@ -113,7 +113,7 @@ def tile_of(typingctx, array, index, count, halves):
     tile = Tile(array.dtype, count.literal_value, halves.literal_value)
 
     def codegen(context, builder, signature, args):
-        row = _row_of_vectors(context, builder, signature, args, 0, tile)
+        row = row_of_vectors(context, builder, signature, args, 0, tile)
         value = ir.Constant(tile.llvm_type, ir.Undefined)
         for _, _, column, position in tile.places():
             value = builder.insert_value(value, row[column], position)
@@ -135,31 +135,12 @@ def outer_add(typingctx, tile, a, rows, p, b, q):
 
     def codegen(context, builder, signature, args):
         value, a_, rows_, p_, _, _ = args
-        row = _row_of_vectors(context, builder, signature, args, 4, tile)
+        row = row_of_vectors(context, builder, signature, args, 4, tile)
         for r, vector, column, position in tile.places():
             if column == 0:
                 start = address(context, builder, signature.args[1], a_, builder.extract_value(rows_, r))
                 element = builder.load(builder.gep(start, [p_]))
             terms = [repeat(builder, vector.llvm_type, element), row[column], builder.extract_value(value, position)]
-            value = builder.insert_value(value, builder.call(multiply_add_of(builder, vector), terms), position)
-        return value
-
-    return tile(tile, a, rows, types.intp, b, types.intp), codegen
-
-
-@intrinsic
-def lane_add(typingctx, tile, a, rows, p, b, q):
-    """tile[r, :] + a[rows[r] + p : ... + width] * b[q : q + width], lane by lane."""
-
-    def codegen(context, builder, signature, args):
-        value, a_, rows_, p_, _, _ = args
-        row = _row_of_vectors(context, builder, signature, args, 4, tile)
-        for r, vector, column, position in tile.places():
-            if column == 0:
-                start = address(context, builder, signature.args[1], a_, builder.extract_value(rows_, r))
-                start = builder.gep(start, [p_])
-            place = builder.bitcast(builder.gep(start, [ir.Constant(INDEX, column)]), vector.llvm_type.as_pointer())
-            terms = [load_vector(builder, vector.llvm_type, place), row[column], builder.extract_value(value, position)]
             value = builder.insert_value(value, builder.call(multiply_add_of(builder, vector), terms), position)
         return value
 
