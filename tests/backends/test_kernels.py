@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fastcnn import backends
 from fastcnn.backends import registry
-from fastcnn.backends.numba.convolution import conv
+from fastcnn.backends.numba.convolution import conv, conv_transpose
 from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.registry import DECLARED, TOLERANCE_OF_DRAWN
 from fastcnn.windows import square
@@ -30,9 +30,13 @@ MODULES = {name: importlib.import_module(f"fastcnn.backends.{name}") for name in
 CONVOLUTIONS = [name for name, declaration in DECLARED.items() if declaration.tile_axes]
 
 
+# Ten points cost digits: over 360 draws 3.6 times `TOLERANCE_OF_DRAWN`, where F(4,3) had 2.2 and the others less.
+TILES = {"F(4,7) down": 8, "F(4,7) across": 8}
+
+
 @np.errstate(invalid="ignore")
-def assert_agrees(name, module, arguments, dtype, tiles=False):
-    """`tiles`: Winograd's algorithm takes more additions, so its error is larger than its terms say."""
+def assert_agrees(name, module, arguments, dtype, tiles=0):
+    """`tiles`: Winograd's algorithm takes more additions, so its error is so many times larger than its terms say."""
     declaration, compute, oracle = DECLARED[name], getattr(module, name), getattr(naive, name)
     arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
     before = [array.copy() for array in arrays]
@@ -40,7 +44,7 @@ def assert_agrees(name, module, arguments, dtype, tiles=False):
     for array, copy in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, copy, err_msg=f"{name} changed an argument")
     expected = declaration.results(oracle, arguments)
-    terms = declaration.sizes(oracle, arguments, expected, tiles)
+    terms = declaration.sizes(oracle, arguments, expected, tiles > 0)
     for got, wanted, size in zip(result, expected, terms, strict=True):
         assert got.shape == wanted.shape
         assert got.flags.c_contiguous and got.flags.writeable
@@ -48,7 +52,7 @@ def assert_agrees(name, module, arguments, dtype, tiles=False):
             np.testing.assert_array_equal(got, wanted)
             continue
         assert got.dtype == dtype
-        allowed = TOLERANCE_OF_DRAWN[dtype] * (4 * size if tiles and wanted.ndim == 4 else size)
+        allowed = TOLERANCE_OF_DRAWN[dtype] * (tiles * size if tiles and wanted.ndim == 4 else size)
         good = (np.abs(got - wanted) <= allowed) | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
         assert good.all(), f"{name}: {got[~good][:3]} for {wanted[~good][:3]}"
 
@@ -75,16 +79,17 @@ def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
 def test_convolution_by_every_algorithm(name, dtype, algorithm):
     """And that it is this one which computes, groups, dilation and padding of all kinds included."""
     row, taken = table.ROWS.get(algorithm), collections.Counter()
-    find = getattr(conv, f"find_{name.removeprefix('conv_')}")
+    module = conv_transpose if "transpose" in name else conv
+    find = getattr(module, f"find_{name.removeprefix('conv_').removeprefix('transpose_')}")
 
     @settings(max_examples=40)
     @given(data=st.data())
     def run(data):
         with winograd(algorithm) if row else conv_algorithm(algorithm), small_or_large(data):
-            arguments = DECLARED[name].draw(Drawn(data, dtype, wide(row.r, row.stride) if row else wide()))
+            arguments = DECLARED[name].draw(Drawn(data, dtype, wide(row.ksize, row.stride) if row else wide()))
             if find(*arguments)[0] == ("winograd" if row else algorithm):
                 taken.update(["any", *traits(dict(zip(DECLARED[name].parameters, arguments, strict=True)))])
-            assert_agrees(name, MODULES["numba"], arguments, dtype, row is not None)
+            assert_agrees(name, MODULES["numba"], arguments, dtype, TILES.get(algorithm, 4) if row else 0)
 
     run()
     wanted = {"any", "groups", "both axes differ"} | ({"dilation"} if row is None or row.stride == 1 else set())
@@ -95,8 +100,8 @@ def traits(given):
     """What is special about the convolution of these arguments, by name."""
     window, groups = given["window"], given.get("groups")
     if groups is None:
-        channels = given["x"].shape[3] if "image_shape" not in given else given["image_shape"][3]
-        groups = channels // given["weights"].shape[2]
+        images = given.get("image_shape") or given.get("x", given.get("eta")).shape
+        groups = images[3] // given["weights"].shape[2]
     has = {
         "groups": groups > 1,
         "dilation": window.dilation != (1, 1),

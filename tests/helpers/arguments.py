@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fastcnn.backends.arguments import Source
-from fastcnn.windows import square
+from fastcnn.windows import both, square
 
 
 def original(image_shape, ksize, stride):
@@ -13,14 +13,18 @@ def original(image_shape, ksize, stride):
 
 
 def wide(ksize=None, stride=None):
-    """Ranges for images up to 20 wide with up to 35 channels, and for convolutions of one `ksize` and `stride`: where
-    that is more than 1, without dilation, as Winograd's algorithm has no interleaved images then."""
-    low = ksize or 1
+    """Ranges for images up to 20 wide with up to 35 channels, and for convolutions of one `ksize`, a number or a pair,
+    and `stride`: where that is more than 1, without dilation, as Winograd's algorithm has no interleaved images
+    then."""
+    down, across = both(ksize or 1)
+    low = max(down, across)
     ranges = {"batch": (1, 5), "height": (low, 7), "width": (low, 20), "channels": (1, 35)}
     if ksize is None:
         return ranges
-    fixed = {"ksize": ksize, "stride": stride} | ({"dilation": 1} if stride > 1 else {})
-    return ranges | {key: (value, value) for name, value in fixed.items() for key in (name, f"{name} across")}
+    fixed = {"ksize": down, "ksize across": across, "stride": stride, "stride across": stride}
+    fixed |= {"dilation": 1, "dilation across": 1} if stride > 1 else {}
+    fixed |= {"rectangle": 1} if down != across else {}
+    return ranges | {name: (value, value) for name, value in fixed.items()}
 
 
 class Drawn(Source):
