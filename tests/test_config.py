@@ -22,7 +22,7 @@ SWITCHES = {
     "backend": ("numpy", "cuda", "one of 'numba', 'numpy', 'check'"),
     "dtype": (np.dtype("float64"), "int8", "one of 'float32', 'float64'"),
     "threads": (1, 0, "an integer from 1 to 1024"),
-    "conv": ("direct", "fft", "one of 'auto', 'winograd', 'direct', 'im2col'"),
+    "conv": ("direct", "fft", "one of 'auto', 'winograd', 'lanes', 'direct', 'im2col'"),
 }
 
 

@@ -115,6 +115,10 @@ class Component(Assignable):
         """The constructor's arguments, as JSON can hold them, from which `load` builds the component again."""
         return {"shape": list(self.input_shape), "dtype": self.dtype.name}
 
+    def later_config(self) -> dict[str, Any]:
+        """Of the arguments that came later than the class those that are not what they were before."""
+        return {name: getattr(self, name) for name, before in self.added_later.items() if getattr(self, name) != before}
+
     def children(self) -> dict[str, Any]:
         """The layers inside this one, by the names that a file gives them; none for most."""
         return {}

@@ -114,7 +114,5 @@ class ConvolutionLayer(WeightedLayer):
 
     def window_config(self) -> dict[str, Any]:
         """The arguments of all convolutions, apart from those that are at their default and came later."""
-        later = {
-            name: getattr(self, name) for name, before in self.added_later.items() if getattr(self, name) != before
-        }
-        return {"stride": self.stride, "method": self.method} | later | ({} if self.has_bias else {"bias": False})
+        own = {"stride": self.stride, "method": self.method} | self.later_config()
+        return own if self.has_bias else own | {"bias": False}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,9 @@ class Pooling(Layer):
     ksize = Setting(lambda owner, name, value: check_both(owner, name, value, check_int))
     stride = Setting(lambda owner, name, value: check_both(owner, name, value, check_int))
     padding = Setting(check_padding)
+    added_later: ClassVar[dict[str, Any]] = {"geometry": "original", "dilation": 1}
+    unsaid_names: ClassVar[tuple[str, ...]] = (*added_later,)
+
     geometry = Setting(check_geometry)
     dilation = Setting(lambda owner, name, value: check_both(owner, name, value, check_int))
     output_channels: Fixed[int] = Fixed(lambda layer: layer.input_shape[3])
@@ -73,8 +76,7 @@ class Pooling(Layer):
         self.check_settings()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Pickles of before know one geometry."""
-        super().__setstate__({"geometry": "original", "dilation": 1} | state)
+        super().__setstate__(state)
         Pooling.check_settings(self)
 
     def check_settings(self) -> None:
@@ -110,8 +112,8 @@ class Pooling(Layer):
         return active().unpad(image, around) if around != ((0, 0), (0, 0)) else image
 
     def config(self) -> dict[str, Any]:
-        names = ("ksize", "stride", "padding", "geometry", "dilation")
-        return super().config() | {name: getattr(self, name) for name in names}
+        own = {"ksize": self.ksize, "stride": self.stride, "padding": self.padding}
+        return super().config() | own | self.later_config()
 
 
 class MaxPooling(Pooling):
@@ -175,17 +177,26 @@ class AvgPooling(Pooling):
         the window holds beyond that. PyTorch's `count_include_pad`.
     """
 
+    added_later: ClassVar[dict[str, Any]] = Pooling.added_later | {"count_padding": True}
+    unsaid_names: ClassVar[tuple[str, ...]] = (*added_later,)
+
     count_padding = Setting(check_flag)
 
     def __init__(
-        self, shape: Sequence[int], ksize: Any = 2, stride: Any = 2, *, count_padding: bool = True, **options: Any
+        self,
+        shape: Sequence[int],
+        ksize: Any = 2,
+        stride: Any = 2,
+        *,
+        padding: Any = 0,
+        geometry: str = "original",
+        dilation: Any = 1,
+        count_padding: bool = True,
+        dtype: Any = None,
     ):
         self.__dict__["count_padding"] = True
-        super().__init__(shape, ksize, stride, **options)
+        super().__init__(shape, ksize, stride, padding=padding, geometry=geometry, dilation=dilation, dtype=dtype)
         self.count_padding = count_padding
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"count_padding": True} | state)
 
     def check_settings(self) -> None:
         super().check_settings()
@@ -205,6 +216,3 @@ class AvgPooling(Pooling):
     def input_gradient(self, eta: np.ndarray) -> np.ndarray:
         image = active().avg_pool_backward(eta, self.image_shape(), self._pooled.window, self.counted())
         return self.without_padding(image)
-
-    def config(self) -> dict[str, Any]:
-        return super().config() | {"count_padding": self.count_padding}

@@ -38,7 +38,7 @@ class Rectifier(Layer):
         self.at_zero = at_zero
 
     def config(self) -> dict[str, Any]:
-        return super().config() | ({} if self.at_zero else {"at_zero": False})
+        return super().config() | self.later_config()
 
 
 class Relu(Rectifier):

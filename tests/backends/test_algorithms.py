@@ -146,8 +146,13 @@ def test_the_rule_by_window_and_groups(direction):
     dilated, strided = Window((3, 3), (1, 1), (2, 2), ((2, 2), (2, 2))), Window((3, 3), (2, 2), (2, 2))
     assert taken(square(3, 1, 1, 1), groups=4) == taken(dilated) == taken(dilated, groups=2) == "winograd"
     assert taken(square(3, 1, 1, 1), groups=8) == "direct"  # of 8 channels each
-    for window in (strided, Window((1, 7)), Window((7, 1)), Window((3, 3), (1, 2)), Window((3, 2))):
+    assert taken(Window((1, 7))) == taken(Window((7, 1), (1, 1), (2, 1))) == taken(Window((3, 1))) == "winograd"
+    for window in (strided, Window((1, 7), (1, 2)), Window((1, 4)), Window((3, 3), (1, 2)), Window((3, 2))):
         assert taken(window) == taken(window, name="winograd") == "direct"
+    assert taken(Window((3, 3), (1, 1), (20, 20), ((20, 20), (20, 20)))) == "direct"  # images smaller than tiles
+    few = {name: taken(square(3), groups=16, name=name) for name in ("auto", "winograd", "lanes", "direct")}
+    assert few == {"auto": "lanes", "winograd": "lanes", "lanes": "lanes", "direct": "direct"}
+    assert taken(square(3), groups=64) == "lanes" and taken(square(3), name="lanes") == "direct"
     uneven = Window((3, 3), (1, 1), (1, 3), ((1, 0), (3, 5)))
     assert taken(uneven) == "winograd" and taken(uneven, name="im2col") == "im2col"
 

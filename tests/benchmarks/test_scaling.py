@@ -36,7 +36,10 @@ def test_bench_distributed():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("im2col",), "any of lenet, lenet5, vgg_small, vgg_small_b8 with --distributed, received 'im2col'"),
+        (
+            ("im2col",),
+            "vgg_small, mobilenet_block, resnet_stem, vgg_small_b8 with --distributed, received 'im2col'",
+        ),
         (("--ranks", "1"), "argument --ranks: expected an integer of at least 2"),
         (("--ranks", "3", "--threads", "2"), "argument --ranks: expected at most 2, the threads that there are"),
         (("--contestants", "torch"), "argument --contestants: expected nothing with --distributed"),
@@ -49,7 +52,10 @@ def test_bench_distributed_with_bad_arguments(words, message):
 
 def test_bench_names_its_workloads():
     done = run_fastcnn("bench", "--distributed", "training", "--list")
-    assert done.returncode == 0 and done.stdout == "training: lenet lenet5 vgg_small vgg_small_b8\n"
+    assert (
+        done.returncode == 0
+        and done.stdout == "training: lenet lenet5 vgg_small mobilenet_block resnet_stem vgg_small_b8\n"
+    )
     done = run_fastcnn("bench", "lenet", "--ranks", "2")
     assert done.returncode == 2 and "argument --ranks: expected nothing without --distributed" in done.stderr
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastcnn import Sequential, datasets, zoo
+from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.layers import FullyConnect
 from fastcnn.saving import containers
 from tests.helpers.processes import ROOT, assert_fails, complaints, run_fastcnn, run_python
@@ -263,9 +264,11 @@ def test_info_prints_the_rule():
     done = run_fastcnn("info", "--conv", "--json")
     *lines, last = done.stdout.splitlines()
     rows = json.loads(last)["rule"]
-    transforms = ["F(4,3)", "F(4,3)", "F(2,3)", "F(2,3)", "F(4,3)/2", "F(2,5)"]
-    assert [row["transform"] for row in rows] == [*transforms, *[None] * 4]
-    assert lines[0] == "winograd F(4,3)  3x3, stride 1; forward, input gradient"
+    lanes, *others = (row["algorithm"] for row in rows if row["transform"] is None)
+    assert (lanes, others) == ("lanes", ["lanes", "direct", "direct", "direct", "im2col"])
+    assert {row["transform"] for row in rows} == {*table.ROWS, None} and rows[2]["transform"] == "F(4,3)"
+    assert "winograd F(4,3)  3x3, stride 1; forward, input gradient" in lines
+    assert "winograd F(4,7) across 1x7, stride 1; forward, input gradient, weight gradient" in lines
     assert all(any(row["reason"] in line for line in lines) for row in rows)
 
 
@@ -295,7 +298,9 @@ def test_bench():
 
 def test_bench_names_its_workloads():
     done = run_fastcnn("bench", "--list")
-    assert done.returncode == 0 and done.stdout.startswith("training: lenet lenet5 vgg_small vgg_small_b8\n")
+    assert done.returncode == 0 and done.stdout.startswith(
+        "training: lenet lenet5 vgg_small mobilenet_block resnet_stem vgg_small_b8\n"
+    )
 
 
 @pytest.mark.slow

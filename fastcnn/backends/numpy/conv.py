@@ -17,11 +17,13 @@ from fastcnn.backends.registry import declare
 from fastcnn.windows import Window
 
 SQUARE = {"height": 4, "width": 4, "same": 1, "ksize": 3, "stride": 1, "dilation": 1, "outputs": 8, "gate": 1}
-# Winograd's algorithm has kernels of its own for fewer tiles than channels, and so have channels by themselves.
+# Winograd's algorithm has kernels of its own for fewer tiles than channels, and so have channels by themselves, and
+# windows that lie side by side.
 WARM = (
     {"batch": 1, "groups": 1, **SQUARE},
     {"batch": 65, "groups": 1, **SQUARE},
     {"batch": 1, "channels": 4, "groups": 4, **SQUARE, "outputs": 4},
+    {"batch": 1, "groups": 1, **SQUARE, "same": 0, "ksize": 2, "stride": 2},
 )
 
 
