@@ -40,6 +40,19 @@ def test_how_many_windows(size, given, wanted):
     assert tuple(rows for rows, _ in found) == wanted and {columns for _, columns in found} == {9}
 
 
+def test_the_only_window_may_cross_the_end(backend):
+    """Of PyTorch and ONNX with ceil_mode: larger than the image by less than a stride."""
+    x = np.arange(1.0, 9.0).reshape(1, 2, 2, 2)
+    largest = MaxPooling(x.shape, 3, 2, geometry="ceil", dtype="float64")
+    mean = AvgPooling(x.shape, 3, 2, geometry="ceil", dtype="float64")
+    np.testing.assert_array_equal(largest.forward(x), [[[[7, 8]]]])
+    np.testing.assert_array_equal(mean.forward(x), [[[[4, 5]]]])
+    np.testing.assert_array_equal(largest.gradient(np.ones((1, 1, 1, 2))), [[[[0, 0], [0, 0]], [[0, 0], [1, 1]]]])
+    np.testing.assert_array_equal(mean.gradient(np.ones((1, 1, 1, 2))), np.full(x.shape, 0.25))
+    with pytest.raises(ValueError, match="`ksize` must not be larger than the image, 2 x 2"):
+        MaxPooling(x.shape, 4, 2, geometry="ceil")
+
+
 def test_attributes_are_integers_where_both_axes_are_alike(rng):
     pool = AvgPooling(SHAPE, [2, 2], (2, 1), padding=((1, 1), (0, 0)), geometry="floor", dilation=(1, 2))
     assert (pool.ksize, pool.stride, pool.padding, pool.dilation) == (2, (2, 1), (1, 0), (1, 2))
