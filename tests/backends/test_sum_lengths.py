@@ -87,7 +87,7 @@ def weighted(kernels, terms, rows):
 
 @pytest.mark.parametrize("rows", [False, True])
 def test_images_of_another_size(kernels, rows):
-    for first in starts(TERMS):
+    for first in list(starts(TERMS))[:: 8 if kernels.__name__.endswith("numpy") else 1]:  # it takes 0.5 s for each
         terms = terms_of(TERMS, first)
         check(weighted(kernels, terms, rows), terms)
 

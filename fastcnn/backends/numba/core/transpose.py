@@ -22,9 +22,9 @@ def interleave(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value
 @intrinsic(prefer_literal=True)
 def repeat_in_groups(typingctx, source, at, size, number):
     """The vector source[at : at + lanes], with the element `number` of each group of `size` neighbours in the places of
-    all of them; `size` divides the lanes."""
-    vector = Vector(source.dtype)
-    places = [lane // size.literal_value * size.literal_value + number.literal_value for lane in range(vector.lanes)]
+    all of them. Of fewer lanes than that, whose code is compiled and never run, the last one."""
+    vector, each = Vector(source.dtype), size.literal_value
+    places = [min(lane // each * each + number.literal_value, vector.lanes - 1) for lane in range(vector.lanes)]
 
     def codegen(context, builder, signature, args):
         place = vector_at(context, builder, signature, args, vector.llvm_type)
