@@ -147,6 +147,9 @@ class OptionalParameter(Parameter):
     def __get__(self, layer: object, owner: type) -> Any: ...
 
     def __get__(self, layer: Any, owner: type) -> Any:
+        value = None if layer is None else layer.__dict__.get(self.name)
+        if value is not None:  # as nearly always: asked before the shape, which takes 1 us
+            return value
         if layer is not None and getattr(layer, self.shape_of) is None:
             return None
         return super().__get__(layer, owner)

@@ -64,7 +64,8 @@ class ConvolutionLayer(WeightedLayer):
     @property
     def bias_row(self) -> np.ndarray:
         """The bias, or zeros in a layer without: what kernels add."""
-        return np.zeros(self.bias_channels, self.dtype) if self.bias is None else self.bias
+        bias = self.bias
+        return np.zeros(self.bias_channels, self.dtype) if bias is None else bias
 
     @property
     def bias_channels(self) -> int:
