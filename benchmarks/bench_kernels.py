@@ -23,18 +23,10 @@ class Convolution(Timed):
         self.work()
 
 
-class Special(Timed):
+class Special(Convolution):
     """Depthwise, grouped, dilated, long and transposed convolutions; NumPy would take minutes."""
 
     params = (COMPILED, SPECIAL, WAYS)
-    param_names = ("backend", "shape", "way")
-    version = "1"
-
-    def setup(self, backend: str, shape: str, way: str) -> None:
-        self.prepare(backend, lambda workloads: workloads.WORKLOADS[f"{shape}_{way}"])
-
-    def time_convolution(self, backend: str, shape: str, way: str) -> None:
-        self.work()
 
 
 class Algorithm(Timed):
