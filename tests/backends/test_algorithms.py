@@ -144,8 +144,10 @@ def test_the_rule_by_window_and_groups(direction):
         return rule.choose(name, rule.layer_of(direction, shape, out_shape, window, groups)).algorithm
 
     dilated, strided = Window((3, 3), (1, 1), (2, 2), ((2, 2), (2, 2))), Window((3, 3), (2, 2), (2, 2))
-    assert taken(square(3, 1, 1, 1), groups=4) == taken(dilated) == taken(dilated, groups=2) == "winograd"
-    assert taken(square(3, 1, 1, 1), groups=8) == "direct"  # of 8 channels each
+    assert taken(square(3, 1, 1, 1), groups=2) == taken(dilated) == taken(dilated, groups=2) == "winograd"
+    assert taken(square(3, 1, 1, 1), groups=4) == taken(dilated, groups=8) == "lanes"  # of 16 and 8 channels
+    assert taken(square(3, 1, 1, 1), outputs=32, groups=8) == "direct"  # of 8 channels for 4 outputs
+    assert taken(square(3, 1, 1, 1), channels=8, outputs=32, groups=8) == "lanes"  # of 1 for 4
     assert taken(Window((1, 7))) == taken(Window((7, 1), (1, 1), (2, 1))) == taken(Window((3, 1))) == "winograd"
     for window in (strided, Window((1, 7), (1, 2)), Window((1, 4)), Window((3, 3), (1, 2)), Window((3, 2))):
         assert taken(window) == taken(window, name="winograd") == "direct"

@@ -22,7 +22,7 @@ from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.registry import DECLARED, TOLERANCE_OF_DRAWN
 from fastcnn.windows import square
 from tests import naive
-from tests.helpers.arguments import Drawn, original, wide
+from tests.helpers.arguments import NO_LANES, OF_LANES, Drawn, original, wide
 from tests.helpers.processes import run_python
 from tests.helpers.switches import BACKENDS, conv_algorithm, on_threads, winograd
 
@@ -68,7 +68,7 @@ def small_or_large(data):
 @settings(max_examples=60)
 @given(data=st.data())
 def test_kernel_agrees_with_the_oracle(name, module, dtype, data):
-    arguments = DECLARED[name].draw(Drawn(data, dtype))
+    arguments = DECLARED[name].draw(Drawn(data, dtype, NO_LANES))
     with small_or_large(data):
         assert_agrees(name, MODULES[module], arguments, dtype)
 
@@ -86,7 +86,7 @@ BY_ALGORITHM = [
 def test_convolution_by_every_algorithm(name, dtype, algorithm):
     """And that it is this one which computes, groups, dilation and padding of all kinds included."""
     row, taken = table.ROWS.get(algorithm), collections.Counter()
-    ranges = wide(row.ksize, row.stride) if row else wide() | ({"groups": (5, 5)} if algorithm == "lanes" else {})
+    ranges = wide(row.ksize, row.stride) | NO_LANES if row else OF_LANES if algorithm == "lanes" else wide()
     module = conv_transpose if "transpose" in name else conv
     find = getattr(module, f"find_{name.removeprefix('conv_').removeprefix('transpose_')}")
 

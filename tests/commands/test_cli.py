@@ -246,10 +246,10 @@ def test_info_says_how_a_convolution_is_computed_and_why():
 @pytest.mark.slow
 def test_info_knows_windows_of_any_kind():
     spec = ("--conv", "16x24x20x64", "--outputs", "64")
-    done = run_fastcnn("info", *spec, "--dilation", "2", "--groups", "4", "--json", FASTCNN_CONV="")
+    done = run_fastcnn("info", *spec, "--dilation", "2", "--groups", "2", "--json", FASTCNN_CONV="")
     facts = json.loads(done.stdout.splitlines()[-1])
     assert done.stdout.startswith(
-        "convolution      16x24x20x64 -> 16x24x20x64, 3x3, stride 1, dilation 2, padding 2,2, 4 groups\n"
+        "convolution      16x24x20x64 -> 16x24x20x64, 3x3, stride 1, dilation 2, padding 2,2, 2 groups\n"
     )
     assert facts["out_shape"] == [16, 24, 20, 64]
     assert {facts[name]["algorithm"] for name in ("forward", "input_gradient", "weight_gradient")} == {"winograd"}

@@ -27,6 +27,19 @@ def wide(ksize=None, stride=None):
     return ranges | {name: (value, value) for name, value in fixed.items()}
 
 
+# Convolutions lane by lane have code for each shape of a kernel's row and of a group, 0.3 s to compile: tests of these
+# draw from a few, and other tests leave channels by themselves to them. `test_lanes` has the other shapes.
+OF_LANES = wide() | {
+    **{"height": (3, 7), "width": (3, 20), "channels": (7, 35), "outputs": (1, 14), "groups": (5, 5)},
+    **{
+        f"{name}{axis}": (1, most)
+        for name, most in (("ksize", 3), ("stride", 2), ("dilation", 2))
+        for axis in ("", " across")
+    },
+}
+NO_LANES = {"groups": (1, 4)}
+
+
 class Drawn(Source):
     """Integers from hypothesis; `ranges` by name replace the usual ones."""
 

@@ -132,8 +132,8 @@ def terms(layer: Layer) -> int:
     return layer.inputs * taps
 
 
-def group(layer: Layer) -> int:
-    return layer.inputs if layer.inputs == layer.outputs else layer.inputs * layer.outputs
+def group(layer: Layer) -> float:
+    return layer.outputs if layer.inputs in (1, layer.outputs) else math.inf
 
 
 def taps(layer: Layer) -> int:
@@ -162,7 +162,7 @@ MEASURES = {
         "inputs, or for the input gradient outputs",
         lambda layer: layer.outputs if layer.direction == INPUT else layer.inputs,
     ),
-    "group": ("channels of a group, where it has as many outputs; else their product", group),
+    "group": ("outputs of a group that has one input, or as many as outputs; else infinite", group),
     "taps": ("of a kernel, for each channel that they sum up", taps),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "filled": ("with dilation, the share of the pixels of tiles of 2 that are an image's; else 1", filled),
@@ -190,10 +190,10 @@ FOUR_BY_FOUR = (
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
-FEW_IN_GROUP = Limit("group", 5, below=True)
+FEW_IN_GROUP = Limit("group", 17, below=True)
 COLUMNS = Limit("columns", LONGEST + 1, below=True)
 UNMEASURED = "not measured: only where it is asked for"
-LANES = "vectors of neighbouring channels times weights of their own, where a matrix would be a few columns wide"
+LANES = "vectors of neighbouring channels times weights of their own; in groups of 32 it was no gain"
 READS = "any shape: one matrix product that reads the image where it lies"
 
 MEASURED = (

@@ -5,7 +5,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastcnn.backends.numba.core.arithmetic import add, at_least, fill
+from fastcnn.backends.numba.core.arithmetic import add
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.memory import ALIGNMENT
@@ -90,22 +90,6 @@ def crop(image, n, top, left, rows, columns, floor, target):
             target[np.uintp(to + t)] = floor if value < floor else value
         for t in range(end, length):
             target[np.uintp(to + t)] = 0
-
-
-@serial
-def crop_channels(image, n, corner, sizes, channels, floor, target, width):
-    """`crop` of some `channels` (first, number) alone, to rows of `width` elements: `corner` are (top, left), `sizes`
-    (rows, columns)."""
-    (_, h, w, c), (top, left), (rows, columns), (start, number) = image.shape, corner, sizes, channels
-    source, v, low = flat(image), lanes(target), fill(target, floor)
-    for r in range(rows):
-        inside = 0 <= top + r < h
-        for x in range(columns):
-            to, at = (r * columns + x) * width, ((n * h + top + r) * w + left + x) * c + start
-            count = number if inside and 0 <= left + x < w else 0
-            for t in range(0, count, v):
-                store_part(target, to + t, at_least(load_part(source, at + t, number - t), low), number - t)
-            clear(target, to + count, to + number)
 
 
 @serial

@@ -1,14 +1,13 @@
-"""Elements that change places in registers: squares transposed, neighbours repeated. Requires numba.
+"""Transposing a square of as many vectors as a vector has lanes, in registers. Requires numba.
 
-A square has as many vectors as a vector has lanes. Element by element, a core moved 1.2 billion numbers a second; so,
-ten times as many.
+Element by element, a core moved 1.2 billion numbers a second; so, ten times as many.
 """
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastcnn.backends.numba.core.vectors import Vector, address, load_vector, vector_at
+from fastcnn.backends.numba.core.vectors import Vector, address
 
 
 def interleave(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value]:
@@ -17,22 +16,6 @@ def interleave(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> list[ir.Value
     orders = [[i + j * 2 * half for i in range(first, first + half) for j in (0, 1)] for first in (0, half)]
     kind = ir.VectorType(ir.IntType(32), 2 * half)
     return [builder.shuffle_vector(a, b, ir.Constant(kind, order)) for order in orders]
-
-
-@intrinsic(prefer_literal=True)
-def repeat_in_groups(typingctx, source, at, size, number):
-    """The vector source[at : at + lanes], with the element `number` of each group of `size` neighbours in the places of
-    all of them. Of fewer lanes than that, whose code is compiled and never run, the last one."""
-    vector, each = Vector(source.dtype), size.literal_value
-    places = [min(lane // each * each + number.literal_value, vector.lanes - 1) for lane in range(vector.lanes)]
-
-    def codegen(context, builder, signature, args):
-        place = vector_at(context, builder, signature, args, vector.llvm_type)
-        value = load_vector(builder, vector.llvm_type, place)
-        order = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), places)
-        return builder.shuffle_vector(value, ir.Constant(vector.llvm_type, ir.Undefined), order)
-
-    return vector(source, types.intp, size, number), codegen
 
 
 @intrinsic

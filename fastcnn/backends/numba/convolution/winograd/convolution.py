@@ -26,7 +26,8 @@ from fastcnn.backends.numba.convolution.winograd.tiles import (
     transform_tiles,
     transform_weights,
 )
-from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
+from fastcnn.backends.numba.convolution.winograd.transforms import address_of
+from fastcnn.backends.numba.core.calls import call
 from fastcnn.backends.numba.core.copying import close_gate
 from fastcnn.backends.numba.core.hints import Array, Pair, Shape
 from fastcnn.backends.numba.core.jit import serial, threads_for
@@ -116,9 +117,9 @@ def transform_products(m, width, columns, cut, tiles, result, function, edge):
         to = ((i * oh + y) * ow + x) * outputs + j
         products, start, bias = (count * width, 0), (m, t * width), (result.bias, j)
         if below - above == rows and right - left == across:
-            call(function, start, products, (target, to), (row, column), bias, n)
+            call(function, (start, (target, to), bias), (*products, row, column, n))
         else:
-            call(function, start, products, (edge, 0), (across * width, width), bias, width)
+            call(function, (start, (edge, 0), bias), (*products, across * width, width, width))
             for r in range(above, below):
                 for c in range(left, right):
                     place, pixel = to + r * row + c * column, (r * across + c) * width

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fastcnn.backends.numba.convolution.winograd.transforms import call
+from fastcnn.backends.numba.core.calls import call
 from fastcnn.backends.numba.core.hints import Array, Pair
 from fastcnn.backends.numba.core.jit import inline, serial
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store
@@ -101,10 +101,10 @@ def transform_tiles(image, cut, tiles, channels, function, elements, edge):
         target, strides = (elements.array, elements.first + t * width), (elements.step, 0)
         if inside(cut, y, x, h, w):
             start = source, ((n * h + y) * w + x) * c + channels[0]
-            call(function, start, (dh * w * c, dw * c), target, strides, extra, channels[1])
+            call(function, (start, target, extra), (dh * w * c, dw * c, *strides, channels[1]))
         else:
             copy_tile(image, (n, y, x), cut, channels, edge, width)
-            call(function, (edge, 0), (line, width), target, strides, extra, width)
+            call(function, ((edge, 0), target, extra), (line, width, *strides, width))
 
 
 class Panel(NamedTuple):
@@ -148,4 +148,4 @@ def transform_weights(weights, steps, group, panel, packed, u, q):
         taps, at, row, tap = source, first + j, outputs, inputs * outputs
     for i in range(rows):
         start, to = (taps, at + i * row), (u, q + i * width)
-        call(steps.weights, start, (kw * tap, tap), to, (size, v), start, width)
+        call(steps.weights, (start, to, start), (kw * tap, tap, size, v, width))

@@ -1,7 +1,6 @@
 """Transforms of tiles, M d M', as machine code made from a matrix. Requires numba.
 
-A transform is compiled once for each algorithm that is used, and kernels call it by its address: a kernel that held the
-code of all algorithms would take seconds more to compile for each of them.
+A transform is compiled once for each algorithm that is used, and kernels call it by its address.
 
 All transforms are one function: load a grid of vectors, multiply with a matrix from each side, store a grid of vectors.
 What differs are the matrices, and how elements lie: in a grid, as pixels do, or numbered, as transformed elements
@@ -25,7 +24,7 @@ from fastcnn.backends.numba.convolution.winograd.lines import Operations, multip
 from fastcnn.backends.numba.convolution.winograd.matrices import Matrix, transposed
 from fastcnn.backends.numba.convolution.winograd.table import Algorithm
 from fastcnn.backends.numba.core.jit import by_address
-from fastcnn.backends.numba.core.vectors import Vector, address, load_vector, mask, multiply_add_of, store_vector
+from fastcnn.backends.numba.core.vectors import Vector, load_vector, mask, multiply_add_of, store_vector
 from fastcnn.windows import Pair
 
 INDEX = ir.IntType(64)
@@ -167,43 +166,21 @@ _addresses: dict[tuple[str, str, np.dtype], int] = {}
 
 
 def address_of(name: str, role: str, dtype: np.dtype) -> int:
-    """The address of a compiled transform: a function of pointers and strides of the source, of the target, a pointer
-    to the bias or to the sums, and the number of neighbours that each element has in the last dimension."""
+    """The address of a compiled transform: a function of pointers to the source, to the target, and to the bias or the
+    sums; of the strides of the source and the target; and of the number of neighbours that each element has in the last
+    dimension."""
     element, integer = types.float32 if dtype.itemsize == 4 else types.float64, types.int64
     pointer, lanes = types.CPointer(element), Vector(element).lanes
 
-    def transform(source, s1, s2, target, t1, t2, extra, count) -> None:
+    def transform(source, target, extra, s1, s2, t1, t2, count) -> None:
         whole = count // lanes * lanes
         for t in range(0, whole, lanes):
             transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, t, 0)
         if whole < count:
             transform_vector(name, role, (source, s1, s2), (target, t1, t2), extra, whole, count - whole)
 
-    arguments = pointer, integer, integer, pointer, integer, integer, pointer, integer
+    arguments = (pointer,) * 3 + (integer,) * 5
     key = name, role, dtype
     if key not in _addresses:
         _addresses[key] = by_address(transform, types.void(*arguments))
     return _addresses[key]
-
-
-@intrinsic
-def call(typingctx, function, source, source_strides, target, target_strides, extra, count):
-    """Call the transform at the address `function`; source, target and extra are (array, index of an element)."""
-
-    def codegen(context, builder, signature, args):
-        def pointer(k):
-            array = builder.extract_value(args[k], 0)
-            return address(context, builder, signature.args[k][0], array, builder.extract_value(args[k], 1))
-
-        def strides(k):
-            return [builder.extract_value(args[k], i) for i in (0, 1)]
-
-        values = [pointer(1), *strides(2), pointer(3), *strides(4), pointer(5), args[6]]
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
-        return context.get_dummy_value()
-
-    pair = types.UniTuple(types.intp, 2)
-    given = (types.Tuple((array[0], types.intp)) for array in (source, target, extra))
-    source_, target_, extra_ = given
-    return types.void(types.intp, source_, pair, target_, pair, extra_, types.intp), codegen

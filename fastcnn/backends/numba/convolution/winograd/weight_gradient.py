@@ -27,7 +27,8 @@ from fastcnn.backends.numba.convolution.winograd.tiles import (
     tiles_of,
     transform_tiles,
 )
-from fastcnn.backends.numba.convolution.winograd.transforms import address_of, call
+from fastcnn.backends.numba.convolution.winograd.transforms import address_of
+from fastcnn.backends.numba.core.calls import call
 from fastcnn.backends.numba.core.copying import clear
 from fastcnn.backends.numba.core.hints import Array, Pair, Shape
 from fastcnn.backends.numba.core.jit import serial, threads_for
@@ -95,10 +96,10 @@ def transform_eta(images, block, e, e_step, sums, edge):
             to, total = (e, j * count + t * width), (sums, j)
             if inside(cut, y, x, oh, ow):
                 at = (source, ((n * oh + y) * ow + x) * outputs + start + j)
-                call(images.steps.eta, at, (dh * ow * outputs, dw * outputs), to, (e_step, 0), total, have)
+                call(images.steps.eta, (at, to, total), (dh * ow * outputs, dw * outputs, e_step, 0, have))
             else:
                 copy_tile(eta, (n, y, x), cut, (start + j, have), edge, width)
-                call(images.steps.eta, (edge, 0), (cut.sides[1] * width, width), to, (e_step, 0), total, width)
+                call(images.steps.eta, ((edge, 0), to, total), (cut.sides[1] * width, width, e_step, 0, width))
 
 
 @serial
@@ -135,7 +136,7 @@ def transform_back(part, products, wide, channels, panel, function, dw):
     target, size, elements = flat(dw), inputs * outputs, (part.size // products, 0)
     for i in range(count):
         to = (first + i) * outputs + start
-        call(function, (part, i * wide), elements, (target, to), (kw * size, size), (part, 0), number)
+        call(function, ((part, i * wide), (target, to), (part, 0)), (*elements, kw * size, size, number))
 
 
 class Task(NamedTuple):
