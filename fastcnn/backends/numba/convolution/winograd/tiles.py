@@ -69,8 +69,12 @@ def rows_under(image, cut, first, count):
     """The first and the last element of the image rows under tile number `first` and the `count` that follow it: more
     or less, as it is for prefetching."""
     _, h, w, c = image.shape
+    if cut.dilation != (1, 1):  # interleaved images are the same rows: those of whole images, whose first tile is here
+        number, size = tiles_in(cut), h * w * c
+        begin, end = (first + number - 1) // number * size, (first + count + number - 1) // number * size
+        return min(image.size, begin), min(image.size, end)
     n, y, _ = corner_of(cut, first)
-    begin, rows = (n * h + max(0, y)) * w * c, (count + cut.across - 1) // cut.across * cut.apart[0] * cut.dilation[0]
+    begin, rows = (n * h + max(0, y)) * w * c, (count + cut.across - 1) // cut.across * cut.apart[0]
     return min(image.size, begin), min(image.size, begin + rows * w * c)
 
 
