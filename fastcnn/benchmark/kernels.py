@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import fastcnn
+from fastcnn.benchmark.arrays import drawn
 from fastcnn.windows import Pooled, Sides, Window, both, padding_pairs, pooled, window_of
 
 Step = Callable[[], object]
@@ -77,9 +78,7 @@ class Convolution:
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """x, weights, bias and eta, NHWC, of the dtype that is on."""
-        rng = np.random.default_rng(0)
-        shapes = self.image, self.weights, (self.outputs,), self.out
-        return tuple(rng.standard_normal(shape, np.float32).astype(fastcnn.get_dtype()) for shape in shapes)
+        return tuple(drawn(self.image, self.weights, (self.outputs,), self.out))
 
     def step(self, direction: str) -> Step:
         kernels, (x, weights, bias, eta), window = backend(), self.arrays(), self.window
@@ -159,8 +158,7 @@ class Pooling:
     padding: int = 0
 
     def images(self) -> np.ndarray:
-        x = np.random.default_rng(0).standard_normal((64, self.side, self.side, 64), np.float32)
-        return x.astype(fastcnn.get_dtype())
+        return drawn((64, self.side, self.side, 64))[0]
 
     @property
     def windows(self) -> Pooled:
@@ -198,9 +196,8 @@ class Resizing:
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Images, and the gradient of the output."""
-        rng, shape = np.random.default_rng(0), (64, self.side, self.side, 64)
         wanted = (64, 64) if self.kind == "global_max_pool" else (64, 2 * self.side, 2 * self.side, 64)
-        x, eta = (rng.standard_normal(size, np.float32).astype(fastcnn.get_dtype()) for size in (shape, wanted))
+        x, eta = drawn((64, self.side, self.side, 64), wanted)
         return x, eta
 
     def step(self, direction: str) -> Step:

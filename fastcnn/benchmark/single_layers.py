@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import fastcnn
+from fastcnn.benchmark.arrays import drawn
 
 SHAPE = (64, 28, 28, 32)
 UNITS = 128  # of the fully-connected layer, whose input is what a flattened (64, 7, 7, 32) would be
@@ -19,18 +20,13 @@ KINDS = (
 
 def arrays(kind: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Input, gradient of the output, and labels: the loss has no gradient above it, the others no labels."""
-    rng = np.random.default_rng(0)
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape, np.float32).astype(fastcnn.get_dtype())
-
     batch, height, width, channels = SHAPE
     if kind == "softmax":
-        return draw(batch, CLASSES), None, rng.integers(0, CLASSES, batch)
-    if kind == "fc":
-        return draw(batch, 7 * 7 * channels), draw(batch, UNITS), None
+        return drawn((batch, CLASSES))[0], None, np.random.default_rng(0).integers(0, CLASSES, batch)
     halves = 2 if kind.endswith("pool") else 1
-    return draw(*SHAPE), draw(batch, height // halves, width // halves, channels), None
+    shapes = SHAPE, (batch, height // halves, width // halves, channels)
+    x, eta = drawn(*((batch, 7 * 7 * channels), (batch, UNITS)) if kind == "fc" else shapes)
+    return x, eta, None
 
 
 def make(kind: str, shape: tuple[int, ...]) -> Any:

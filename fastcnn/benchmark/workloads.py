@@ -13,6 +13,7 @@ import numpy as np
 
 import fastcnn
 from fastcnn.benchmark import single_layers, torch_side
+from fastcnn.benchmark.arrays import drawn
 from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, RESIZINGS, Convolution, Pooling, Resizing, Step, backend
 from fastcnn.benchmark.networks import BATCHES, NETWORKS, epoch, prediction, training_step
 from fastcnn.windows import square
@@ -88,7 +89,7 @@ def convolution(shape: Convolution, direction: str) -> Workload:
 def matrix_product(flops: int) -> Step:
     """NumPy's BLAS on square matrices: the machine's own rate, in as many operations as the workload has."""
     side = round((flops / 2) ** (1 / 3))
-    a = np.random.default_rng(0).standard_normal((side, side), np.float32).astype(fastcnn.get_dtype())
+    a = drawn((side, side))[0]
     out = np.empty_like(a)
     return lambda: np.dot(a, a, out=out)
 
@@ -129,11 +130,8 @@ def columns(kernel: str) -> Workload:
     shape, k = (16, 56, 56, 64), 3
     size = math.prod(shape)
 
-    def images() -> np.ndarray:
-        return np.random.default_rng(0).standard_normal(shape, np.float32).astype(fastcnn.get_dtype())
-
     def step() -> Step:
-        kernels, x = backend(), images()
+        kernels, x = backend(), drawn(shape)[0]
         if kernel == "im2col":
             return lambda: kernels.im2col(x, square(k, 1, 1, 1))
         cols = kernels.im2col(x, square(k, 1, 1, 1))
@@ -142,7 +140,7 @@ def columns(kernel: str) -> Workload:
     moved = 4 * size * (1 + k * k)
     make: Make = {
         "numba": ours(step),
-        "torch": lambda: torch_side.columns(kernel, images(), k, 1),
+        "torch": lambda: torch_side.columns(kernel, drawn(shape)[0], k, 1),
         "copy": ours(copy, moved),
     }
     return Workload(kernel, "columns", make, bytes=moved)
