@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-import fastcnn
 from fastcnn.benchmark.arrays import drawn
 
 SHAPE = (64, 28, 28, 32)

@@ -26,7 +26,8 @@ from fastcnn.backends.numba.product.tile import INDEX, Rows, Tile
 
 
 def lanes_of(text: types.StringLiteral) -> Lanes:
-    return Lanes(*map(int, text.literal_value.split()))
+    taps, dilation, stride, inputs, outputs, rectify, part = map(int, text.literal_value.split())
+    return Lanes(taps, dilation, stride, inputs, outputs, bool(rectify), bool(part))
 
 
 class Places:
