@@ -119,6 +119,17 @@ def test_ranks_without_images_and_biases_without_gradient(options, tmp_path, alo
     assert_close(each[0], alone(**options), 1e-10)
 
 
+@pytest.mark.slow
+def test_layers_that_came_later_train_on_ranks(tmp_path, alone):
+    """And are interrupted, and go on to the same weights."""
+    each = trained(2, f"{tmp_path}/a", {"later": True})
+    assert_equal(each[1], each[0])
+    assert_close(each[0], alone(later=True), 1e-10)
+    options = {"later": True, "checkpoint": f"{tmp_path}/file.npz", "every": 100}
+    trained(2, f"{tmp_path}/b", options | {"fault": [1, "interrupt"]})
+    assert_equal(trained(2, f"{tmp_path}/b", options)[0], each[0])
+
+
 # Relative above 1, absolute below. Sums in another order: 1.2e-6 was seen after 10 steps of Adam, 1.5e-6 after 100.
 FLOAT32_BOUND = 2e-5
 

@@ -22,6 +22,7 @@ from fastcnn.layers import BatchNorm, Conv2D, Dropout, Flatten, FullyConnect, Ma
 from fastcnn.layers.protocol import tensors_of, walk
 from fastcnn.optimizers import Adam, Momentum
 from fastcnn.saving import model_file
+from tests.helpers.later import later_layers
 
 DEFAULTS = {"images": 150, "batch_size": 31, "epochs": 2, "dtype": "float64", "sync": True, "every": 2}
 
@@ -107,9 +108,11 @@ def rank_of(comm):
     return comm.Get_rank() if comm is not None else 0
 
 
-def make_model(rank, batch, norm_first, broken=False):
+def make_model(rank, batch, norm_first, broken=False, later=False):
     """With `norm_first` a bias stands before each BatchNorm, where its gradient is zero but for rounding."""
     np.random.seed(3 + rank)  # rank 0's weights and numbers are those of all
+    if later:
+        return Sequential(later_layers((batch, 28, 28, 1)))
 
     def block(shape, channels, *arguments):
         conv = Conv2D(shape, channels, *arguments, initializer="he")
@@ -132,7 +135,7 @@ def train(result, options, comm=None):
     data = datasets.load("digits")
     x, y = data.train_images[: options["images"]] / 255, data.train_labels[: options["images"]]
     momentum, checkpoint = options.get("momentum"), options.get("checkpoint")
-    model = make_model(rank, options["batch_size"], momentum, options.get("broken"))
+    model = make_model(rank, options["batch_size"], momentum, options.get("broken"), options.get("later"))
     rule, rate = (Momentum, 0.01) if momentum else (Adam, 0.01)
     optimizer = rule(model, schedules.one_cycle(rate), weight_decay=1e-4, clip_norm=5.0)
     callbacks = [Checkpoint(checkpoint, every_steps=options["every"])] if checkpoint else []
