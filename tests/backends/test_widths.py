@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,23 +15,35 @@ FENCED = ROOT / "tests/helpers/fenced.py"
 needs_mprotect = pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 
 
+OWN = 8 * VECTOR_BYTES
+RUNS = {OWN: ["float32", "float64"]} | {
+    bits: [dtype]
+    for bits, dtype in ((32, "float32"), (128, "float64"), (256, "float32"), (512, "float64"))
+    if bits != OWN
+}
+
+
+@pytest.fixture(scope="module")
+def ended(request):
+    """A function that waits for the run of a width. All runs that are asked for go on at once, as each takes a core for
+    more than a minute, and other tests may leave one idle."""
+    asked = {item.callspec.params["bits"] for item in request.session.items if "ended" in item.fixturenames}
+    with ThreadPoolExecutor(len(asked)) as pool:
+        runs = {
+            bits: pool.submit(run_python, FENCED, *RUNS[bits], FASTCNN_VECTOR_BITS=str(bits), timeout=1800)
+            for bits in asked
+        }
+        yield lambda bits: runs[bits].result()
+
+
 @needs_mprotect
 @pytest.mark.slow
-@pytest.mark.parametrize(("bits", "dtype"), [(32, "float32"), (128, "float64"), (256, "float32"), (512, "float64")])
-def test_kernels_at_other_vector_widths(bits, dtype):
+@pytest.mark.parametrize("bits", RUNS)
+def test_kernels_stay_inside_their_arrays_at_every_vector_width(bits, ended):
     """32 bits are one lane: scalar code. The widest is what the processor has, or what LLVM makes of it."""
-    if bits == 8 * VECTOR_BYTES:
-        pytest.skip("the processor's own width: the next test")
-    done = run_python(FENCED, dtype, FASTCNN_VECTOR_BITS=str(bits), timeout=900)
+    done = ended(bits)
     assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
     assert done.stdout.startswith(f"vectors of {bits} bits\n")
-
-
-@needs_mprotect
-@pytest.mark.slow
-def test_kernels_stay_inside_their_arrays():
-    done = run_python(FENCED, "float32", "float64", timeout=900)
-    assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout[-200:] + done.stderr
 
 
 @needs_mprotect

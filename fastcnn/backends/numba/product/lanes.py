@@ -43,7 +43,9 @@ def multiply_line(kind: Lanes, lanes: int) -> Callable:
     pixels, together = ALONE if kind.alone(lanes) else PIXELS, kind.together(lanes)
     reach = (pixels - 1) * stride + (taps - 1) * dilation + 1
 
-    def line(x, w, bias, out, pixel, row, tap, channel, run, first, last, left, width, count, apart, channels, past):  # noqa: PLR0913, PLR0917
+    def line(  # noqa: PLR0913, PLR0917
+        x, w, bias, out, pixel, row, tap, channel, run, first, last, left, width, count, apart, channels, past
+    ) -> None:
         image, weights, start, result = carray(x, 1), carray(w, 1), carray(bias, 1), carray(out, 1)
         for begin in range(0, count, pixels):
             i = min(begin, count - pixels)  # the last tile has all its pixels too: some are made once more
@@ -140,7 +142,7 @@ def lines_of_vectors(kind: Lanes, lanes: int) -> Callable:
     runs = max(1, min(taps, SUMS // rows))  # at a time: most kernels are square
     many = runs * rows
 
-    def line(x, eta, sums, pixel, row, first, last, left, width, count, apart, channels, size):  # noqa: PLR0913, PLR0917
+    def line(x, eta, sums, pixel, row, first, last, left, width, count, apart, channels, size) -> None:  # noqa: PLR0913, PLR0917
         image, slopes, results = carray(x, 1), carray(eta, 1), carray(sums, 1)
         windows, steps, to = (left, width, count, stride, reach), (pixel, row, apart, lanes), 0
         for j in range(0, channels, step):
@@ -167,7 +169,7 @@ def lines_of_elements(kind: Lanes, lanes: int) -> Callable:
     text, (taps, dilation, stride, inputs, outputs, _, _), step = kind.text, kind, kind.step(lanes)
     reach = (PIXELS - 1) * stride + (taps - 1) * dilation + 1
 
-    def line(x, eta, sums, pixel, row, first, last, left, width, count, apart, channels, size):  # noqa: PLR0913, PLR0917
+    def line(x, eta, sums, pixel, row, first, last, left, width, count, apart, channels, size) -> None:  # noqa: PLR0913, PLR0917
         image, slopes, results = carray(x, 1), carray(eta, 1), carray(sums, 1)
         steps, to = (pixel, row, apart, inputs * lanes), 0
         for j in range(0, channels, step):
