@@ -15,7 +15,7 @@ from benchmarks.tools.commands import ROOT, CommandError, gate
 # What is planted: file, the line that it goes above, and what.
 COPY_TOO_MANY = (
     "fastcnn/backends/numba/pooling/forward.py",
-    "        out, index = empty(out_shape, dtype), empty(out_shape, offsets) if maxima else NO_INDEX\n",
+    "        out, index = empty(out_shape, dtype), NO_INDEX if kind is None else empty(out_shape, kind)\n",
     "        x = x.copy()\n",
 )
 SLOW_REFERENCE = (

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fastcnn.backends.numba.core.hints import Array, Index
 
 
@@ -31,10 +29,10 @@ class PoolWindow(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Of a maximum: the least that it is, and the offset that says that no pixel gets its gradient."""
+    """Of a maximum: whether pixels below 0 count as 0, and the offset that says that no pixel gets its gradient."""
 
-    floor: np.floating
-    nowhere: np.floating
+    rectify: Index
+    nowhere: Index
 
 
 class Line(NamedTuple):

@@ -14,7 +14,7 @@ from fastcnn.backends.numba.core.memory import empty
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, load_part, store_part
 from fastcnn.backends.numba.pooling.arguments import Held, Line, Result
-from fastcnn.backends.numba.pooling.forward import mean_windows
+from fastcnn.backends.numba.pooling.lines import mean_windows
 
 
 @task_kernel
