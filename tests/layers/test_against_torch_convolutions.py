@@ -129,11 +129,11 @@ def shadow(result):
     return float(numbers @ result.reshape(-1)), abs(numbers).sum()
 
 
-def assert_each(kind, way, near):
-    """Call ``near(seed, name, result, size)`` with each result of each configuration; by the algorithm meant."""
+def assert_each(kind, way, near, seeds=range(COUNT)):
+    """Call ``near(seed, name, result, size)`` with each result of the configurations; by the algorithm meant."""
     backend, algorithm = way
     with fastcnn.using(backend=backend, conv=algorithm):
-        for seed in range(COUNT):
+        for seed in seeds:
             shape, options, arrays = draw(kind, seed)
             results, sizes = by_layer(kind, shape, options, *arrays), sizes_of_terms(kind, shape, options, *arrays)
             for name, result, size in zip(RESULTS, results, sizes, strict=False):
@@ -143,7 +143,10 @@ def assert_each(kind, way, near):
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_random_convolutions_are_what_pytorch_recorded(kind, way):
-    if way[0] == "numba":
+    """All of them on the NumPy backend, of which numba's is tested to be the twin; a third of them there, as channels
+    by themselves compile code for each kind of kernel."""
+    compiled = way[0] == "numba"
+    if compiled:
         pytest.importorskip("numba")
     recorded = np.load(RECORDED)[kind.__name__]
 
@@ -151,7 +154,7 @@ def test_random_convolutions_are_what_pytorch_recorded(kind, way):
         value, weight = shadow(result)
         assert abs(value - recorded[seed, RESULTS.index(name)]) <= NEAR * size * weight, (seed, name)
 
-    assert_each(kind, way, near)
+    assert_each(kind, way, near, range(0, COUNT, 3 if compiled else 1))
 
 
 @pytest.mark.slow
