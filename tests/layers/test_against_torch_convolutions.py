@@ -6,6 +6,7 @@ tests.layers.test_against_torch_convolutions`` records them anew, which a change
 """
 
 import collections
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from fastcnn.windows import both, padding_pairs
 RECORDED = Path(__file__).parent / "data" / "torch_convolutions.npz"
 COUNT = 300  # configurations of each layer
 KINDS = (Conv2D, DepthwiseConv2D, Conv2DTranspose)
-WAYS = [("numpy", "auto"), *[("numba", name) for name in ("auto", "direct", "winograd", "im2col")]]
+ALGORITHMS = "direct", "winograd", "im2col"
+WAYS = [("numpy", "auto"), *[("numba", name) for name in ("auto", *ALGORITHMS)]]
 NEAR = 1e-12  # of the largest sum of absolute terms of a result
 RESULTS = ("output", "input gradient", "weight gradient", "bias gradient")
 
@@ -143,7 +145,7 @@ def assert_each(kind, way, near, seeds=range(COUNT)):
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_random_convolutions_are_what_pytorch_recorded(kind, way):
-    """All of them on the NumPy backend, of which numba's is tested to be the twin; a third of them there, as channels
+    """All of them on the NumPy backend, of which numba's is tested to be the twin; a sixth of them there, as channels
     by themselves compile code for each kind of kernel."""
     compiled = way[0] == "numba"
     if compiled:
@@ -154,7 +156,7 @@ def test_random_convolutions_are_what_pytorch_recorded(kind, way):
         value, weight = shadow(result)
         assert abs(value - recorded[seed, RESULTS.index(name)]) <= NEAR * size * weight, (seed, name)
 
-    assert_each(kind, way, near, range(0, COUNT, 3 if compiled else 1))
+    assert_each(kind, way, near, range(0, COUNT, 6 if compiled else 1))
 
 
 @pytest.mark.slow
@@ -173,25 +175,23 @@ def test_random_convolutions_are_those_of_pytorch(kind, way):
 
 def test_the_configurations_are_of_all_kinds():
     """Else the tests above say little: each option is there, and so is each algorithm in each direction."""
-    conv = pytest.importorskip("fastcnn.backends.numba.convolution.conv")
+    rule = pytest.importorskip("fastcnn.backends.numba.convolution.rule")
     seen = collections.Counter()
     for kind in KINDS:
         for seed in range(COUNT):
-            shape, options, (x, eta, weights, bias) = draw(kind, seed)
+            shape, options, (x, eta, _, bias) = draw(kind, seed)
             layer = kind(shape, **options, initializer=0.0, dtype="float64")
             pairs = [f"{name} differs" for name in ("ksize", "stride", "dilation") if isinstance(options[name], tuple)]
             padding = "uneven padding" * any(top != bottom for top, bottom in layer.window.padding)
             groups = "groups" if layer.groups > 1 else "one group"
             seen.update([options.get("method", "padding"), f"bias {bias is not None}", groups, padding, *pairs])
             image, out = (eta, x) if kind is Conv2DTranspose else (x, eta)
-            for way in ("direct", "winograd", "im2col"):
-                with fastcnn.using(conv=way):
-                    seen[conv.find_forward(image, weights, bias, layer.window)[0]] += 1
-                    seen[f"{conv.find_weight_gradient(image, out, layer.window, layer.groups)[0]} dw"] += 1
-                    seen[f"{conv.find_input_gradient(out, weights, image.shape, layer.window)[0]} dx"] += 1
+            for way, direction in itertools.product(("auto", *ALGORITHMS), rule.DIRECTIONS):
+                facts = rule.layer_of(direction, image.shape, out.shape, layer.window, layer.groups)
+                seen[f"{rule.choose(way, facts).algorithm} {direction}"] += 1
     wanted = {"VALID", "SAME", "SAME_UPPER", "padding", "groups", "one group", "uneven padding", "bias False"}
     wanted |= {f"{name} differs" for name in ("ksize", "stride", "dilation")}
-    wanted |= {way + direction for way in ("direct", "winograd", "im2col") for direction in ("", " dw", " dx")}
+    wanted |= {f"{way} {direction}" for way in (*ALGORITHMS, "lanes") for direction in rule.DIRECTIONS}
     assert all(seen[name] >= COUNT // 3 for name in wanted), seen
 
 
