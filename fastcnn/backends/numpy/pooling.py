@@ -151,7 +151,7 @@ def divisors(image_shape: tuple[int, ...], window: Window, out: Pair, count_padd
     return np.outer(*sides)[:, :, np.newaxis] if divisor == 0 else np.full((1, 1, 1), divisor)
 
 
-@declare(draw_mean)
+@declare(draw_mean, warm=WARM)
 def avg_pool_forward(
     x: np.ndarray, window: Window, size: tuple[int, int], count_padding: bool = False, divisor: int = 0
 ) -> np.ndarray:
