@@ -1,9 +1,11 @@
 """Convolutions lane by lane: shapes of taps and of groups that random tests leave out, each with code of its own."""
 
+import numpy as np
 import pytest
 
 from fastcnn.backends import check
 from fastcnn.backends.numba.convolution import conv
+from fastcnn.backends.numba.core import copying
 from fastcnn.backends.numba.product.lane_kind import Lanes, fits_whole, outputs_of_vector
 from fastcnn.windows import Window
 from tests.helpers.switches import conv_algorithm
@@ -53,6 +55,41 @@ def test_each_shape_agrees_with_the_twin(shape, dtype, rng):
                 check.conv_forward(x, weights, bias, window, rectify)
                 check.conv_weight_gradient(x, eta, window, groups, rectify)
             check.conv_input_gradient(eta, weights, images, window, gate)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (3, 3), (1, 3), (4, 4), (12, 12)])
+def test_large_results_are_written_past_the_caches(inputs, outputs, rng, monkeypatch):
+    """Of groups that do not fill vectors they are not: such a store ends the process where it is not aligned."""
+    monkeypatch.setattr(copying, "STREAMED", 0)
+    window = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    images = 3, 40, 44, 16 * inputs
+    x, eta = (rng.standard_normal((*images[:3], 16 * number)).astype(np.float32) for number in (inputs, outputs))
+    weights, bias = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((3, 3, inputs, 16 * outputs), (16 * outputs,))
+    )
+    with conv_algorithm("lanes"):
+        check.conv_forward(x, weights, bias, window)
+        check.conv_input_gradient(eta, weights, images, window)
+
+
+@pytest.mark.parametrize("at", [(0, 2), (2, 0), (2, 2), (5, 5)])
+def test_pixels_outside_the_image_are_zeros(at):
+    """And times NaN or infinity they are NaN: rows outside as columns outside, as by the other algorithms."""
+    window = Window((1, 1), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    x, eta, weights = np.ones((1, 4, 4, 4)), np.ones((1, 6, 6, 4)), np.full((1, 1, 1, 4), np.inf)
+    eta[(0, *at, 1)] = np.nan
+    with conv_algorithm("lanes"):
+        check.conv_weight_gradient(x, eta, window, 4)
+        assert np.isnan(conv.conv_weight_gradient(x, eta, window, 4)[0]).sum() == 1
+        out = conv.conv_forward(x, weights, np.zeros(4), window)
+    assert np.isnan(out).sum() == 4 * (36 - 16) and np.isinf(out).sum() == 4 * 16
+
+
+def test_wide_kernels_are_left_to_the_register_tile():
+    x, bias = np.ones((1, 1, 80, 2), np.float32), np.zeros(2, np.float32)
+    for width, algorithm in ((64, "lanes"), (65, "direct")):
+        weights = np.ones((1, width, 1, 2), np.float32)
+        assert conv.find_forward(x, weights, bias, Window((1, width)))[0] == algorithm
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])

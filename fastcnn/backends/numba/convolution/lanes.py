@@ -34,6 +34,7 @@ from fastcnn.backends.numba.core.jit import threads_for
 from fastcnn.backends.numba.core.memory import empty, zeros
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat
+from fastcnn.backends.numba.product.lane_kind import outputs_of_vector
 from fastcnn.backends.numba.product.packing import bias_row, padded, vector_lanes
 
 
@@ -66,7 +67,7 @@ def convolve_lanes(task, image, filters, inputs, result: Result, phases):
                 left, count = columns.first * columns.stride + columns.place, columns.last - columns.first
                 at, tap = (n * h + y) * w * c, rows.number * kw + columns.number
                 place = (line * ow + columns.first * columns.made + columns.out) * outputs
-                runs = first, (last if columns.taps else 0)
+                runs = (rows.taps if columns.taps else 0), first, last
                 numbers = c, rows.apart * w * c, columns.step * q, outputs, rows.step * kw * q, *runs, left, w, count
                 pointers = (x, at), (weights, tap * q), (bias, 0), (to, place)
                 call(columns.function, pointers, (*numbers, columns.made * outputs, outputs, int(result.past)))
@@ -84,12 +85,13 @@ def plan(phases: list[list[Phase]], shape: Shape, out_shape: Shape, geometry: Ge
     work = math.prod(out_shape) * kernel * inputs
     rows = rows_of(total, batch, work // max(1, batch * total), total)
     tasks, threads = batch * -(-total // rows), threads_for(work, most)
+    whole = outputs_of_vector(outputs // groups, vector_lanes(dtype)) == vector_lanes(dtype)
     tables = table_of("multiply", phases, (channels, outputs), groups, geometry)
     zero = zeros((padded(outputs + vector_lanes(dtype), dtype),), dtype)  # vectors that overlap reach further
 
     def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:
         out = empty(out_shape, dtype)
-        result = out, out[:0] if gate is None else gate, streams(out), total, rows
+        result = out, out[:0] if gate is None else gate, whole and streams(out), total, rows
         filters = weights.reshape(-1), zero if bias is None else bias_row(bias, zero.size), geometry.window.ksize[1]
         convolve_lanes(image, filters, inputs, result, tables, tasks, work=work, threads=threads)
         return out

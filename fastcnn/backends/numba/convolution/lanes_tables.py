@@ -49,7 +49,8 @@ def phase_of(phases, f):
 
 @inline
 def runs_inside(phase, t, height):
-    """The taps (first, last) of position t that lie inside an image so many pixels high, and the pixel of tap 0."""
+    """The taps (first, last) of position t that lie inside an image so many pixels high, and the pixel of tap 0. The
+    others read zeros."""
     y = t * phase.stride + phase.place
     below, above = -y + phase.apart - 1, height - y + phase.apart - 1
     return max(0, below) // phase.apart, min(phase.taps, max(0, above) // phase.apart), y

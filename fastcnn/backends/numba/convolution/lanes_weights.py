@@ -55,7 +55,7 @@ def add_lanes(task, thread, x, eta, rows, gradients: Gradients, phases):
         for t in range(start, min(oh, start + rows)):
             first, last, y = runs_inside(down, t, h)
             places = (image, (n * h + y) * w * c), (slopes, (n * oh + t) * ow * outputs), (own, 0)
-            numbers = c, down.apart * w * c, first, last, columns.place, w, ow, outputs, outputs, size
+            numbers = c, down.apart * w * c, down.taps, first, last, columns.place, w, ow, outputs, outputs, size
             call(columns.function, places, numbers)
         add_run(total, 0, own, 0, own.size)
 

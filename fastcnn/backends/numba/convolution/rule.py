@@ -164,6 +164,7 @@ MEASURES = {
     ),
     "group": ("outputs of a group that has one input, or as many as outputs; else infinite", group),
     "taps": ("of a kernel, for each channel that they sum up", taps),
+    "across": ("pixels of a kernel's row", lambda layer: layer.window.ksize[1]),
     "columns": ("of the output: what is summed up at once", lambda layer: layer.out_shape[2]),
     "filled": ("with dilation, the share of the pixels of tiles of 2 that are an image's; else 1", filled),
     "transposed": ("1 for transposed convolutions; others keep the bits that they had", lambda layer: layer.transposed),
@@ -191,6 +192,7 @@ TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or p
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
 FEW_IN_GROUP = Limit("group", 17, below=True)
+NARROW = Limit("across", 65, below=True)  # as all are unrolled: 512 take 16 s to compile
 COLUMNS = Limit("columns", LONGEST + 1, below=True)
 UNMEASURED = "not measured: only where it is asked for"
 LANES = "vectors of neighbouring channels times weights of their own; in groups of 32 it was no gain"
@@ -216,10 +218,10 @@ ROWS = (
         None,
         LANES,
         directions=(FORWARD, INPUT),
-        fits=(FEW_IN_GROUP, Limit("taps", LONGEST + 1, below=True)),
+        fits=(FEW_IN_GROUP, NARROW, Limit("taps", LONGEST + 1, below=True)),
         grouped=True,
     ),
-    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_IN_GROUP, COLUMNS), grouped=True),
+    Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_IN_GROUP, NARROW, COLUMNS), grouped=True),
     *MEASURED,
     *(
         Row("winograd", row.name, UNMEASURED, row.ksize, row.stride, fits=(SUMMED,), asked=True)

@@ -79,9 +79,9 @@ def functions_of(
     many = mean is None and math.prod(window.ksize) >= MANY and shape[3] > vector_lanes(dtype)
     return (
         side,
-        address_of(make, side, True, dtype, kind) if side and all(whole) else 0,
-        0 if side and whole == [*size] else address_of(make, 0, close, dtype, kind),
-        address_of(of_many_maxima, 0, False, dtype, kind) if many else 0,
+        address_of(make, (side, True), dtype, kind) if side and all(whole) else 0,
+        0 if side and whole == [*size] else address_of(make, (0, close), dtype, kind),
+        address_of(of_many_maxima, (), dtype, kind) if many else 0,
     )
 
 

@@ -160,8 +160,8 @@ def of_maxima(side: int, close: bool) -> Callable:
     return line
 
 
-def of_many_maxima(side: int, close: bool) -> Callable:
-    """The same of a window of many pixels (see `max_of_many`)."""
+def of_many_maxima() -> Callable:
+    """The same of one window of many pixels (see `max_of_many`)."""
 
     def line(image, values, offsets, facts, number, rows, columns, offset, count) -> None:  # noqa: PLR0913, PLR0917
         layer, source = Facts(facts[0], facts[1], facts[2], facts[3], facts[4], facts[5], facts[6]), carray(image, 1)
@@ -185,7 +185,7 @@ def of_means(side: int, close: bool) -> Callable:
 
 
 @functools.cache
-def address_of(make: Callable, side: int, close: bool, dtype: np.dtype, offsets: np.dtype) -> int:
-    """The address of a compiled function that `make` makes."""
+def address_of(make: Callable, given: tuple, dtype: np.dtype, offsets: np.dtype) -> int:
+    """The address of the compiled function ``make(*given)``."""
     pointers = [types.CPointer(from_dtype(kind)) for kind in (dtype, dtype, offsets, np.dtype(np.int64))]
-    return by_address(make(side, close), types.void(*pointers, *(types.int64,) * 5))
+    return by_address(make(*given), types.void(*pointers, *(types.int64,) * 5))

@@ -12,7 +12,7 @@ def outputs_of_vector(outputs: int, lanes: int) -> int:
 
 def fits_whole(outputs: int, inputs: int, channels: int, lanes: int) -> bool:
     """Whether all vectors of so many `channels` have all lanes."""
-    same = inputs == outputs or outputs >= lanes  # in which case no vectors of inputs are read
+    same = inputs == outputs or outputs >= lanes  # the lanes of a group alone read single inputs, and no vectors
     return same and channels % lanes == 0 and outputs_of_vector(outputs, lanes) == lanes
 
 

@@ -1,7 +1,8 @@
 """The register tile of a product as sums of products lane by lane. Requires numba.
 
-Its rows are neighbouring pixels of a line, of one vector of channels each; for the weights' gradient they are taps. A
-vector of an image is loaded once for all pixels and taps that meet it, which is what these sums live by.
+Its rows are neighbouring pixels of a line, of one vector of channels each; for the weights' gradient they are taps and
+channels of a group. A vector of an image is loaded once for all pixels and taps that meet it, which is what these sums
+live by.
 """
 
 from typing import Any
@@ -85,8 +86,7 @@ def column_places(builder: ir.IRBuilder, kind: Lanes, start: ir.Value, pixel: ir
     (first, last) lie outside the image: zeros are read in their place."""
 
     def zeros() -> ir.Value:
-        vectors = kind.inputs + 1
-        memory = ir.ArrayType(start.type.pointee, vectors * VECTOR_BYTES)
+        memory = ir.ArrayType(start.type.pointee, (kind.inputs + 1) * VECTOR_BYTES)  # more than what is read at once
         found = cgutils.global_constant(builder, "zeros", ir.Constant(memory, None))
         found.align = VECTOR_BYTES
         return builder.bitcast(found, start.type)

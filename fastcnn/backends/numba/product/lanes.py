@@ -26,6 +26,7 @@ from fastcnn.backends.numba.product.tile import HALVES, tile_of, tile_store, til
 
 PIXELS = 7  # of a tile: 56, 28, 14 and 7 are multiples. With 6, 14 x 14 pixels took a sixth longer, with 8 the same
 ALONE = 2 * PIXELS if HALVES else PIXELS  # where vectors are repeated elements: each has one chain of sums
+NOWHERE = 0, 0  # the columns of a line outside the image: its pixels are 0, and times NaN they are NaN
 SUMS = 12  # rows of a tile of taps, where a run does not have more: of 3 x 3 taps 9, three runs at a time
 
 
@@ -34,17 +35,17 @@ def multiply_line(kind: Lanes, lanes: int) -> Callable:
 
     Pointers: to column 0 of the line of the image that the first run of taps reads, to its weights, to the bias, whole
     vectors, and to the first result. Numbers: elements from one pixel of the image to the next, and from one run's line
-    to the next; in the weights from one tap to the next, one channel of a group, and one run; the runs (first, last)
-    that read the image; the column of the first tap of the first window, and the columns that there are; the windows of
-    the line, elements between their results, and channels of each; whether they are written past the caches, in whole
-    vectors.
+    to the next; in the weights from one tap to the next, one channel of a group, and one run; the runs, and those
+    (first, last) that read the image, as the others read zeros; the column of the first tap of the first window, and
+    the columns that there are; the windows of the line, elements between their results, and channels of each; whether
+    they are written past the caches, in whole vectors.
     """
     text, (taps, dilation, stride, inputs, outputs, _, _), step = kind.text, kind, kind.step(lanes)
     pixels, together = ALONE if kind.alone(lanes) else PIXELS, kind.together(lanes)
     reach = (pixels - 1) * stride + (taps - 1) * dilation + 1
 
     def line(  # noqa: PLR0913, PLR0917
-        x, w, bias, out, pixel, row, tap, channel, run, first, last, left, width, count, apart, channels, past
+        x, w, bias, out, pixel, row, tap, channel, run, runs, first, last, left, width, count, apart, channels, past
     ) -> None:
         image, weights, start, result = carray(x, 1), carray(w, 1), carray(bias, 1), carray(out, 1)
         for begin in range(0, count, pixels):
@@ -55,13 +56,15 @@ def multiply_line(kind: Lanes, lanes: int) -> Callable:
                 have = min(step, channels - j)
                 some = have, (have + outputs - 1) // outputs * inputs
                 at, tile = column * pixel + j // outputs * inputs, tile_of(start, j, pixels, 2)
-                for k in range(first, last):
+                for k in range(runs):
+                    there = first <= k < last
                     for c in range(0, inputs, together):
                         place, q, steps = at + k * row + c, j + k * run + c * channel, (tap, channel)
-                        if inside:
+                        if inside and there:
                             tile = add_taps(text, 0, tile, image, place, pixel, span, weights, q, steps, some)
                         else:
-                            tile = add_taps(text, 1, tile, image, place, pixel, span, weights, q, steps, some)
+                            area = span if there else NOWHERE
+                            tile = add_taps(text, 1, tile, image, place, pixel, area, weights, q, steps, some)
                 if past:
                     tile_stream(tile, result, j, to)
                 else:
@@ -128,9 +131,10 @@ def sum_line(kind: Lanes, lanes: int) -> Callable:
     Pointers: to column 0 of the line of the image that the first run of taps reads, to the line of the gradient, and to
     the sums: for each vector of outputs a row for each tap and channel of a group, and one for the bias. (As rows of
     all outputs they lay in few places of the L1 cache: groups of 16 of 14 x 14 x 512 took a fifth longer.) Numbers:
-    elements from one pixel of the image to the next, and from one run's line to the next; the runs (first, last) that
-    read the image; the column of the first tap of the first window, and the columns that there are; the windows of the
-    line, elements between their gradients, and channels of each; the sums of a vector, in elements.
+    elements from one pixel of the image to the next, and from one run's line to the next; the runs, and those (first,
+    last) that read the image, as the others read zeros; the column of the first tap of the first window, and the
+    columns that there are; the windows of the line, elements between their gradients, and channels of each; the sums of
+    a vector, in elements.
     """
     return lines_of_elements(kind, lanes) if kind.alone(lanes) else lines_of_vectors(kind, lanes)
 
@@ -139,20 +143,21 @@ def lines_of_vectors(kind: Lanes, lanes: int) -> Callable:
     """`sum_line` where the channels that meet a vector are added up together: a vector's sums stay in registers."""
     text, (taps, dilation, stride, inputs, outputs, _, _), step = kind.text, kind, kind.step(lanes)
     reach, rows = (PIXELS - 1) * stride + (taps - 1) * dilation + 1, taps * inputs
-    runs = max(1, min(taps, SUMS // rows))  # at a time: most kernels are square
-    many = runs * rows
+    some_runs = max(1, min(taps, SUMS // rows))  # at a time: most kernels are square
+    many = some_runs * rows
 
-    def line(x, eta, sums, pixel, row, first, last, left, width, count, apart, channels, size) -> None:  # noqa: PLR0913, PLR0917
+    def line(x, eta, sums, pixel, row, runs, first, last, left, width, count, apart, channels, size) -> None:  # noqa: PLR0913, PLR0917
         image, slopes, results = carray(x, 1), carray(eta, 1), carray(sums, 1)
-        windows, steps, to = (left, width, count, stride, reach), (pixel, row, apart, lanes), 0
+        steps, to = (pixel, row, apart, lanes), 0
         for j in range(0, channels, step):
             have = min(step, channels - j)
-            some, at, k = (have, (have + outputs - 1) // outputs * inputs), j // outputs * inputs, first
-            while k < last:
+            some, at, k = (have, (have + outputs - 1) // outputs * inputs), j // outputs * inputs, 0
+            while k < runs:
                 places = at + k * row, j, to + k * rows * lanes
-                if k + runs <= last:
+                windows = left, (width if first <= k < last else 0), count, stride, reach
+                if first <= k and k + some_runs <= last:
                     sum_runs(text, many, image, slopes, results, places, windows, steps, some)
-                    k += runs
+                    k += some_runs
                 else:
                     sum_runs(text, rows, image, slopes, results, places, windows, steps, some)
                     k += 1
@@ -169,16 +174,16 @@ def lines_of_elements(kind: Lanes, lanes: int) -> Callable:
     text, (taps, dilation, stride, inputs, outputs, _, _), step = kind.text, kind, kind.step(lanes)
     reach = (PIXELS - 1) * stride + (taps - 1) * dilation + 1
 
-    def line(x, eta, sums, pixel, row, first, last, left, width, count, apart, channels, size) -> None:  # noqa: PLR0913, PLR0917
+    def line(x, eta, sums, pixel, row, runs, first, last, left, width, count, apart, channels, size) -> None:  # noqa: PLR0913, PLR0917
         image, slopes, results = carray(x, 1), carray(eta, 1), carray(sums, 1)
         steps, to = (pixel, row, apart, inputs * lanes), 0
         for j in range(0, channels, step):
             some, at = (min(step, channels - j), inputs), j // outputs * inputs
-            for k in range(first, last):
-                i = 0
+            for k in range(runs):
+                i, there = 0, width if first <= k < last else 0
                 while i < count:
                     column, many = left + i * stride, i + PIXELS <= count
-                    span, inside = (-column, width - column), column >= 0 and column + reach <= width
+                    span, inside = (-column, there - column), column >= 0 and column + reach <= there
                     places = at + k * row + column * pixel, i * apart + j, to + k * taps * inputs * lanes
                     if many and inside:
                         sum_channels(text, taps, PIXELS, 0, inputs, image, slopes, results, places, steps, span, some)
@@ -194,7 +199,7 @@ def lines_of_elements(kind: Lanes, lanes: int) -> Callable:
 
 
 # Of each function: how it is made, its pointers, and its numbers.
-FUNCTIONS = {"multiply": (multiply_line, 4, 13), "sum": (sum_line, 3, 10)}
+FUNCTIONS = {"multiply": (multiply_line, 4, 14), "sum": (sum_line, 3, 11)}
 
 
 @functools.cache

@@ -122,13 +122,6 @@ def tile_of(typingctx, array, index, count, halves):
     return tile(array, types.intp, count, halves), codegen
 
 
-@intrinsic(prefer_literal=True)
-def tile_of_zeros(typingctx, array, count, halves):
-    """A tile of the dtype of `array` that is 0."""
-    tile = Tile(array.dtype, count.literal_value, halves.literal_value)
-    return tile(array, count, halves), lambda context, builder, signature, args: ir.Constant(tile.llvm_type, None)
-
-
 @intrinsic
 def outer_add(typingctx, tile, a, rows, p, b, q):
     """tile[r, :] + a[rows[r] + p] * b[q : q + width]."""
