@@ -6,6 +6,7 @@ here, those about other arguments in :mod:`fastcnn.shapes`.
 
 import functools
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -56,18 +57,25 @@ def both(value: Sides) -> Pair:
     return (value, value) if isinstance(value, int) else value
 
 
+def number_or(owner: str, name: str, wanted: str, value: Any) -> Any:
+    """`value`, a number; of anything else the error says all that is `wanted`."""
+    if isinstance(value, numbers.Number):
+        return value
+    raise ValueError(must_be(owner, name, wanted, value))
+
+
 def check_both(
     owner: str, name: str, value: Any, check: Callable[[str, str, Any], int] = check_side, least: int = 1
 ) -> Sides:
     """`value`, an integer or a pair (height, width), each of which `check` accepts; an integer where they are equal."""
+    wanted = f"an integer of at least {least}, or two: (height, width)"
     if not isinstance(value, list | tuple):
-        return check(owner, name, value)
+        return check(owner, name, number_or(owner, name, wanted, value))
     try:
         pair = tuple(check(owner, name, side) for side in value)
     except ValueError:
         pair = ()
     if len(pair) != 2:
-        wanted = f"an integer of at least {least}, or two: (height, width)"
         raise ValueError(must_be(owner, name, wanted, value))
     return pair[0] if pair[0] == pair[1] else pair
 
@@ -80,14 +88,16 @@ def check_not_negative(owner: str, name: str, value: Any) -> int:
 def check_padding(owner: str, name: str, value: Any) -> int | tuple[Any, Any]:
     """`value` as pixels around an image: on each side; or (rows, columns), on both sides of each axis; or ((top,
     bottom), (left, right)). As short as it can be written."""
+    wanted = "an integer of at least 0, (rows, columns), or ((top, bottom), (left, right))"
+    if isinstance(value, str):
+        wanted += "; a text such as 'SAME' is a `method`"
     if not isinstance(value, list | tuple):
-        return check_not_negative(owner, name, value)
+        return check_not_negative(owner, name, number_or(owner, name, wanted, value))
     try:
         axes = [check_both(owner, name, axis, check_not_negative, least=0) for axis in value]
     except ValueError:
         axes = []
     if len(axes) != 2:
-        wanted = "an integer of at least 0, (rows, columns), or ((top, bottom), (left, right))"
         raise ValueError(must_be(owner, name, wanted, value))
     if all(isinstance(axis, int) for axis in axes):
         return axes[0] if axes[0] == axes[1] else (axes[0], axes[1])

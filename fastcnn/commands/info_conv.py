@@ -42,12 +42,18 @@ def sides_of(text: str) -> Pair:
 
 
 def padding_of(text: str) -> str | tuple[Pair, Pair]:
-    """An argparse type: a method, or zeros before and after the image, on both axes or on each."""
+    """An argparse type: a method, or zeros around the image: as many on all sides; or as many at both ends of an axis,
+    ROWSxCOLUMNS; or before and after, on both axes or on each."""
     if text in PADDING_METHODS:
         return text
+    if re.fullmatch(r"\d{1,9}x\d{1,9}", text):
+        rows, columns = map(int, text.split("x"))
+        return (rows, rows), (columns, columns)
     if not re.fullmatch(r"\d{1,9}(,\d{1,9}|(,\d{1,9}){3})?", text):
-        expected = f"{', '.join(PADDING_METHODS)}, or zeros before and after such as 1,1, or top, bottom, left, right"
-        raise argparse.ArgumentTypeError(f"expected {expected}, received {shortened(text)!r}")
+        expected = (
+            f"{', '.join(PADDING_METHODS)}, or zeros such as 1, rows x columns 1x3, before and after 0,1, or top, "
+        )
+        raise argparse.ArgumentTypeError(f"expected {expected}bottom, left, right, received {shortened(text)!r}")
     zeros = [int(part) for part in text.split(",")]
     top, bottom, left, right = zeros if len(zeros) == 4 else [zeros[0], zeros[-1]] * 2
     return (top, bottom), (left, right)
@@ -65,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "a transposed convolution, whose input is BxHxWxC"
     conv.add_argument("--transposed", action="store_const", const=True, help=text)
     conv.add_argument("--groups", type=number(int, 1), metavar="G", help="of channels (default: 1)")
-    padding = f"{', '.join(PADDING_METHODS)}, or zeros BEFORE,AFTER or TOP,BOTTOM,LEFT,RIGHT (default: SAME)"
+    padding = (
+        f"{', '.join(PADDING_METHODS)}, or zeros N, ROWSxCOLUMNS, BEFORE,AFTER or TOP,BOTTOM,LEFT,RIGHT (default: SAME)"
+    )
     conv.add_argument("--padding", type=padding_of, metavar="P", help=padding)
     conv.add_argument("--conv-algorithm", choices=CONV_ALGORITHMS, help="default: $FASTCNN_CONV, else auto, the rule")
 
@@ -197,4 +205,5 @@ def print_convolution(convolution: Convolution, algorithm: str | None) -> dict[s
     directions = {
         way.replace(" ", "_"): print_direction(way, layer, name) for way, layer in zip(DIRECTIONS, layers, strict=True)
     }
-    return {"shape": shape, "out_shape": out_shape, "asked_for": name, "asked": asked, **directions}
+    layer = window._asdict() | {"groups": groups, "transposed": transposed}
+    return {"shape": shape, "out_shape": out_shape, "layer": layer, "asked_for": name, "asked": asked, **directions}

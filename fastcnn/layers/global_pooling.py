@@ -9,7 +9,7 @@ from fastcnn.backends.active import active
 from fastcnn.components import Fixed, Setting
 from fastcnn.layers.base import Layer
 from fastcnn.resampling import adaptive_gradient, adaptive_taps
-from fastcnn.shapes import zeros
+from fastcnn.shapes import check_shape, must_be, zeros
 from fastcnn.windows import Window, both, check_both
 
 
@@ -19,6 +19,14 @@ class OfImages(Layer):
     rank = 4
     output_channels: Fixed[int] = Fixed(lambda layer: layer.input_shape[3])
     _batch: int | None = None
+
+    def check_output(self, setting: str) -> None:
+        """Raise where the images that a `setting` asks for are of a size that no array has."""
+        try:
+            check_shape(self.name, self.output_shape)
+        except ValueError:
+            wanted = f"smaller: images of the shape {self.output_shape[1:]} would take too much memory"
+            raise ValueError(must_be(self.name, setting, wanted, getattr(self, setting))) from None
 
     def last_batch(self) -> int | None:
         return self._batch
@@ -87,6 +95,7 @@ class AdaptiveAvgPooling(OfImages):
     ----------
     shape : (batch, height, width, channels)
     output_size : int or (height, width)
+        Larger than the image too: parts then have one pixel or two.
     dtype : 'float32' or 'float64', optional
     """
 
@@ -98,6 +107,10 @@ class AdaptiveAvgPooling(OfImages):
     def __init__(self, shape: Sequence[int], output_size: Any, *, dtype: Any = None):
         super().__init__(shape, dtype=dtype)
         self.output_size = output_size
+        self.check_settings()
+
+    def check_settings(self) -> None:
+        self.check_output("output_size")
 
     def parts(self) -> Window | None:
         """The parts as windows side by side, where they are alike."""

@@ -165,7 +165,7 @@ class GroupNorm(ImageNormalization):
         self.groups, self.epsilon = number, epsilon
 
     def as_kernels_take_it(self, x: np.ndarray) -> np.ndarray:
-        return x.reshape(len(x), -1, self.input_shape[-1])
+        return x.reshape(len(x), math.prod(self.input_shape[1:-1]), self.input_shape[-1])
 
     def forward(self, x: Any) -> np.ndarray:
         x = self.take_x(x)

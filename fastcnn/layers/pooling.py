@@ -29,12 +29,12 @@ class Pooling(Layer):
     ----------
     shape : (batch, height, width, channels)
     ksize : int or (height, width), default 2
-        Sides of the window; not larger than the image and its padding.
+        Sides of the window; not larger than the image and its padding, but with 'ceil'.
     stride : int or (height, width), default 2
         From one window to the next. They overlap where it is smaller than `ksize`. None: as `ksize`.
     padding : int, (rows, columns) or ((top, bottom), (left, right)), default 0
         Pixels around the image, fewer than a window spans. What they are, `geometry` says.
-    geometry : 'original', 'floor' or 'ceil'
+    geometry : 'original', 'floor' or 'ceil', default 'original'
         'original': ``H // stride`` by ``W // stride`` windows, clipped at the bottom and right border. The padding is
         zeros that are values like others, of a maximum and in the size of a mean's window; the image is from then on
         that much larger. 'floor': the windows that fit into the image and its padding, which no maximum sees. 'ceil':
@@ -120,7 +120,7 @@ class MaxPooling(Pooling):
     """The maximum of each window and channel; NaN where the window holds one.
 
     The gradient goes to the first maximum in row-major order of the window; overlapping windows add up.
-    Parameters: see :class:`Pooling`.
+    Parameters: see :class:`fastcnn.layers.pooling.Pooling`.
     """
 
     absorbs_relu = True

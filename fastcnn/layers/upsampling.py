@@ -10,7 +10,7 @@ from fastcnn.backends.active import active
 from fastcnn.components import Fixed, Setting
 from fastcnn.layers.global_pooling import OfImages
 from fastcnn.resampling import bilinear_gradient, bilinear_taps
-from fastcnn.shapes import check_choice, check_flag, check_shape, must_be
+from fastcnn.shapes import check_choice, check_flag, must_be
 from fastcnn.windows import Window, both, check_both
 
 MODES = ("nearest", "bilinear")
@@ -19,7 +19,7 @@ MODES = ("nearest", "bilinear")
 class UpSampling(OfImages):
     """Images `factor` times as high and wide: (batch, H, W, C) becomes (batch, H * factor, W * factor, C).
 
-    PyTorch's nn.Upsample, and Keras's UpSampling2D.
+    PyTorch's nn.Upsample of whole factors, and Keras's UpSampling2D.
 
     Parameters
     ----------
@@ -55,11 +55,7 @@ class UpSampling(OfImages):
     def check_settings(self) -> None:
         if self.align_corners and self.mode != "bilinear":
             raise ValueError(must_be(self.name, "align_corners", "False unless `mode` is 'bilinear'", True))
-        try:
-            check_shape(self.name, self.output_shape)
-        except ValueError:
-            wanted = f"smaller: images of the shape {self.output_shape[1:]} would take too much memory"
-            raise ValueError(must_be(self.name, "factor", wanted, self.factor)) from None
+        self.check_output("factor")
 
     def larger(self, batch: int) -> tuple[int, ...]:
         """The shape of so many images of the output."""

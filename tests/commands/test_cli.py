@@ -252,6 +252,12 @@ def test_info_knows_windows_of_any_kind():
         "convolution      16x24x20x64 -> 16x24x20x64, 3x3, stride 1, dilation 2, padding 2,2, 2 groups\n"
     )
     assert facts["out_shape"] == [16, 24, 20, 64]
+    assert facts["layer"] == {
+        **{"ksize": [3, 3], "stride": [1, 1], "dilation": [2, 2], "padding": [[2, 2], [2, 2]]},
+        **{"groups": 2, "transposed": False},
+    }
+    pair = run_fastcnn("info", *spec, "--ksize", "1x7", "--padding", "0x3", FASTCNN_CONV="")
+    assert pair.stdout.startswith("convolution      16x24x20x64 -> 16x24x20x64, 1x7, stride 1, padding 0,0,3,3\n")
     assert {facts[name]["algorithm"] for name in ("forward", "input_gradient", "weight_gradient")} == {"winograd"}
     wide = run_fastcnn("info", *spec, "--ksize", "1x7", "--stride", "1x2", "--padding", "0,0,3,2", FASTCNN_CONV="")
     assert wide.stdout.startswith("convolution      16x24x20x64 -> 16x24x10x64, 1x7, stride 1x2, padding 0,0,3,2\n")

@@ -7,6 +7,7 @@ from fastcnn import layers
 from fastcnn.layers import (
     ELU,
     GELU,
+    AdaptiveAvgPooling,
     AvgPooling,
     BatchNorm,
     Conv2D,
@@ -74,6 +75,20 @@ SHAPE = (2, 6, 5, 3)
         (
             lambda: MaxPooling(SHAPE, 2, 2, padding=2),
             "MaxPooling: `padding` must be an integer from 0 to 1, smaller than `ksize`. Received padding=2",
+        ),
+        (
+            lambda: MaxPooling(SHAPE, "2"),
+            r"MaxPooling: `ksize` must be an integer of at least 1, or two: \(height, width\). Received ksize='2'",
+        ),
+        (
+            lambda: Conv2D(SHAPE, 4, padding="same"),
+            r"Conv2D: `padding` must be an integer of at least 0, \(rows, columns\), or \(\(top, bottom\), \(left, "
+            r"right\)\); a text such as 'SAME' is a `method`. Received padding='same'",
+        ),
+        (
+            lambda: AdaptiveAvgPooling(SHAPE, 10**9),
+            r"AdaptiveAvgPooling: `output_size` must be smaller: images of the shape \(1000000000, 1000000000, 3\) "
+            "would take too much memory. Received output_size=1000000000",
         ),
         (
             lambda: MaxPooling(SHAPE, 2, 2, padding=-1),

@@ -174,7 +174,10 @@ REFUSED = [
     (lambda: Conv2D(SHAPE, 4, (3, 2.0)), rf"`ksize` {TWO} ksize=\(3, 2.0\)"),
     (lambda: Conv2D(SHAPE, 4, (3, True)), rf"`ksize` {TWO} ksize=\(3, True\)"),
     (lambda: Conv2D(SHAPE, 4, (3, 3, 3)), rf"`ksize` {TWO}"),
-    (lambda: Conv2D(SHAPE, 4, "33"), "`ksize` must be an integer of at least 1. Received ksize='33'"),
+    (
+        lambda: Conv2D(SHAPE, 4, "33"),
+        r"`ksize` must be an integer of at least 1, or two: \(height, width\). Received ksize='33'",
+    ),
     (lambda: Conv2D(SHAPE, 4, 3, (1, -1)), rf"`stride` {TWO} stride=\(1, -1\)"),
     (lambda: Conv2D(SHAPE, 4, dilation=0), "`dilation` must be an integer of at least 1. Received dilation=0"),
     (lambda: Conv2D(SHAPE, 4, dilation=(1, 0)), rf"`dilation` {TWO} dilation=\(1, 0\)"),
@@ -189,7 +192,10 @@ REFUSED = [
     (lambda: Conv2D(SHAPE, 4, padding=-1), "`padding` must be an integer of at least 0. Received padding=-1"),
     (lambda: Conv2D(SHAPE, 4, padding=1.0), "`padding` must be an integer of at least 0. Received padding=1.0"),
     (lambda: Conv2D(SHAPE, 4, padding=True), "`padding` must be an integer of at least 0. Received padding=True"),
-    (lambda: Conv2D(SHAPE, 4, padding="SAME"), "`padding` must be an integer of at least 0. Received padding='SAME'"),
+    (
+        lambda: Conv2D(SHAPE, 4, padding="SAME"),
+        r"right\)\); a text such as 'SAME' is a `method`. Received padding='SAME'",
+    ),
     (lambda: Conv2D(SHAPE, 4, padding=(1, -1)), PADDING + r". Received padding=\(1, -1\)"),
     (lambda: Conv2D(SHAPE, 4, padding=(1, 2, 3, 4)), PADDING + r". Received padding=\(1, 2, 3, 4\)"),
     (lambda: Conv2D(SHAPE, 4, padding=((1, 2), (3,))), PADDING + r". Received padding=\(\(1, 2\), \(3,\)\)"),

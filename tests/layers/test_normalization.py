@@ -225,3 +225,10 @@ def test_the_loss_of_an_untrained_network(rng, backend):
     losses = model.evaluate(rng.standard_normal((4, 12, 12, 1)).astype(np.float32), np.arange(4))
     loss = losses[0] if isinstance(losses, tuple) else losses["loss"]
     assert 0 < loss < 100
+
+
+def test_a_batch_of_no_images(backend):
+    for layer in (GroupNorm((2, 8, 8, 4), 2), LayerNorm((2, 8, 8, 4)), LayerNorm((2, 8, 8, 4), axis=1)):
+        assert (
+            layer.forward(np.zeros((0, 8, 8, 4))).shape == layer.gradient(np.zeros((0, 8, 8, 4))).shape == (0, 8, 8, 4)
+        )
