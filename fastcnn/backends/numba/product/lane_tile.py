@@ -5,6 +5,7 @@ channels of a group. A vector of an image is loaded once for all pixels and taps
 live by.
 """
 
+import itertools
 from typing import Any
 
 from llvmlite import ir
@@ -24,6 +25,9 @@ from fastcnn.backends.numba.core.vectors import (
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
 from fastcnn.backends.numba.product.lane_kind import Lanes
 from fastcnn.backends.numba.product.tile import INDEX, Rows, Tile
+
+
+AT_ONCE = 2  # channels of a group: all 8 of one at once, with 24 vectors of weights, took a third longer
 
 
 def lanes_of(text: types.StringLiteral) -> Lanes:
@@ -186,11 +190,12 @@ def add_taps(typingctx, lanes, edge, tile, x, at, pixel, span, w, q, steps, some
             return places.load(builder.gep(weights, [builder.add(*(builder.mul(s, INDEX(n)) for n, s in numbers))]))
 
         together = kind.together(tile.row[0].lanes)
-        rows = [[weight(k, c) for c in range(together)] for k in range(kind.taps)]
-        for column in kind.columns(tile.rows):
-            for c, here in enumerate(places.inputs(place(column))):
-                for r, k in kind.meet(column, tile.rows):
-                    terms = [here, rows[k][c], builder.extract_value(value, r)]
+        for few in (range(c, min(together, c + AT_ONCE)) for c in range(0, together, AT_ONCE)):
+            rows = [{c: weight(k, c) for c in few} for k in range(kind.taps)]
+            for column in kind.columns(tile.rows):
+                inputs = places.inputs(place(column))
+                for c, (r, k) in itertools.product(few, kind.meet(column, tile.rows)):
+                    terms = [inputs[c], rows[k][c], builder.extract_value(value, r)]
                     value = builder.insert_value(value, builder.call(multiply_add_of(builder, tile.row[0]), terms), r)
         return value
 
