@@ -26,7 +26,6 @@ from fastcnn.backends.numba.core.width import VECTOR_BYTES
 from fastcnn.backends.numba.product.lane_kind import Lanes
 from fastcnn.backends.numba.product.tile import INDEX, Rows, Tile
 
-
 AT_ONCE = 2  # channels of a group: all 8 of one at once, with 24 vectors of weights, took a third longer
 
 
