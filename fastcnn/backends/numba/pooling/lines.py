@@ -142,6 +142,12 @@ class Facts(NamedTuple):
     nowhere: int
 
 
+@inline
+def facts_at(table):
+    """The `Facts` that a pointer leads to."""
+    return Facts(table[0], table[1], table[2], table[3], table[4], table[5], table[6])
+
+
 def of_maxima(side: int, close: bool) -> Callable:
     """The function of maxima of windows in a row, `side` pixels wide and high or 0 for any, dilated or not.
 
@@ -151,7 +157,7 @@ def of_maxima(side: int, close: bool) -> Callable:
     """
 
     def line(image, values, offsets, facts, number, rows, columns, offset, count) -> None:  # noqa: PLR0913, PLR0917
-        layer, source = Facts(facts[0], facts[1], facts[2], facts[3], facts[4], facts[5], facts[6]), carray(image, 1)
+        layer, source = facts_at(facts), carray(image, 1)
         windows = Line(source, 0, layer.step, layer.row, layer.channels if close else layer.pixel, layer.channels)
         held = Held(side or rows, side or columns, 0 if side else offset, side or layer.ksize, count)
         result = Result(carray(values, 1), carray(offsets, 1), 0)
@@ -164,7 +170,7 @@ def of_many_maxima() -> Callable:
     """The same of one window of many pixels (see `max_of_many`)."""
 
     def line(image, values, offsets, facts, number, rows, columns, offset, count) -> None:  # noqa: PLR0913, PLR0917
-        layer, source = Facts(facts[0], facts[1], facts[2], facts[3], facts[4], facts[5], facts[6]), carray(image, 1)
+        layer, source = facts_at(facts), carray(image, 1)
         windows = Line(source, 0, layer.step, layer.row, layer.pixel, layer.channels)
         held, result = Held(rows, columns, offset, layer.ksize, count), Result(carray(values, 1), carray(offsets, 1), 0)
         max_of_many(windows, held, Limits(layer.rectify, layer.nowhere), result)
@@ -176,7 +182,7 @@ def of_means(side: int, close: bool) -> Callable:
     """The same of means, which have no offsets."""
 
     def line(image, values, offsets, facts, number, rows, columns, offset, count) -> None:  # noqa: PLR0913, PLR0917
-        layer, source = Facts(facts[0], facts[1], facts[2], facts[3], facts[4], facts[5], facts[6]), carray(image, 1)
+        layer, source = facts_at(facts), carray(image, 1)
         windows = Line(source, 0, layer.step, layer.row, layer.channels if close else layer.pixel, layer.channels)
         held = Held(side or rows, side or columns, 0, 0, count)
         mean_windows(windows, number, held, Result(carray(values, 1), carray(offsets, 1), 0), side == 2)
