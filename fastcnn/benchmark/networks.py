@@ -10,6 +10,24 @@ import fastcnn
 
 CLASSES = 10
 
+
+
+def plain(*widths: int, ksize: int = 3) -> tuple[tuple, ...]:
+    """Convolutions 'SAME' of so many channels, each with its ReLU; a 0 is a pooling."""
+    return tuple(
+        layer for width in widths for layer in ((("conv", width, ksize, "SAME"), ("relu",)) if width else (("pool",),))
+    )
+
+
+def normalised(*widths: int) -> tuple[tuple, ...]:
+    """The same 3x3, with a BatchNorm before each ReLU."""
+    return tuple(
+        layer
+        for width in widths
+        for layer in ((("conv", width, 3, "SAME"), ("bn",), ("relu",)) if width else (("pool",),))
+    )
+
+
 # The input, and the layers: ("conv", channels, side, 'VALID' or 'SAME' or this and the stride), ("depthwise", side),
 # ("residual", layers), ("fc", outputs), and without arguments those of `plain_layer`.
 NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
@@ -27,17 +45,31 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
             *(("fc", 120), ("relu",), ("fc", 84), ("relu",), ("fc", CLASSES)),
         ),
     ),
-    "vgg_small": (
+    "vgg_small": ((32, 32, 3), (*plain(32, 32, 0, 64, 64, 0, 128, 128, 0), ("fc", CLASSES))),
+    "five_by_five": (
+        (32, 32, 3),
+        (*plain(32, 0, 32, 0, 64, 0, ksize=5), ("fc", 64), ("relu",), ("fc", CLASSES)),
+    ),
+    "odd_widths": ((28, 28, 1), (*plain(24, 40, 0, 72, 0), ("fc", CLASSES))),
+    "strided": (
+        (96, 96, 3),
+        (
+            *(layer for width in (32, 64, 128) for layer in (("conv", width, 3, "SAME", 2), ("relu",))),
+            *(("global_avg",), ("fc", CLASSES)),
+        ),
+    ),
+    "conv_bn": ((32, 32, 3), (*normalised(32, 32, 0, 64, 64, 0), ("fc", CLASSES))),
+    # The first stage of the residual networks for CIFAR-10, without its shortcuts: He et al. (2016), section 4.2.
+    "narrow_bn": ((32, 32, 3), (*normalised(16, 16, 16, 16, 16, 16), ("global_avg",), ("fc", CLASSES))),
+    "mixed": (
         (32, 32, 3),
         (
-            *(
-                layer
-                for width in (32, 64, 128)
-                for layer in (("conv", width, 3, "SAME"), ("relu",), ("conv", width, 3, "SAME"), ("relu",), ("pool",))
-            ),
+            *(*plain(64), *plain(32, ksize=1), *plain(64, 0), *plain(64, ksize=1), *plain(128, 0)),
             ("fc", CLASSES),
         ),
     ),
+    "deep": ((128, 128, 3), (*plain(16, 16, 0, 32, 32, 0, 64, 64, 0, 64, 64), ("global_avg",), ("fc", CLASSES))),
+    "mlp": ((28, 28, 1), (("fc", 512), ("relu",), ("fc", 256), ("relu",), ("fc", CLASSES))),
     # An inverted residual of 24 channels: Sandler et al., "MobileNetV2" (2018), table 2.
     "mobilenet_block": (
         (56, 56, 24),
@@ -59,7 +91,11 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[tuple, ...]]] = {
         (("conv", 64, 7, "SAME", 2), ("bn",), ("relu",), ("stem_pool",), ("global_avg",), ("fc", CLASSES)),
     ),
 }
-BATCHES = {"mobilenet_block": 32, "resnet_stem": 8}  # images of a training step; 64 for all others
+# Images of a training step; 64 for all others.
+BATCHES = {
+    **{"odd_widths": 100, "strided": 32, "narrow_bn": 128, "mixed": 32, "deep": 8, "mlp": 128},
+    **{"mobilenet_block": 32, "resnet_stem": 8},
+}
 
 
 def data(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from fastcnn.benchmark.workloads import WORKLOADS, Workload
 
 TIMED_GROUPS = tuple(dict.fromkeys(workload.group for workload in WORKLOADS.values()))
 WHOLE_GROUPS = ("startup", "memory")
+FRAMEWORKS = ("torch", "compile", "jax")
 WAYS = ("forward", "input", "weights")
 HEADER = f"{'workload':<38} {'contestant':<20} {'median ms':>10} {'min ms':>10} {'ratio':>7} {'rate':>11}"
 
@@ -43,6 +44,11 @@ def lines(name: str, found: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def failures(name: str, failed: dict[str, str]) -> str:
+    """Contestants that could not do a workload, and why."""
+    return "".join(f"\n{name:<38} {contestant:<20} failed: {why}" for contestant, why in failed.items())
+
+
 def geometric_mean(values: Iterable[float]) -> float:
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs))
@@ -64,8 +70,16 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
             found[title] = known
 
     steps = [name for name, workload in WORKLOADS.items() if workload.group in ("training", "prediction")]
-    for rival in ("torch", "numpy", "original"):
+    for rival in (*FRAMEWORKS, "numpy", "original"):
         add(f"steps: times faster than {rival}", {name: over(name, rival) for name in steps})
+    for group in ("training", "prediction"):
+        best = {}
+        for name in steps:
+            known = [ratio for rival in FRAMEWORKS if (ratio := over(name, rival)) is not None]
+            if known and WORKLOADS[name].group == group:
+                best[name] = min(known)
+        if best:
+            add(f"{group}: times faster than the best of them", best | {"geometric mean": geometric_mean(best.values())})
     add("two threads: times faster than one", {"vgg_small": over("vgg_small", "numba-1")})
     shapes = {}
     for shape in CONVOLUTIONS:

@@ -27,12 +27,13 @@ def tensor(array: np.ndarray, layout: Any) -> Any:
     return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
-def network(name: str, layout: Any) -> Any:
+def network(name: str, layout: Any, compiled: bool = False) -> Any:
     import torch
 
     shape, spec = NETWORKS[name]
-    made = modules_of(spec, shape)[0]
-    return torch.nn.Sequential(*made).to(dtype=getattr(torch, fastcnn.get_dtype().name), memory_format=layout)
+    made = torch.nn.Sequential(*modules_of(spec, shape)[0])
+    made = made.to(dtype=getattr(torch, fastcnn.get_dtype().name), memory_format=layout)
+    return torch.compile(made) if compiled else made
 
 
 def modules_of(spec: tuple[tuple, ...], shape: tuple[int, ...]) -> tuple[list[Any], tuple[int, ...]]:
@@ -79,13 +80,13 @@ def residual(body: Any) -> Any:
     return Residual()
 
 
-def training_step(name: str, batch: int) -> Steps:
+def training_step(name: str, batch: int, compiled: bool = False) -> Steps:
     import torch
 
     images, labels = data(name, batch)
 
     def make(layout: Any) -> Callable[[], object]:
-        model, x, y = network(name, layout), tensor(images, layout), torch.from_numpy(labels)
+        model, x, y = network(name, layout, compiled), tensor(images, layout), torch.from_numpy(labels)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, weight_decay=1e-3)
 
         def step() -> float:
@@ -128,11 +129,11 @@ def epoch(name: str) -> Steps:
     return {variant: make(layout) for variant, layout in layouts().items()}
 
 
-def prediction(name: str) -> Steps:
+def prediction(name: str, compiled: bool = False) -> Steps:
     import torch
 
     def make(layout: Any) -> Callable[[], object]:
-        model, x = network(name, layout).eval(), tensor(data(name, 1)[0], layout)
+        model, x = network(name, layout, compiled).eval(), tensor(data(name, 1)[0], layout)
 
         def step() -> Any:
             with torch.inference_mode():

@@ -10,10 +10,13 @@ times what it takes alone.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing
+import os
+import signal
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,6 +32,8 @@ PAUSE = 0.15  # seconds between turns, in which OpenBLAS's threads, that spin fo
 CONTESTANTS: dict[str, dict[str, Any]] = {
     "numba": {},
     "torch": {"backend": "numpy"},
+    "compile": {"backend": "numpy"},
+    "jax": {"backend": "numpy"},
     "numpy": {"backend": "numpy"},
     "original": {"backend": "numpy"},
     "numba-1": {"threads": 1},
@@ -38,26 +43,40 @@ CONTESTANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def installed(contestant: str) -> bool:
-    import importlib.util
+PACKAGES = {"torch": "torch", "compile": "torch", "jax": "jax"}  # what contestants need
 
-    return contestant != "torch" or importlib.util.find_spec("torch") is not None
+
+def installed(contestant: str) -> bool:
+    package = PACKAGES.get(contestant)
+    return package is None or importlib.util.find_spec(package) is not None
+
+
+def settle(contestant: str, dtype: str, threads: int) -> None:
+    """Set this process up for a contestant."""
+    settings = CONTESTANTS[contestant]
+    if contestant == "jax":  # XLA uses as many threads as the process has cores, and reads nothing that says how many
+        with contextlib.suppress(AttributeError):  # Linux alone has it
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if contestant == "compile":  # else a pool of compilers waits beside the contestants
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    fastcnn.set_dtype(dtype)
+    fastcnn.set_num_threads(settings.get("threads", threads))
+    fastcnn.set_conv_algorithm(settings.get("conv", "auto"))
+    fastcnn.set_backend(settings.get("backend", "numba"))
+    if PACKAGES.get(contestant) == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> None:
     """A contestant's process. It is sent the name of a workload, to which it answers its variants, or a number n: it
     then does the work once unclocked and n times clocked, for each variant, and answers the seconds."""
-    settings = CONTESTANTS[contestant]
     steps: dict[str, Any] = {}
+    with contextlib.suppress(AttributeError, OSError):
+        os.setsid()  # so that `Contest.end` reaches the processes that this one starts
     try:
-        fastcnn.set_dtype(dtype)
-        fastcnn.set_num_threads(settings.get("threads", threads))
-        fastcnn.set_conv_algorithm(settings.get("conv", "auto"))
-        fastcnn.set_backend(settings.get("backend", "numba"))
-        if contestant == "torch":
-            import torch
-
-            torch.set_num_threads(threads)
+        settle(contestant, dtype, threads)
         while (request := connection.recv()) is not None:
             if isinstance(request, str):
                 steps = {}  # what the last workload needed is free before the next one is built
@@ -87,16 +106,34 @@ class Contest:
     """The processes of some contestants, which run `serve`; a context manager that ends them."""
 
     def __init__(self, contestants: Iterable[str], serve: Callable[..., None] = serve):
+        self.serve = serve
         self.connections: dict[str, Connection] = {}
-        self.processes = []
-        spawn = multiprocessing.get_context("spawn")
+        self.processes: dict[str, Any] = {}
+        self.failed: dict[str, str] = {}  # of the last workload: contestants, and what their errors said
         for name in contestants:
             check_choice("bench", "contestant", name, CONTESTANTS)
-            self.connections[name], theirs = spawn.Pipe()
-            options = (name, fastcnn.get_dtype().name, fastcnn.get_num_threads(), theirs)
-            self.processes.append(spawn.Process(target=serve, args=options, daemon=True))
-            self.processes[-1].start()
-            theirs.close()  # a contestant that dies then shows as the end of its pipe
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.connections[name], theirs = spawn.Pipe()
+        options = (name, fastcnn.get_dtype().name, fastcnn.get_num_threads(), theirs)
+        self.processes[name] = spawn.Process(target=self.serve, args=options, daemon=True)
+        self.processes[name].start()
+        theirs.close()  # a contestant that dies then shows as the end of its pipe
+
+    def end(self, name: str, patience: float = ENDING) -> None:
+        """End a contestant, and whatever processes it has started: compilers that torch.compile left behind halved the
+        others' speed."""
+        process, connection = self.processes[name], self.connections[name]
+        process.join(patience)
+        group = process.pid
+        with contextlib.suppress(OSError, AttributeError):  # none is left, or this system has no groups
+            if group != os.getpgrp():
+                os.killpg(group, signal.SIGTERM)
+        process.terminate()
+        process.join()
+        connection.close()
 
     def __enter__(self) -> Contest:
         return self
@@ -105,11 +142,8 @@ class Contest:
         for connection in self.connections.values():
             with contextlib.suppress(OSError):  # it is gone already
                 connection.send(None)
-        for process, connection in zip(self.processes, self.connections.values(), strict=True):
-            process.join(ENDING)
-            process.terminate()
-            process.join()
-            connection.close()
+        for name in self.processes:
+            self.end(name)
 
     def ask(self, contestant: str, request: Any) -> Any:
         connection = self.connections[contestant]
@@ -124,22 +158,41 @@ class Contest:
         return answer
 
     def measure(self, workload: str, rounds: int = 10) -> dict[str, dict[str, list[list[float]]]]:
-        """Seconds of each run of `workload` by contestant, variant and turn: `rounds` turns; the original runs once."""
+        """Seconds of each run of `workload` by contestant, variant and turn: `rounds` turns; the original runs once.
+
+        Another contestant than the first may fail: its process is ended, a new one takes its place, `failed` says why,
+        and the others go on.
+        """
         check_choice("bench", "workload", workload, WORKLOADS)
         names = [name for name in self.connections if name in WORKLOADS[workload].make]
         seconds: dict[str, dict[str, list[list[float]]]] = {}
+        self.failed = {}
         for name in names:
-            seconds[name] = {variant: [] for variant in self.ask(name, workload)}
-            if name != "original":
-                self.ask(name, 0)  # compiles
+            with self.failures_of(name, seconds, name == names[0]):
+                seconds[name] = {variant: [] for variant in self.ask(name, workload)}
+                if name != "original":
+                    self.ask(name, 0)  # compiles
         for turn in range(rounds):
-            for name in names:
+            for name in list(seconds):
                 if name == "original" and turn:
                     continue
                 time.sleep(PAUSE)
-                for variant, times in self.ask(name, TURN).items():
-                    seconds[name][variant].append(times)
+                with self.failures_of(name, seconds, name == names[0]):
+                    for variant, times in self.ask(name, TURN).items():
+                        seconds[name][variant].append(times)
         return seconds
+
+    @contextlib.contextmanager
+    def failures_of(self, name: str, seconds: dict[str, Any], first: bool) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if first:
+                raise
+            self.failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            seconds.pop(name, None)
+            self.end(name, 0)
+            self.start(name)
 
 
 def fastest(variants: dict[str, list[list[float]]]) -> tuple[str, list[float]]:

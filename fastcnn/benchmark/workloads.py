@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import fastcnn
-from fastcnn.benchmark import single_layers, torch_side
+from fastcnn.benchmark import jax_side, single_layers, torch_side
 from fastcnn.benchmark.arrays import drawn
 from fastcnn.benchmark.kernels import CONVOLUTIONS, POOLINGS, RESIZINGS, Convolution, Pooling, Resizing, Step, backend
 from fastcnn.benchmark.networks import BATCHES, NETWORKS, epoch, prediction, training_step
@@ -39,15 +40,28 @@ def ours(function: Callable, *args: object) -> Callable[[], Steps]:
 
 
 # Network and batch size of each training step.
-TRAININGS = {name: (name, BATCHES.get(name, 64)) for name in NETWORKS} | {"vgg_small_b8": ("vgg_small", 8)}
+TRAININGS = {name: (name, BATCHES.get(name, 64)) for name in NETWORKS} | {
+    f"{name}_b{batch}": (name, batch) for name, batch in (("lenet", 1), ("lenet", 512), ("vgg_small", 8))
+}
+PREDICTIONS = ("lenet", "vgg_small", "conv_bn", "strided", "mlp")
+
+
+def rivals(work: str, *args: Any) -> Make:
+    """Whole networks in PyTorch, eager and compiled, and in JAX."""
+    theirs = getattr(torch_side, work)
+    return {
+        "torch": partial(theirs, *args),
+        "compile": partial(theirs, *args, compiled=True),
+        "jax": partial(getattr(jax_side, work), *args),
+    }
 
 
 def training(name: str, batch: int) -> Workload:
     """A step on a batch: forward, both gradients, update; the first layer's input gradient is not computed."""
     label = name if (name, batch) == TRAININGS[name] else f"{name}_b{batch}"
     fast = ours(training_step, name, batch)
-    make: Make = {"numba": fast, "torch": partial(torch_side.training_step, name, batch), "numpy": fast}
-    if name == "lenet":
+    make: Make = {"numba": fast, **rivals("training_step", name, batch), "numpy": fast}
+    if label == "lenet":
         make["original"] = ours(partial(training_step, kit="original"), name, batch)
     if label == "vgg_small":
         make["numba-1"] = fast
@@ -57,7 +71,7 @@ def training(name: str, batch: int) -> Workload:
 def predicting(name: str) -> Workload:
     """The probabilities of one image."""
     fast = ours(prediction, name)
-    make: Make = {"numba": fast, "torch": partial(torch_side.prediction, name), "numpy": fast}
+    make: Make = {"numba": fast, **rivals("prediction", name), "numpy": fast}
     return Workload(f"predict_{name}", "prediction", make)
 
 
@@ -148,7 +162,7 @@ def columns(kernel: str) -> Workload:
 
 def _all() -> list[Workload]:
     found = [training(name, batch) for name, batch in TRAININGS.values()]
-    found += [predicting(name) for name in ("lenet", "vgg_small")]
+    found += [predicting(name) for name in PREDICTIONS]
     found += [epoch_of("lenet"), *(layer(kind) for kind in single_layers.KINDS)]
     found += [convolution(shape, way) for shape in CONVOLUTIONS for way in ("forward", "input", "weights")]
     found += [pooling(shape, way) for shape in POOLINGS for way in ("forward", "backward")]

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
             print(report.HEADER, flush=True)
             for name in dict.fromkeys(names):
                 results[name] = report.result(WORKLOADS[name], contest.measure(name, arguments.rounds))
-                print(report.lines(name, results[name]), flush=True)
+                print(report.lines(name, results[name]) + report.failures(name, contest.failed), flush=True)
     facts = {"machine": machine(), "versions": versions(), "threads": get_num_threads()}
     summary = report.summary(results)
     pair = [name for name in contestants if name in whole.STEP]
@@ -138,7 +138,7 @@ def chosen(text: str | None, turns: Any) -> list[str]:
                 f"argument --contestants: expected any of {', '.join(turns.CONTESTANTS)}, received {name!r}"
             )
         if not turns.installed(name):
-            raise UsageError(f"argument --contestants: {name} is not installed: `pip install {name}`")
+            raise UsageError(f"argument --contestants: {name} is not installed: `pip install {turns.PACKAGES[name]}`")
     return list(dict.fromkeys(text.split(",")))
 
 
@@ -157,5 +157,5 @@ def versions() -> dict[str, str]:
     from fastcnn.commands.info import version
 
     return {"fastcnn": __version__, "python": platform.python_version()} | {
-        package: version(package) for package in ("numpy", "numba", "llvmlite", "torch", "mpi4py")
+        package: version(package) for package in ("numpy", "numba", "llvmlite", "torch", "jax", "mpi4py")
     }

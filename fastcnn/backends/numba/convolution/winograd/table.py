@@ -14,6 +14,7 @@ from fastcnn.windows import Pair, Sides
 
 BOTH, DOWN, ACROSS = "both", "down", "across"
 HALF = Fraction(1, 2)
+SEVEN = 0, 1, -1, 2, -2, HALF, -HALF
 
 
 class Row(NamedTuple):
@@ -44,7 +45,15 @@ TABLE = (
     Row("F(4,3)", 4, 3, 1, (0, 1, -1, 2, -2), 24),
     Row("F(4,3)/2", 4, 3, 2, (0, 1, -1, 2), 24),
     Row("F(4,4)/2", 4, 4, 2, (0, 1, -1, 2), 24),
+    Row("F(6,3)", 6, 3, 1, SEVEN, 24),
+    Row("F(4,2)", 4, 2, 1, (0, 1, -1, 2), 24),
+    Row("F(3,4)", 3, 4, 1, (0, 1, -1, 2, -2), 24),
+    Row("F(5,4)", 5, 4, 1, SEVEN, 24),
     Row("F(2,5)", 2, 5, 1, (0, 1, -1, 2, -2), 24),
+    Row("F(4,5)", 4, 5, 1, SEVEN, 24),
+    Row("F(2,7)", 2, 7, 1, SEVEN, 24),
+    Row("F(4,5)/2", 4, 5, 2, (0, 1, -1, 2, -2), 24),
+    Row("F(4,7)/2", 4, 7, 2, (0, 1, -1, 2, -2, HALF), 24),
     *(
         Row(f"F({m},{r}) {axis}", m, r, 1, points, 96, axis)
         for axis in (DOWN, ACROSS)
