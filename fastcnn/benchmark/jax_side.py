@@ -1,5 +1,6 @@
 """The networks in JAX, compiled whole: a step is one call. JAX is imported where it is used."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,7 @@ def layer(kind: str, args: list[Any], shape: tuple[int, ...], draw: Callable) ->
 
         return [draw(ksize, ksize, channels // groups, outputs), draw(outputs)], [], convolve
     if kind == "fc":
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         return [draw(size, *args), draw(*args)], [], lambda p, s, x, _: (x.reshape(len(x), -1) @ p[0] + p[1], s)
     if kind == "bn":
         ones = np.ones(shape[-1], fastcnn.get_dtype())
@@ -107,7 +108,7 @@ def network(name: str) -> tuple[list[Any], list[Any], Callable]:
     rng, dtype = np.random.default_rng(0), fastcnn.get_dtype()
 
     def draw(*sizes: int) -> np.ndarray:
-        return (rng.standard_normal(sizes) / max(1, np.prod(sizes[:-1])) ** 0.5).astype(dtype)
+        return (rng.standard_normal(sizes) / math.prod(sizes[:-1]) ** 0.5).astype(dtype)
 
     return chain(spec, shape, draw)[:3]
 
@@ -123,16 +124,15 @@ def training_step(name: str, batch: int) -> Steps:
         logits, s = forward(p, s, x, True)
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1).mean(), s
 
-    @jax.jit
     def update(p: Any, s: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
         (loss, s), slopes = jax.value_and_grad(loss_of, has_aux=True)(p, s, x, y)
         return loss, jax.tree.map(lambda a, g: a - RATE * (g + DECAY * a), p, slopes), s
 
-    state = [*map(jax.device_put, (parameters, statistics))]
+    compiled, state = jax.jit(update), [*map(jax.device_put, (parameters, statistics))]
     x, y = jax.device_put(images), jax.device_put(labels)
 
     def step() -> float:
-        loss, *state[:] = update(*state, x, y)
+        loss, *state[:] = compiled(*state, x, y)
         return float(loss)
 
     return {"": step}

@@ -11,7 +11,6 @@ import fastcnn
 CLASSES = 10
 
 
-
 def plain(*widths: int, ksize: int = 3) -> tuple[tuple, ...]:
     """Convolutions 'SAME' of so many channels, each with its ReLU; a 0 is a pooling."""
     return tuple(

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastcnn.benchmark.kernels import CONVOLUTIONS
@@ -64,7 +64,7 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
 
     found: dict[str, dict[str, float]] = {}
 
-    def add(title: str, figures: dict[str, float | None]) -> None:
+    def add(title: str, figures: Mapping[str, float | None]) -> None:
         known = {name: value for name, value in figures.items() if value is not None}
         if known:
             found[title] = known
@@ -79,7 +79,9 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
             if known and WORKLOADS[name].group == group:
                 best[name] = min(known)
         if best:
-            add(f"{group}: times faster than the best of them", best | {"geometric mean": geometric_mean(best.values())})
+            add(
+                f"{group}: times faster than the best of them", best | {"geometric mean": geometric_mean(best.values())}
+            )
     add("two threads: times faster than one", {"vgg_small": over("vgg_small", "numba-1")})
     shapes = {}
     for shape in CONVOLUTIONS:

@@ -70,13 +70,15 @@ def settle(contestant: str, dtype: str, threads: int) -> None:
 
 
 def serve(contestant: str, dtype: str, threads: int, connection: Connection) -> None:
-    """A contestant's process. It is sent the name of a workload, to which it answers its variants, or a number n: it
-    then does the work once unclocked and n times clocked, for each variant, and answers the seconds."""
+    """A contestant's process. Once it is set up it says so, by None. It is sent the name of a workload, to which it
+    answers its variants, or seconds: it then does the work so long, for each variant, and answers how long each run
+    took. Instead of any answer it may send an exception."""
     steps: dict[str, Any] = {}
     with contextlib.suppress(AttributeError, OSError):
         os.setsid()  # so that `Contest.end` reaches the processes that this one starts
     try:
         settle(contestant, dtype, threads)
+        connection.send(None)
         while (request := connection.recv()) is not None:
             if isinstance(request, str):
                 steps = {}  # what the last workload needed is free before the next one is built
@@ -136,6 +138,12 @@ class Contest:
         connection.close()
 
     def __enter__(self) -> Contest:
+        try:
+            for name in self.connections:
+                self.answer(name)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -146,11 +154,13 @@ class Contest:
             self.end(name)
 
     def ask(self, contestant: str, request: Any) -> Any:
-        connection = self.connections[contestant]
         with contextlib.suppress(BrokenPipeError):  # it is gone, and has left its error, or nothing
-            connection.send(request)
+            self.connections[contestant].send(request)
+        return self.answer(contestant)
+
+    def answer(self, contestant: str) -> Any:
         try:
-            answer = connection.recv()
+            answer = self.connections[contestant].recv()
         except (EOFError, ConnectionError) as error:
             raise RuntimeError(f"the process of the contestant {contestant!r} has died") from error
         if isinstance(answer, Exception):
@@ -193,6 +203,7 @@ class Contest:
             seconds.pop(name, None)
             self.end(name, 0)
             self.start(name)
+            self.answer(name)
 
 
 def fastest(variants: dict[str, list[list[float]]]) -> tuple[str, list[float]]:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba")
 
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct_input
+from fastcnn.backends.numba.convolution import direct_input, direct_pixels
 from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, jit
 from fastcnn.backends.numba.pointwise import softmax
@@ -95,11 +95,37 @@ def test_an_input_gradient_in_bands_and_parts(limit, rng, ksize, stride, dilatio
     with conv_algorithm("im2col"):
         eta = kernels.conv_forward(x, weights, weights[0, 0, 0], window)
         exact = kernels.conv_input_gradient(eta, weights, x.shape, window, x)
-    for line in (1, 64):  # groups one by one, and all together
+    limit(direct_pixels, PIXELS=20, MIN_TASKS=100, SMALL_WORK=0)
+    for by_pixels, line in ((True, 1), (False, 1), (False, 64)):  # groups one by one, and all together
         limit(direct_input, COLUMNS=8, MIN_TASKS=100, BAND=3, PIXELS=20, LINE_CHANNELS=line)
+        limit(direct_pixels, pays=lambda *_, answer=by_pixels: answer)
         with conv_algorithm("direct"):
             got = kernels.conv_input_gradient(eta, weights, x.shape, window, x)
         np.testing.assert_array_equal(got, exact)
+
+
+@pytest.mark.parametrize(("groups", "inputs"), [(1, 34), (1, 70), (2, 17), (3, 40)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3), (4, 2)])
+@pytest.mark.parametrize("ksize", [(1, 1), (2, 3), (5, 4)])
+def test_an_input_gradient_pixel_by_pixel(limit, rng, ksize, stride, groups, inputs):
+    """Also of kernels smaller than the stride, whose windows leave pixels out, of padding that nothing fills, and of
+    one row of pixels."""
+    for shape, padding in (
+        ((2, 11, 14), ((3, 1), (0, 2))),
+        ((3, 1, 9), ((4, 4), (0, 0))),
+        ((1, 6, 1), ((0, 0), (2, 3))),
+    ):
+        window = Window(ksize, stride, (1, 1), padding)
+        x, weights = whole_numbers(rng, *shape, groups * inputs), whole_numbers(rng, *ksize, inputs, groups * 6)
+        size = window.positions(*shape[1:])
+        if min(size) < 1:
+            continue
+        eta = whole_numbers(rng, shape[0], *size, groups * 6)
+        with conv_algorithm("im2col"):
+            exact = kernels.conv_input_gradient(eta, weights, x.shape, window, x)
+        limit(direct_pixels, pays=lambda *_: True)
+        with conv_algorithm("direct"):
+            np.testing.assert_array_equal(kernels.conv_input_gradient(eta, weights, x.shape, window, x), exact)
 
 
 @pytest.mark.parametrize(("ksize", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])

@@ -1,12 +1,13 @@
 """Kernels at every width of vectors, on arrays that lie against closed pages: see tests/helpers/fenced.py."""
 
+import platform
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastcnn.backends.numba.core import cache
+from fastcnn.backends.numba.core import cache, width
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
 from fastcnn.backends.numba.product import gemm
 from tests.helpers.processes import ROOT, run_python
@@ -56,6 +57,18 @@ def test_the_fence_holds():
 def test_an_unknown_vector_width_is_refused():
     done = run_python("-c", "import fastcnn.backends.numba", FASTCNN_VECTOR_BITS="100")
     assert "FASTCNN_VECTOR_BITS must be one of 32, 128, 256, 512. Received FASTCNN_VECTOR_BITS='100'" in done.stderr
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 processors")
+@pytest.mark.parametrize(
+    ("name", "features", "bits"),
+    [("znver3", "", 256), ("sapphirerapids", "", 512), ("sapphirerapids", "-avx512f", 256), ("nehalem", "", 128)],
+)
+def test_vectors_are_those_of_the_processor_that_numba_compiles_for(name, features, bits):
+    script = "from fastcnn.backends.numba.core.width import VECTOR_BYTES; print(8 * VECTOR_BYTES)"
+    settings = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    assert run_python("-c", script, FASTCNN_VECTOR_BITS="", **settings).stdout == f"{bits}\n"
+    assert width.widest("generic", None) == 128
 
 
 def test_a_cache_for_each_vector_width(monkeypatch, tmp_path):

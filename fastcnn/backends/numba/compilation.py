@@ -9,7 +9,7 @@ from numba.core import event
 
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.arguments import Source
-from fastcnn.backends.numba.convolution.rule import MEASURED_TRANSFORMS
+from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.convolution.winograd.table import ROWS
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, roles_of
 from fastcnn.backends.numba.core.cache import CACHE_FOLDER
@@ -87,7 +87,7 @@ def warm_up(dtype: str) -> dict[str, float]:
                 with using(conv=algorithm):
                     for given in declaration.warm:
                         getattr(kernels, name)(*declaration.draw(Constants(dtype, given)))
-        for transform in sorted(MEASURED_TRANSFORMS):
+        for transform in table.ROWS:
             for role in roles_of(ROWS[transform]):
                 address_of(transform, role, np.dtype(dtype))
     return compilations.seconds

@@ -17,11 +17,13 @@ from fastcnn.backends.registry import declare
 from fastcnn.windows import Window
 
 SQUARE = {"height": 4, "width": 4, "same": 1, "ksize": 3, "stride": 1, "dilation": 1, "outputs": 8, "gate": 1}
-# Winograd's algorithm has kernels of its own for fewer tiles than channels, and so have windows that lie side by side;
-# channels by themselves, and groups of few, have one for each kernel's side and stride, of whole vectors or not.
+# Winograd's algorithm has kernels of its own for fewer tiles than channels, and so have windows that lie side by side,
+# and the input gradient of a vector of channels; channels by themselves, and groups of few, have one for each kernel's
+# side and stride, of whole vectors or not.
 WARM = (
     {"batch": 1, "groups": 1, **SQUARE},
     {"batch": 65, "groups": 1, **SQUARE},
+    {"batch": 1, "groups": 1, **SQUARE, "channels": 16, "outputs": 16},
     {"batch": 1, "groups": 1, **SQUARE, "same": 0, "ksize": 2, "stride": 2},
     *(
         {"batch": 1, **SQUARE, "channels": channels, "groups": channels, "outputs": channels, "ksize": k, "stride": s}

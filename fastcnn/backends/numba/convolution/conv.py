@@ -16,6 +16,7 @@ from fastcnn.backends.numba.convolution import (
     direct,
     direct_input,
     direct_patches,
+    direct_pixels,
     direct_weights,
     lanes,
     lanes_weights,
@@ -50,8 +51,9 @@ def plan(
     out_shape = conv_output_shape(shape, other, geometry.window) if direction == FORWARD else other
     row = choose(name, layer_of(direction, shape, out_shape, geometry.window, geometry.groups, transposed))
     module = MODULES[row.algorithm][DIRECTIONS.index(direction)]
-    if module is direct_input and direct_patches.side_by_side(geometry.window, geometry.groups):
-        module = direct_patches
+    if module is direct_input:
+        better = (other for other in (direct_patches, direct_pixels) if other.pays(shape, out_shape, geometry))
+        module = next(better, module)
     make = getattr(module, f"{direction.replace(' ', '_')}_plan")
     transform = (row.transform,) if row.transform else ()
     return row.algorithm, make(*transform, shape, out_shape, geometry, most)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn.backends.numba.convolution.arguments import Cut, Gated, Geometry, GroupedWindow
-from fastcnn.backends.numba.convolution.direct import forward_plan
 from fastcnn.backends.numba.core.copying import add_run, clear, close_gate, run_of
 from fastcnn.backends.numba.core.hints import Array, Shape
 from fastcnn.backends.numba.core.jit import serial, threads_for
@@ -148,8 +147,6 @@ def input_gradient_plan(image_shape: Shape, eta_shape: Shape, geometry: Geometry
     inputs, each, taps, lane = c // groups, outputs // groups, math.prod(window.ksize), vector_lanes(dtype)
     if groups == 1 and window == Window((1, 1)):
         return by_pixels
-    if groups > 1 and window.stride == (1, 1):
-        return by_convolution(image_shape, eta_shape, geometry, most)
     part = min(inputs, max(1, COLUMNS // (taps * lane)) * lane)
     across, length = -(-inputs // part), -(-taps * part // (2 * lane)) * 2 * lane
     together = groups if inputs < LINE_CHANNELS and across == 1 else 1  # else their channels are no neighbours
@@ -178,26 +175,6 @@ def input_gradient_plan(image_shape: Shape, eta_shape: Shape, geometry: Geometry
         given = eta, panels, (*window, groups), cut, result, memory
         input_gradient(*given, tasks, work=work, threads=threads)
         return image
-
-    return gradient
-
-
-def by_convolution(image_shape: Shape, eta_shape: Shape, geometry: Geometry, most: int) -> Callable:
-    """The same for groups and stride 1: a convolution of eta with the kernels turned round. The sums of a group's few
-    channels, added to the image window by window, took twice as long or more."""
-    (window, groups, _, dtype), sizes = geometry, zip(image_shape[1:3], eta_shape[1:3], strict=True)
-    rows, columns = (
-        (reach - 1 - before, size - made + before)
-        for reach, (before, _), (size, made) in zip(window.reach, window.padding, sizes, strict=True)
-    )
-    turned = Geometry(window._replace(padding=(rows, columns)), groups, False, dtype)
-    convolve = forward_plan(eta_shape, image_shape, turned, most)
-    inputs, outputs, none = image_shape[3] // groups, eta_shape[3] // groups, zeros((image_shape[3],), dtype)
-
-    def gradient(eta: Array, weights: Array, gate: Array | None, bias: Array | None = None) -> Array:
-        kernels = weights.reshape(*window.ksize, inputs, groups, outputs)[::-1, ::-1].transpose(0, 1, 4, 3, 2)
-        image = convolve(eta, copy_of(kernels).reshape(*window.ksize, outputs, -1), none if bias is None else bias)
-        return image if gate is None else relu_backward(gate, image)
 
     return gradient
 

@@ -25,9 +25,10 @@ from fastcnn.windows import Pair, Window
 PIXELS = 192  # of eta in one task
 
 
-def side_by_side(window: Window, groups: int) -> bool:
-    """Whether this computes it; kernels of one pixel are one product."""
-    return groups == 1 and max(window.ksize) > 1 and window == Window(window.ksize, window.ksize)
+def pays(image_shape: Shape, eta_shape: Shape, geometry: Geometry) -> bool:
+    """Whether windows lie side by side; kernels of one pixel are one product."""
+    ksize = geometry.window.ksize
+    return geometry.groups == 1 and max(ksize) > 1 and geometry.window == Window(ksize, ksize)
 
 
 @task_kernel

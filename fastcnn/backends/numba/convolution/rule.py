@@ -68,7 +68,6 @@ class Row(NamedTuple):
     directions: tuple[str, ...] = DIRECTIONS
     fits: tuple[Limit, ...] = ()
     pays: tuple[Limit, ...] = ()
-    asked: bool = False
     grouped: bool = False
 
     def takes(self, layer: Layer) -> bool:
@@ -171,15 +170,19 @@ MEASURES = {
     "inside": ("the share of the pixels of 4 x 4 tiles that are the output's", inside),
 }
 
+FILLED = Limit("filled", 0.6)
 SUMMED = Limit("summed channels", LONGEST + 1, below=True)  # as a sum that is longer must be cut, which `im2col` does
 NOT_OUTSIDE = SUMMED, Limit("products", 0.9, below=True), Limit("made pixels", 128)
 PAYS = Limit("channels", 16), Limit("counted pixels", 128)
 PAYS_FOR_WEIGHTS = Limit("channels", 16), Limit("counted pixels", 64)
+SIXTEEN = Limit("channels", 16), Limit("pixels", 128), FILLED
+THIRTY_TWO = Limit("channels", 32), Limit("pixels", 128), FILLED
+SIXTY_FOUR = Limit("channels", 64), Limit("pixels", 128), FILLED
+SEVEN = Limit("channels", 24), Limit("pixels", 512), FILLED
 STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
 STRIDED_FOUR = Limit("transposed", 1), Limit("channels", 32), Limit("pixels", 2048), Limit("inside", 0.9)
 SHORT_LINE = Limit("channels", 64), Limit("pixels", 256), Limit("filled", 0.6)
 LONG = Limit("channels", 32), Limit("pixels", 128), Limit("filled", 0.6)
-FILLED = Limit("filled", 0.6)
 
 FEW = "with fewer channels it gains a tenth at most, with fewer pixels transforming the weights takes what it saves"
 FOUR = f"16 outputs for 36 multiplications, not 144; {FEW}"
@@ -188,21 +191,35 @@ LINE = "4 outputs of a line for 6, 8 or 10 multiplications, not 12, 20 or 28; wi
 FOUR_BY_FOUR = (
     "16 outputs for 100 multiplications, not 256; with fewer channels or pixels, or 0.77 inside, it was no gain"
 )
+TWO_BY_TWO = "16 outputs for 25 multiplications, not 64; with half the channels it was no gain"
+FOUR_KERNEL = "25 outputs for 64 multiplications, not 400; with 8 channels it was no gain"
+FIVE = "16 outputs for 64 multiplications, not 400; with 8 or 12 channels it was no gain"
+SEVENS = "4 outputs for 64 multiplications, not 196; with 16 channels or 7 x 7 pixels it was no gain"
+FIVE_TWICE = "16 outputs for 121 multiplications, not 400; with half the channels it was no gain"
+SEVEN_TWICE = "16 outputs for 169 multiplications, not 784; with half the channels it was no gain"
 TWICE = "16 outputs for 81 multiplications, not 144; with half the channels or pixels, or 0.75 inside, it was no gain"
 
 SHORT = Limit("terms", LONGEST + 1, below=True)  # what `direct` adds up one after another
 FEW_IN_GROUP = Limit("group", 17, below=True)
 NARROW = Limit("across", 65, below=True)  # as all are unrolled: 512 take 16 s to compile
 COLUMNS = Limit("columns", LONGEST + 1, below=True)
-UNMEASURED = "not measured: only where it is asked for"
 LANES = "vectors of neighbouring channels times weights of their own; in groups of 32 it was no gain"
 READS = "any shape: one matrix product that reads the image where it lies"
 
-MEASURED = (
+WINOGRAD = (
     Row("winograd", "F(4,3)", FOUR, 3, 1, (FORWARD, INPUT), NOT_OUTSIDE, PAYS),
     Row("winograd", "F(4,3)", FOUR, 3, 1, (WEIGHTS,), NOT_OUTSIDE, PAYS_FOR_WEIGHTS),
     Row("winograd", "F(2,3)", TWO, 3, 1, (FORWARD, INPUT), (SUMMED,), (*PAYS, FILLED)),
     Row("winograd", "F(2,3)", TWO, 3, 1, (WEIGHTS,), pays=(*PAYS_FOR_WEIGHTS, FILLED)),
+    Row("winograd", "F(4,2)", TWO_BY_TWO, 2, 1, (FORWARD,), (SUMMED,), SIXTY_FOUR),
+    Row("winograd", "F(4,2)", TWO_BY_TWO, 2, 1, (INPUT,), (SUMMED,), SIXTY_FOUR),
+    Row("winograd", "F(4,2)", TWO_BY_TWO, 2, 1, (WEIGHTS,), (SUMMED,), THIRTY_TWO),
+    Row("winograd", "F(5,4)", FOUR_KERNEL, 4, 1, DIRECTIONS, (SUMMED,), SIXTEEN),
+    Row("winograd", "F(4,5)", FIVE, 5, 1, DIRECTIONS, (SUMMED,), SIXTEEN),
+    Row("winograd", "F(2,7)", SEVENS, 7, 1, DIRECTIONS, (SUMMED,), SEVEN),
+    Row("winograd", "F(4,5)/2", FIVE_TWICE, 5, 2, (FORWARD, INPUT), (SUMMED,), THIRTY_TWO),
+    Row("winograd", "F(4,5)/2", FIVE_TWICE, 5, 2, (WEIGHTS,), (SUMMED,), SIXTY_FOUR),
+    Row("winograd", "F(4,7)/2", SEVEN_TWICE, 7, 2, DIRECTIONS, (SUMMED,), THIRTY_TWO),
     Row("winograd", "F(4,3)/2", TWICE, 3, 2, DIRECTIONS, (SUMMED,), STRIDED),
     Row("winograd", "F(4,4)/2", FOUR_BY_FOUR, 4, 2, DIRECTIONS, (SUMMED,), STRIDED_FOUR),
     *(
@@ -211,7 +228,6 @@ MEASURED = (
         if row.axis != BOTH
     ),
 )
-MEASURED_TRANSFORMS = {row.transform for row in MEASURED if row.transform}
 ROWS = (
     Row(
         "lanes",
@@ -222,12 +238,7 @@ ROWS = (
         grouped=True,
     ),
     Row("lanes", None, LANES, directions=(WEIGHTS,), fits=(FEW_IN_GROUP, NARROW, COLUMNS), grouped=True),
-    *MEASURED,
-    *(
-        Row("winograd", row.name, UNMEASURED, row.ksize, row.stride, fits=(SUMMED,), asked=True)
-        for row in TABLE
-        if row.name not in MEASURED_TRANSFORMS
-    ),
+    *WINOGRAD,
     Row("direct", None, READS, directions=(FORWARD,), fits=(SHORT,)),
     Row("direct", None, READS, directions=(INPUT,), fits=(SHORT, Limit("windows", MANY_WINDOWS + 1, below=True))),
     Row("direct", None, READS, directions=(WEIGHTS,), fits=(COLUMNS,)),
@@ -238,7 +249,7 @@ ROWS = (
 def candidates(name: str) -> list[Row]:
     """The rows to look at where algorithm `name` is asked for: what it does not fit is computed by the next ones."""
     allowed = CONV_ALGORITHMS[max(1, CONV_ALGORITHMS.index(name)) :]
-    return [row for row in ROWS if row.algorithm in allowed and not (row.asked and name == "auto")]
+    return [row for row in ROWS if row.algorithm in allowed]
 
 
 def choose(name: str, layer: Layer) -> Row:

@@ -18,6 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+from fastcnn.backends.numba.core.memory import ALIGNMENT
 from fastcnn.backends.numba.core.width import VECTOR_BYTES
 
 
@@ -48,6 +49,17 @@ def lanes(array: Any) -> int:
 @overload(lanes)
 def _lanes(array):
     count = Vector(array.dtype).lanes
+    return lambda array: count
+
+
+def line_elements(array: Any) -> int:
+    """Elements of `array` in a cache line; a constant to the compiler."""
+    raise TypeError("line_elements exists only in compiled code")
+
+
+@overload(line_elements)
+def _line_elements(array):
+    count = ALIGNMENT * 8 // array.dtype.bitwidth
     return lambda array: count
 
 

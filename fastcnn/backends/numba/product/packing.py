@@ -22,6 +22,13 @@ def panel_width(n, j, v):
     return 2 * v if n - j > v else v
 
 
+@inline
+def packed_row(n, v):
+    """Elements of a row of `n` columns in all of its panels."""
+    last = (n - 1) // (2 * v) * 2 * v
+    return last + panel_width(n, last, v)
+
+
 @serial
 def pack_panel(b, first, depth, columns, width, panels, to):
     """Copy depth x columns of a `Matrix`, from b.array[first] on, into rows of `width`; zeros fill them up."""

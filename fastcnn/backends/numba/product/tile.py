@@ -35,10 +35,11 @@ INDEX = ir.IntType(64)
 # two cycles for a whole one (AMD Zen 4), and no more than a whole one on others.
 HALVES = VECTOR_BYTES == 64
 
-# Rows of a tile. A few columns have many rows, as each load of B then serves more of them.
-WIDE = 6  # of 1.5 or 2 vectors: 12 of AVX2's 16 registers. With AVX-512's 32, 12 rows were no faster
-NARROW = 14 if HALVES else 12  # of 1 vector. 14 rows take 2 tiles for the 25 and 27 weights of small convolutions
-HALF = 8  # of 0.5 vectors: with 12, the offsets of rows no longer fit in registers
+# Rows of a tile. The address of each takes one of 15 registers, and addresses that do not fit cost more than they save:
+# 12 rows of 2 vectors ran at 0.73 of what 8 do, with vectors of 256 bits 12 rows of 1 vector at 0.7.
+WIDE = 8 if HALVES else 6  # of 1.5 or 2 vectors: 12 of AVX2's 16 registers, 16 of AVX-512's 32 (6 rows: 0.83 to 0.95)
+NARROW = 14 if HALVES else 8  # of 1 vector: 14 rows take 2 tiles for the 25 and 27 weights of small convolutions
+HALF = 8  # of 0.5 vectors, or of 1 where more would be too many
 
 
 class Tile(types.Type):
@@ -91,18 +92,28 @@ def row_of_vectors(
 def row_offsets(typingctx, table, first, last, count):
     """table[first : first + count], the last offset again where that reaches `last`.
 
-    The repeated row is computed and stored several times, with the same result: that costs no branch.
+    The repeated row is computed and stored several times, with the same result: a tile of fewer rows needs no code of
+    its own.
     """
     rows = Rows(count.literal_value)
 
     def codegen(context, builder, signature, args):
-        value, end = ir.Constant(rows.llvm_type, ir.Undefined), builder.sub(args[2], ir.Constant(INDEX, 1))
-        for r in range(rows.rows):
-            row = builder.add(args[1], ir.Constant(INDEX, r))
-            row = builder.select(builder.icmp_signed("<", row, end), row, end)
-            offset = builder.load(address(context, builder, signature.args[0], args[0], row))
-            value = builder.insert_value(value, offset, r)
-        return value
+        place = cgutils.alloca_once(builder, rows.llvm_type)
+
+        def emit(clip):
+            for r in range(rows.rows):
+                row = clip(builder.add(args[1], ir.Constant(INDEX, r)))
+                offset = builder.load(address(context, builder, signature.args[0], args[0], row))
+                builder.store(offset, cgutils.gep_inbounds(builder, place, 0, r))
+
+        end = builder.sub(args[2], ir.Constant(INDEX, 1))
+        whole = builder.icmp_signed("<=", builder.add(args[1], ir.Constant(INDEX, rows.rows)), args[2])
+        with builder.if_else(whole, likely=True) as (then, otherwise):
+            with then:
+                emit(lambda row: row)
+            with otherwise:
+                emit(lambda row: builder.select(builder.icmp_signed("<", row, end), row, end))
+        return builder.load(place)
 
     return rows(table, types.intp, types.intp, count), codegen
 
@@ -120,6 +131,27 @@ def tile_of(typingctx, array, index, count, halves):
         return value
 
     return tile(array, types.intp, count, halves), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_of_zeros(typingctx, array, count, halves):
+    """A tile of `count` rows of `halves` half vectors of the array's dtype."""
+    tile = Tile(array.dtype, count.literal_value, halves.literal_value)
+    return tile(array, count, halves), lambda context, builder, signature, args: ir.Constant(tile.llvm_type, None)
+
+
+@intrinsic
+def tile_add(typingctx, tile, other):
+    """The sum of two tiles, element by element."""
+
+    def codegen(context, builder, signature, args):
+        value, more = args
+        for _, _, _, position in tile.places():
+            part = builder.fadd(builder.extract_value(value, position), builder.extract_value(more, position))
+            value = builder.insert_value(value, part, position)
+        return value
+
+    return tile(tile, tile), codegen
 
 
 @intrinsic
