@@ -5,6 +5,7 @@ from benchmarks.common import BACKENDS, COMPILED, Timed
 SHAPES = ["n64_28x28_1to12_k5", "n32_28x28_128to128_k3", "n32_56x56_64to128_k3s2"]
 SPECIAL = ["n32_56x56_64to64_k3_g64", "n8_112x112_96to96_k3s2_g96", "n32_28x28_128to128_k3_g4"]
 SPECIAL += ["n32_28x28_128to128_k3_g32", "n16_28x28_64to64_k3_d2", "n16_17x17_128to128_k1x7"]
+SPECIAL += ["n64_16x16_32to32_k5", "n16_28x28_64to64_k7", "n16_28x28_64to64_k4", "n32_28x28_64to64_k5s2"]
 SPECIAL += ["transposed_n16_28x28_64to32_k2s2", "transposed_n16_28x28_64to32_k4s2"]
 WAYS = ["forward", "input", "weights"]
 
@@ -24,7 +25,7 @@ class Convolution(Timed):
 
 
 class Special(Convolution):
-    """Depthwise, grouped, dilated, long and transposed convolutions; NumPy would take minutes."""
+    """Depthwise, grouped, dilated, long, large and transposed convolutions; NumPy would take minutes."""
 
     params = (COMPILED, SPECIAL, WAYS)
 

@@ -3,7 +3,7 @@
 from benchmarks.common import BACKENDS, COMPILED, THREADS, Timed
 
 NETWORKS = ["lenet", "lenet5", "vgg_small"]
-BLOCKS = ["mobilenet_block", "resnet_stem"]
+BLOCKS = ["mobilenet_block", "resnet_stem", "five_by_five", "strided", "narrow_bn", "mlp"]
 
 
 class TrainingStep(Timed):
@@ -21,7 +21,8 @@ class TrainingStep(Timed):
 
 
 class Block(Timed):
-    """The same for a part of a network, on as many images as it is measured on; NumPy would take half a minute."""
+    """The same for other networks and parts of some, on as many images as they are measured on; NumPy would take half a
+    minute."""
 
     params = (COMPILED, BLOCKS)
     param_names = ("backend", "network")

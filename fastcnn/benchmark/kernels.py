@@ -89,6 +89,11 @@ class Convolution:
         }[direction]
 
     @property
+    def dense(self) -> bool:
+        """One of the shapes that are timed by `FASTCNN_CONV=direct` too."""
+        return self.stride == self.groups == self.dilation == 1 and self.outputs >= 32 and self.window.ksize[0] % 2 == 1
+
+    @property
     def large(self) -> bool:
         """One of the shapes by which the rate is compared with that of a matrix product."""
         square = self.ksize == 3 and self.stride == self.groups == self.dilation == 1
@@ -97,6 +102,8 @@ class Convolution:
 
 class Transposed(Convolution):
     """A transposed convolution: `side` and `inputs` are those of what it is given."""
+
+    dense = False
 
     @property
     def name(self) -> str:
@@ -132,6 +139,12 @@ CONVOLUTIONS = (
     Convolution(8, 224, 3, 64, 7, 2, 3),
     Convolution(64, 32, 3, 32, 3, 1, 1),
     Convolution(16, 28, 30, 50, 3, 1, 1),
+    Convolution(64, 16, 32, 32, 5, 1, 2),
+    Convolution(64, 32, 3, 32, 5, 1, 2),
+    Convolution(16, 28, 64, 64, 7, 1, 3),
+    Convolution(16, 28, 64, 64, 4, 1, (1, 2)),
+    Convolution(32, 28, 64, 64, 5, 2, 2),
+    Convolution(32, 56, 64, 64, 7, 2, 3),
     Convolution(32, 56, 64, 64, 3, 1, 1, groups=64),
     Convolution(32, 14, 512, 512, 3, 1, 1, groups=512),
     Convolution(8, 112, 96, 96, 3, 2, 1, groups=96),

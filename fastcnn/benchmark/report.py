@@ -97,6 +97,8 @@ def summary(results: dict[str, Any]) -> dict[str, dict[str, float]]:
     for contestant in ("numba", "direct"):
         title = f"large convolutions, {contestant}: effective rate over that of sgemm"
         add(title, {short: over(name, "sgemm", contestant) for name, short in large.items()})
+    dense = [f"{shape.name}_{way}" for shape in CONVOLUTIONS if shape.dense for way in WAYS]
+    add("direct convolutions: rate over that of torch", {name: over(name, "torch", "direct") for name in dense})
     for group, rival in (("convolution", "copy"), ("pooling", "torch"), ("pooling", "copy"), ("columns", "copy")):
         title = f"{group}: times faster than torch" if rival == "torch" else f"{group}: share of copy bandwidth"
         add(title, {name: over(name, rival) for name, w in WORKLOADS.items() if w.group == group})

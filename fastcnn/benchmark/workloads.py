@@ -95,8 +95,10 @@ def convolution(shape: Convolution, direction: str) -> Workload:
     make: Make = {"numba": fast, "torch": partial(torch_side.convolution, shape, direction)}
     if shape.depthwise:
         make["copy"] = ours(copy, shape.moved)
+    if shape.dense:
+        make["direct"] = fast
     if shape.large and direction == "forward":
-        make |= {"direct": fast, "sgemm": ours(matrix_product, shape.flops)}
+        make["sgemm"] = ours(matrix_product, shape.flops)
     return Workload(f"{shape.name}_{direction}", "convolution", make, shape.flops)
 
 

@@ -44,7 +44,7 @@ def test_the_workloads_are_those_that_were_asked_for():
     names = set(workloads.WORKLOADS)
     assert {"lenet", "lenet5", "vgg_small", "vgg_small_b8", "predict_lenet", "predict_mlp", "five_by_five"} < names
     assert {"im2col", "col2im", "n64_28x28_1to12_k5_weights", "max_pool_112x112_k2s2_backward"} < names
-    assert len(names) == 16 + 5 + 1 + 13 + 3 * 24 + 2 * 2 * 3 + 2 * 3 + 2
+    assert len(names) == 16 + 5 + 1 + 13 + 3 * 30 + 2 * 2 * 3 + 2 * 3 + 2
     flops = workloads.WORKLOADS["n32_56x56_64to128_k3s2_forward"].flops
     assert flops == 2 * 32 * 28 * 28 * 128 * 9 * 64
     assert all(set(w.make) <= set(turns.CONTESTANTS) and "numba" in w.make for w in workloads.WORKLOADS.values())

@@ -180,6 +180,7 @@ THIRTY_TWO = Limit("channels", 32), Limit("pixels", 128), FILLED
 SIXTY_FOUR = Limit("channels", 64), Limit("pixels", 128), FILLED
 SEVEN = Limit("channels", 24), Limit("pixels", 512), FILLED
 STRIDED = Limit("channels", 64), Limit("pixels", 2048), Limit("inside", 0.9)
+STRIDED_MANY = Limit("channels", 32), Limit("pixels", 8192), Limit("inside", 0.9)
 STRIDED_FOUR = Limit("transposed", 1), Limit("channels", 32), Limit("pixels", 2048), Limit("inside", 0.9)
 SHORT_LINE = Limit("channels", 64), Limit("pixels", 256), Limit("filled", 0.6)
 LONG = Limit("channels", 32), Limit("pixels", 128), Limit("filled", 0.6)
@@ -221,6 +222,7 @@ WINOGRAD = (
     Row("winograd", "F(4,5)/2", FIVE_TWICE, 5, 2, (WEIGHTS,), (SUMMED,), SIXTY_FOUR),
     Row("winograd", "F(4,7)/2", SEVEN_TWICE, 7, 2, DIRECTIONS, (SUMMED,), THIRTY_TWO),
     Row("winograd", "F(4,3)/2", TWICE, 3, 2, DIRECTIONS, (SUMMED,), STRIDED),
+    Row("winograd", "F(4,3)/2", TWICE, 3, 2, DIRECTIONS, (SUMMED,), STRIDED_MANY),
     Row("winograd", "F(4,4)/2", FOUR_BY_FOUR, 4, 2, DIRECTIONS, (SUMMED,), STRIDED_FOUR),
     *(
         Row("winograd", row.name, LINE, row.ksize, 1, DIRECTIONS, (SUMMED,), LONG if row.r > 3 else SHORT_LINE)
