@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fastcnn.errors import DatasetNotFoundError as DatasetNotFoundError
     from fastcnn.errors import FileFormatError as FileFormatError
     from fastcnn.model import Sequential as Sequential
+    from fastcnn.predictor import Predictor as Predictor
     from fastcnn.training import callbacks as callbacks
     from fastcnn.training import diagnosis as diagnosis
     from fastcnn.training import schedules as schedules
@@ -64,6 +65,7 @@ _HOME = {
     "DatasetNotFoundError": "errors",
     "FileFormatError": "errors",
     "Sequential": "model",
+    "Predictor": "predictor",
 }
 _MODULES = (
     "augmentation",

@@ -1,14 +1,22 @@
-"""A model on many images, in batches; where there are several ranks, each computes a shard of them."""
+"""A model in use, on many images, in batches; where there are several ranks, each computes a shard of them."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastcnn.components import left_as_it_is
 from fastcnn.distributed.group import Group, data_facts
+from fastcnn.errors import FileFormatError
+from fastcnn.metrics import Report, confusion_matrix
 from fastcnn.network import Network
-from fastcnn.saving import model_facts
+from fastcnn.saving import model_facts, model_file
+from fastcnn.shapes import check_int
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Evaluation(NamedTuple):
@@ -72,3 +80,56 @@ def measure(
     probabilities = collect(probabilities_of, group.shard(len(x)), batch_size)
     loss, hits = group.all_reduce(sums) / len(x)
     return Evaluation(float(loss), float(hits)), probabilities
+
+
+class Model(Network):
+    """A network and what is done with it without training it."""
+
+    def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
+        """The arguments of `evaluate` and `report`, checked."""
+        x, y = self.take_data(owner, x, y, group.shard)
+        return x, y, check_int(owner, "batch_size", batch_size)
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:
+        """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full.
+
+        With `distributed`, an mpi4py communicator whose ranks all call this with the same model and data, each rank
+        computes its shard, and all return the same.
+        """
+        with Group.of("evaluate", distributed) as group:
+            x, y, batch_size = group.together(lambda: self.take_work("evaluate", x, y, batch_size, group))
+            check_same("evaluate", self, x, y, batch_size, group)
+            return measure(self, x, y, batch_size, group)[0]
+
+    def report(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Report:
+        """The confusion matrix on images `x` with labels `y`, and precision, recall and F1 of each class.
+
+        The classes are named as ``metadata["class_names"]`` says, if it does. `distributed` as in `evaluate`.
+        """
+        with Group.of("report", distributed) as group:
+            x, y, batch_size = group.together(lambda: self.take_work("report", x, y, batch_size, group))
+            check_same("report", self, x, y, batch_size, group)
+            predicted = outputs(self, lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
+        matrix = confusion_matrix(y, predicted, self.loss_layer.input_shape[1])
+        names = self.metadata.get("class_names")
+        return Report(matrix, names if isinstance(names, list | tuple) else ())
+
+    def predict(self, x: Any, batch_size: int = 256, distributed: Any = None) -> np.ndarray:
+        """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax.
+
+        `distributed` as in `evaluate`: the ranks share the work, and all return the whole.
+        """
+        with Group.of("predict", distributed) as group:
+            x = group.together(lambda: self.take_images("predict", x, group.shard))
+            batch_size = group.together(lambda: check_int("predict", "batch_size", batch_size))
+            check_same("predict", self, x, None, batch_size, group)
+            return outputs(self, self.forward, x, batch_size, group)
+
+    @classmethod
+    def of_file(cls, file: model_file.ModelFile, custom_layers: dict[str, type] | None) -> Self:
+        """The model in a file that was read, whatever kind of model it is."""
+        layers = model_file.load_layers(file, custom_layers or {})
+        try:
+            return cls(layers, file.header["metadata"])
+        except (TypeError, ValueError) as error:
+            raise FileFormatError(f"{file.where}: {error}") from error

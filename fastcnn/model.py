@@ -7,22 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import inference, metrics, training
+from fastcnn import training
 from fastcnn.arrays import check_labels, warn_of_channels_first
 from fastcnn.data_range import KEY, DataRange, joined, remember, remembered, scaled_otherwise
-from fastcnn.distributed.group import Group
 from fastcnn.errors import FileFormatError
-from fastcnn.inference import Evaluation
+from fastcnn.inference import Model
 from fastcnn.layers.protocol import walk
-from fastcnn.network import Network
 from fastcnn.optimizers import Optimizer
+from fastcnn.predictor import Predictor
 from fastcnn.saving import model_file
-from fastcnn.shapes import check_flag, check_int, check_number, must_be
+from fastcnn.shapes import check_flag, check_number, must_be
 
 SEARCHED = 100  # batches of whole numbers, of a training step by step
 
 
-class Sequential(Network):
+class Sequential(Model):
     """Layers in a row, and all that is done with them.
 
     Parameters
@@ -83,45 +82,13 @@ class Sequential(Network):
 
     fit = training.fit  # the function is the method: one signature, documented once
 
-    def take_work(self, owner: str, x: Any, y: Any, batch_size: Any, group: Group) -> tuple[Any, Any, int]:
-        """The arguments of `evaluate` and `report`, checked."""
-        x, y = self.take_data(owner, x, y, group.shard)
-        return x, y, check_int(owner, "batch_size", batch_size)
+    def frozen(self) -> Predictor:
+        """An immutable copy that predicts, faster: see :class:`fastcnn.Predictor`.
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> Evaluation:
-        """The mean loss and the accuracy on images `x` with labels `y`; the last, smaller batch counts in full.
-
-        With `distributed`, an mpi4py communicator whose ranks all call this with the same model and data, each rank
-        computes its shard, and all return the same.
+        Its probabilities are those of `predict` to the last bit where no `BatchNorm` becomes part of weights, and up to
+        rounding otherwise.
         """
-        with Group.of("evaluate", distributed) as group:
-            x, y, batch_size = group.together(lambda: self.take_work("evaluate", x, y, batch_size, group))
-            inference.check_same("evaluate", self, x, y, batch_size, group)
-            return inference.measure(self, x, y, batch_size, group)[0]
-
-    def report(self, x: Any, y: Any, batch_size: int = 256, distributed: Any = None) -> metrics.Report:
-        """The confusion matrix on images `x` with labels `y`, and precision, recall and F1 of each class.
-
-        The classes are named as ``metadata["class_names"]`` says, if it does. `distributed` as in `evaluate`.
-        """
-        with Group.of("report", distributed) as group:
-            x, y, batch_size = group.together(lambda: self.take_work("report", x, y, batch_size, group))
-            inference.check_same("report", self, x, y, batch_size, group)
-            predicted = inference.outputs(self, lambda batch: self.logits(batch).argmax(axis=1), x, batch_size, group)
-        matrix = metrics.confusion_matrix(y, predicted, self.loss_layer.input_shape[1])
-        names = self.metadata.get("class_names")
-        return metrics.Report(matrix, names if isinstance(names, list | tuple) else ())
-
-    def predict(self, x: Any, batch_size: int = 256, distributed: Any = None) -> np.ndarray:
-        """The output of the last layer for all images `x`: (images, classes) probabilities after a Softmax.
-
-        `distributed` as in `evaluate`: the ranks share the work, and all return the whole.
-        """
-        with Group.of("predict", distributed) as group:
-            x = group.together(lambda: self.take_images("predict", x, group.shard))
-            batch_size = group.together(lambda: check_int("predict", "batch_size", batch_size))
-            inference.check_same("predict", self, x, None, batch_size, group)
-            return inference.outputs(self, self.forward, x, batch_size, group)
+        return Predictor(self)
 
     def save(self, path: str | os.PathLike, optimizer: Any = None, random_state: bool = False) -> None:
         """Write architecture and parameters to `path`; a file already there is replaced whole or not at all.
@@ -160,14 +127,12 @@ class Sequential(Network):
         :class:`fastcnn.errors.FileFormatError` where the file is no model, is truncated or corrupt, or holds a
         parameter that is NaN or infinite.
         """
-        if not (custom_layers is None or isinstance(custom_layers, dict)):
-            raise TypeError(must_be("load", "custom_layers", "a dict of class names and classes", custom_layers))
-        file = model_file.read(path)
-        layers = model_file.load_layers(file, custom_layers or {})
-        try:
-            model = cls(layers, file.header["metadata"])
-        except (TypeError, ValueError) as error:
-            raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+        file = model_file.read_for(path, custom_layers)
+        if file.header.get(model_file.FROZEN):
+            raise FileFormatError(
+                f"{file.where}: it holds a predictor, which is not trained: load it by fastcnn.Predictor.load"
+            )
+        model = cls.of_file(file, custom_layers)
         if check_flag("load", "random_state", random_state):
-            model_file.load_random(file, layers)
+            model_file.load_random(file, model.layers)
         return model

@@ -178,6 +178,11 @@ def use(model: Sequential, x: np.ndarray, y: np.ndarray, folder: Path) -> None:
     assert_type(str(model.report(x, y)), str)
     model.save(folder / "model.npz")
     assert_type(Sequential.load(folder / "model.npz"), Sequential)
+    predictor = model.frozen()
+    assert_type(predictor, fastcnn.Predictor)
+    assert_type(predictor.predict(x), np.ndarray)
+    predictor.save(folder / "predictor.npz")
+    assert_type(fastcnn.Predictor.load(folder / "predictor.npz"), fastcnn.Predictor)
     with fastcnn.profiling.profile() as report:
         model.predict(x)
     assert_type(report.seconds, float)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fastcnn.datasets import Dataset
-    from fastcnn.model import Sequential
+    from fastcnn.predictor import Predictor
 
 
 class Interrupted(interrupt.Interruption):
@@ -96,13 +96,13 @@ def load_data(name: str, mapped: bool = False) -> Dataset:
         raise UsageError(f"argument --data: {error}") from error
 
 
-def load_model(path: str) -> Sequential:
-    from fastcnn.model import Sequential
+def load_model(path: str) -> Predictor:
+    from fastcnn.predictor import Predictor
 
-    return Sequential.load(path)
+    return Predictor.load(path)
 
 
-def cropped_size(model: Sequential, size: tuple[int, int]) -> tuple[int, int]:
+def cropped_size(model: Predictor, size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of what `cropped` makes of images of that `size`."""
     wanted, options = model.input_shape, model.metadata.get("options")
     crops = isinstance(options, dict) and options.get("crop")  # a script may keep anything under that name
@@ -112,7 +112,7 @@ def cropped_size(model: Sequential, size: tuple[int, int]) -> tuple[int, int]:
     return (height, width) if size[0] >= height and size[1] >= width else size
 
 
-def cropped(model: Sequential, images: np.ndarray) -> np.ndarray:
+def cropped(model: Predictor, images: np.ndarray) -> np.ndarray:
     """The middle of images (N, H, W, C) for a model that was trained on crops of larger ones; others as they are."""
     from fastcnn.augmentation import center_crop
 

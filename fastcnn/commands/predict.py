@@ -10,7 +10,7 @@ from fastcnn.commands.options import add_runtime_options, cropped, cropped_size,
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastcnn.model import Sequential
+    from fastcnn.predictor import Predictor
 
 HELP = "classify images with a saved model"
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runtime_options(parser, dtype=False)
 
 
-def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np.ndarray:
+def read_image(path: str, model: Predictor, image_shape: tuple[int, ...]) -> np.ndarray:
     """The images in one file as (N, H, W, C); the model takes images of `image_shape`."""
     import numpy as np
 
@@ -59,18 +59,18 @@ def read_image(path: str, model: Sequential, image_shape: tuple[int, ...]) -> np
     return image if is_array else np.ascontiguousarray(image)  # the middle alone, where a large picture was cropped
 
 
-def taken(model: Sequential) -> tuple[float, float]:
+def taken(model: Predictor) -> tuple[float, float]:
     """The smallest and the largest number that a model takes, by the layer that brings its images to 0 to 1 and by its
     training."""
     from fastcnn.data_range import remembered
-    from fastcnn.layers import Rescaling
 
-    first, trained = model.layers[0], remembered(model.metadata)
-    rescaled = 1 / first.scale if isinstance(first, Rescaling) and first.scale > 0 else 0.0
+    first, trained = model.architecture()[0], remembered(model.metadata)
+    scale = first["config"]["scale"] if first["class"] == "Rescaling" else 0.0
+    rescaled = 1 / scale if scale > 0 else 0.0
     return (trained.low, max(rescaled, trained.high)) if trained else (0.0, rescaled)
 
 
-def trained_on_shares(model: Sequential) -> bool:
+def trained_on_shares(model: Predictor) -> bool:
     """Whether its training data were floats from 0 to 1, as bytes over 255 are."""
     from fastcnn.data_range import remembered
 

@@ -24,11 +24,12 @@ from fastcnn.layers.protocol import (
     walk,
 )
 from fastcnn.saving import containers, random_state
-from fastcnn.shapes import check_path, received, shortened
+from fastcnn.shapes import check_path, must_be, received, shortened
 
 FORMAT = "fastcnn-model"
 VERSION = 2  # 1 had no layers inside others and nothing but layers; it is read too
 WHAT = "a fastcnn model file"
+FROZEN = "frozen"  # in the header of a predictor's file
 DRAWN = "Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "FullyConnect"  # layers whose constructors draw their weights
 
 
@@ -120,6 +121,13 @@ def save(
     except (TypeError, ValueError) as error:
         raise TypeError(f"save: `metadata` and each layer's config() must be what JSON can hold: {error}") from error
     containers.write(path, text, arrays)
+
+
+def read_for(path: Any, custom_layers: dict[str, type] | None) -> ModelFile:
+    """`read`, once it is sure that these are classes by their names, or None."""
+    if not (custom_layers is None or isinstance(custom_layers, dict)):
+        raise TypeError(must_be("load", "custom_layers", "a dict of class names and classes", custom_layers))
+    return read(path)
 
 
 def read(path: Any) -> ModelFile:

@@ -39,7 +39,7 @@ def test_arrays_that_are_no_images(tmp_path, main, capsys, array, message):
 
 
 def read(path, **of_model):
-    made = model(**of_model)
+    made = model(**of_model).frozen()
     return read_image(str(path), made, made.input_shape[1:])
 
 
@@ -70,11 +70,11 @@ def test_models_of_wider_ranges_than_a_picture_has(tmp_path):
     for scale, taken in ((1 / 65535, False), (1 / 4095, False), (1 / 255, True), (1 / 300, True), (1.0, True)):
         made = Sequential([Rescaling((1, 4, 6, 1), scale)])
         if taken:
-            assert (read_image(str(tmp_path / "a.png"), made, (4, 6, 1)) == 200).all()
+            assert (read_image(str(tmp_path / "a.png"), made.frozen(), (4, 6, 1)) == 200).all()
         else:
             wanted = rf"a\.png: the model takes numbers from 0 to {round(1 / scale):,}, and a picture has bytes"
             with pytest.raises(ValueError, match=wanted):
-                read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
+                read_image(str(tmp_path / "a.png"), made.frozen(), (4, 6, 1))
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_models_that_were_trained_on_other_ranges_without_a_rescaling(tmp_path, 
     made = model()
     made.metadata["training_data"] = {"low": low, "high": high, "dtype": dtype}
     if taken:
-        assert (read_image(str(tmp_path / "a.png"), made, (4, 6, 1)) == 200).all()
+        assert (read_image(str(tmp_path / "a.png"), made.frozen(), (4, 6, 1)) == 200).all()
     else:
         numbers = rf"from {low:,.6g} to {high:,.6g}, and a picture has bytes, from 0 to 255"
         wanted = rf"a\.png: the model takes numbers {numbers}: pass an \.npy array$"
         with pytest.raises(ValueError, match=wanted):
-            read_image(str(tmp_path / "a.png"), made, (4, 6, 1))
+            read_image(str(tmp_path / "a.png"), made.frozen(), (4, 6, 1))
 
 
 def test_of_a_cropped_picture_the_middle_alone_is_kept(tmp_path):
@@ -123,6 +123,8 @@ def test_a_picture_is_scaled_as_the_training_data_were(tmp_path, rng):
     for low, high, dtype, divisor in trained:
         network = model()
         network.metadata["training_data"] = {"low": low, "high": high, "dtype": dtype}
-        found = read_image(str(tmp_path / "a.png"), network, (4, 6, 1))
+        found = read_image(str(tmp_path / "a.png"), network.frozen(), (4, 6, 1))
         np.testing.assert_array_equal(found[0, :, :, 0], pixels / divisor)
-        np.testing.assert_array_equal(read_image(str(tmp_path / "a.npy"), network, (4, 6, 1))[0, :, :, 0], pixels)
+        np.testing.assert_array_equal(
+            read_image(str(tmp_path / "a.npy"), network.frozen(), (4, 6, 1))[0, :, :, 0], pixels
+        )

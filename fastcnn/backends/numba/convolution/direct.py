@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.constants import made_of, once
 from fastcnn.backends.numba.convolution.arguments import Cut, Filters, Geometry, Memory, Windows
 from fastcnn.backends.numba.core.copying import crop, lowest
 from fastcnn.backends.numba.core.hints import Array, Shape
@@ -109,15 +110,22 @@ def forward_plan(shape: Shape, out_shape: Shape, geometry: Geometry, most: int) 
     threads, together = threads_for(work, most), 1 if few else groups
     channels = 2 * vector_lanes(dtype) if few else each
     tasks, cut = blocks * groups // together * -(-each // channels), (rows, together, channels, rows)
-    step = outputs if each == wide and pixels <= FEW_PIXELS else 0
-    arrays = layout(dtype, (0 if step else groups * depth * wide,), (threads, area))
+    step, size = outputs if each == wide and pixels <= FEW_PIXELS else 0, groups * depth * wide
+    arrays = layout(dtype, (0 if step else size,), (threads, area))
+    rest, key = layout(dtype, (0,), (threads, area)), ("direct", groups, depth)
+
+    def packed(weights: Array, panels: Array) -> Array:
+        pack((weights.reshape(-1), outputs, 1), (depth, each), depth, panels, groups, each)
+        return panels
 
     def forward(x: Array, weights: Array, bias: Array) -> Array:
-        out, packed, (panels, scratch) = empty(out_shape, dtype), weights.reshape(-1), workspace(arrays)
-        if not step:
-            pack((packed, outputs, 1), (depth, each), depth, panels, groups, each)
-            packed = panels
-        filters, memory = (packed, step, bias_row(bias, outputs - each + wide)), (scratch, panels, tables)
+        out, kept = empty(out_shape, dtype), made_of(weights)
+        panels, scratch = workspace(arrays if kept is None else rest)
+        if kept is not None:
+            lie = once(kept, key, lambda: packed(weights, empty((size,), dtype))), 0
+        else:
+            lie = (weights.reshape(-1), step) if step else (packed(weights, panels), 0)
+        filters, memory = (*lie, bias_row(bias, outputs - each + wide)), (scratch, panels, tables)
         convolve(x, windows, filters, out, cut, memory, tasks, work=work, threads=threads)
         return out
 

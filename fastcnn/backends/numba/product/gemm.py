@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.constants import made_of, once
 from fastcnn.backends.numba.core.hints import Array
 from fastcnn.backends.numba.core.jit import inline, serial, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
@@ -191,19 +192,29 @@ def plan(
     columns = max(1, n) if pieces * row_blocks >= FEW_TASKS else 2 * vector_lanes(dtype)
     tables = offset_tables((rows, 1, a_row, 0), (rows, 1, n, 0), (DEPTH, 1, a_column, 0))
     step = n if contiguous and n == wide and m <= UNPACKED_ROWS else 0
-    arrays = layout(dtype, (0 if step else k * wide,), *[(pieces, m, n)] * (pieces > 1))
+    parts_of = [(pieces, m, n)] * (pieces > 1)
+    arrays, rest = (layout(dtype, (size,), *parts_of) for size in (0 if step else k * wide, 0))
     tasks, work, zero = pieces * -(-m // BLOCK_ROWS) * -(-n // columns), m * n * k, zeros((wide,), dtype)
-    threads, cut = threads_for(work, most), (k, BLOCK_ROWS, columns, step)
+    threads, cut = threads_for(work, most), (k, BLOCK_ROWS, columns)
+
+    def packed(b: Array, panels: Array) -> Array:
+        pack(flat_matrix(b), (k, n), DEPTH, panels)
+        return panels
 
     def multiply(a: tuple, b: Array, bias: Array | None, out: Array) -> None:
-        panels, *cut_sum = workspace(arrays)
+        kept = made_of(b) if contiguous else None
+        panels, *cut_sum = workspace(arrays if kept is None else rest)
         parts = cut_sum[0] if cut_sum else out[np.newaxis]
         start = zero if bias is None or cut_sum else bias_row(bias, wide)
-        if step:
+        if kept is not None:
+            panels = once(kept, "product", lambda: packed(b, empty((k * wide,), dtype)))
+        elif step:
             panels = b.reshape(-1)
         else:
-            pack(flat_matrix(b), (k, n), DEPTH, panels)
-        multiply_blocks(a, panels, parts, cut, start, tables, tasks, work=work, threads=threads)
+            packed(b, panels)
+        multiply_blocks(
+            a, panels, parts, (*cut, 0 if kept is not None else step), start, tables, tasks, work=work, threads=threads
+        )
         if cut_sum:
             add_up(parts.reshape(pieces, -1), (m, n), out)
             if bias is not None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.backends.constants import made_of, once
 from fastcnn.backends.numba.convolution.arguments import Geometry
 from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.convolution.winograd.table import Algorithm
@@ -178,8 +179,8 @@ def convolve_tiles(task, thread, first, arrays, steps: Steps, cuts, memory, tabl
 @task_kernel
 def convolve_panels(task, thread, first, arrays, steps: Steps, cuts, memory, tables):
     """`convolve_tiles` for few tiles and one group: a task is a panel of outputs, whose weights are transformed to the
-    thread's part of u, as weights that are used so little should not leave the core's own caches. Each thread first
-    transforms all tiles for itself."""
+    thread's part of u, as weights that are used so little should not leave the core's own caches, where they are not
+    there already. Each thread first transforms all tiles for itself."""
     (image, weights, bias, out, _), (packed, u, v, m, edge), made = arrays, memory, Result(*arrays[2:])
     channels, outputs, lane, block, zero = image.shape[3], out.shape[3], lanes(bias), steps.block, np.int64(0)
     from_, to, wide = Cut(*cuts[0]), Cut(*cuts[1]), (channels + lane - 1) // lane * lane
@@ -187,12 +188,15 @@ def convolve_panels(task, thread, first, arrays, steps: Steps, cuts, memory, tab
     if first:
         everything = Elements(v[thread], 0, total * wide + lane, wide)
         transform_tiles(image, from_, (0, total), (0, channels), steps.data, everything, edge[thread])
-    transform_weights(weights, steps, zero, panel, packed[thread], u[thread], 0)
-    columns = panel.first, min(panel.width, outputs - panel.first)
+    columns, part = (panel.first, min(panel.width, outputs - panel.first)), (u[thread], 0)
+    if steps.own:
+        transform_weights(weights, steps, zero, panel, packed[thread], u[thread], 0)
+    else:
+        part = u[0], task * panel_size(tables[1], channels, steps.width, lane)
     for start in range(0, total, block):
         some, tiles = (start, min(block, total - start)), Elements(v[thread], start * wide, total * wide + lane, wide)
         sizes, soon = (some[1], channels, columns[1]), (flat(image), zero, zero)
-        multiply_tiles(tiles, (u[thread], 0), panel, sizes, steps, m[thread], tables, soon)
+        multiply_tiles(tiles, part, panel, sizes, steps, m[thread], tables, soon)
         transform_products(m[thread], panel.width, columns, to, some, made, steps.output, edge[thread])
 
 
@@ -234,15 +238,15 @@ def plan(
     panels, panel = groups * -(-outputs // width), products * channels * width + products_of * lane
     shared = 0 if few or panels * panel * dtype.itemsize <= OWN_BYTES else panels
     v_step = (total if few else block) * row + lane
-    arrays = layout(
-        dtype,
-        (shared or threads, taps * channels * width),
-        (1 if shared else threads, panel if few else panel * panels),
-        # the elements of a tile lie a vector further apart, as they would evict each other 4096 bytes apart
+    # the elements of a tile lie a vector further apart, as they would evict each other 4096 bytes apart
+    tiles_of_threads = (
         (threads, (products if algorithm.deep else products_of) * v_step),
         (threads, (products_of if algorithm.deep else products) * block * width),
         (threads, max(math.prod(taken) * row, math.prod(made) * width)),
     )
+    packed, whole = taps * channels * width, panel * panels
+    weights_of_threads = (shared or threads, packed), (1 if shared else threads, panel if few else whole)
+    arrays, rest = (layout(dtype, *own, *tiles_of_threads) for own in (weights_of_threads, ((1, 0), (1, 0))))
     deepest = int(np.diff(starts).max()) if algorithm.deep else 1
     zero = zeros((wide,), dtype)
     offsets = offset_tables(
@@ -250,16 +254,29 @@ def plan(
     )
     tables, cut = (offsets, starts, zero[: padded(outputs, dtype)]), (tiled.dilation, down, across)
     cuts = (tiled.firsts[0], algorithm.apart, taken, *cut), (tiled.firsts[1], made, made, *cut)
-    addresses = (address_of(algorithm.name, role, dtype) for role in roles)
-    steps = (*addresses, algorithm.deep, tiled.flipped, groups, block, width, not shared)
+    addresses = [address_of(algorithm.name, role, dtype) for role in roles]
+    steps, kept_steps = (
+        (*addresses, algorithm.deep, tiled.flipped, groups, block, width, own) for own in (not shared, False)
+    )
+    key = algorithm.name, tiled.flipped, width
     launch, tasks = (convolve_panels, panels) if few else (convolve_tiles, -(-total // block))
 
+    def transformed(weights: Array) -> Array:
+        u = empty((1, whole), dtype)
+        transform_panel(
+            weights, kept_steps, starts, empty((panels, packed), dtype), u, panels, work=work, threads=threads
+        )
+        return u
+
     def convolve(image: Array, weights: Array, bias: Array | None, gate: Array | None) -> Array:
-        out, memory = empty(out_shape, dtype), tuple(workspace(arrays))
+        out, kept = empty(out_shape, dtype), made_of(weights)
+        memory = tuple(workspace(arrays if kept is None else rest))
         result = zero if bias is None else bias_row(bias, wide), out, out[:0] if gate is None else gate
-        if shared:
+        if kept is not None:
+            memory = memory[0], once(kept, key, lambda: transformed(weights)), *memory[2:]
+        elif shared:
             transform_panel(weights, steps, starts, *memory[:2], panels, work=work, threads=threads)
-        given = (image, weights, *result), steps, cuts, memory, tables
+        given = (image, weights, *result), steps if kept is None else kept_steps, cuts, memory, tables
         launch(*given, tasks, work=work, threads=threads)
         return out
 
