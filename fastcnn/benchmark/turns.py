@@ -127,15 +127,14 @@ class Contest:
     def end(self, name: str, patience: float = ENDING) -> None:
         """End a contestant, and whatever processes it has started: compilers that torch.compile left behind halved the
         others' speed."""
-        process, connection = self.processes[name], self.connections[name]
+        process = self.processes[name]
         process.join(patience)
-        group = process.pid
-        with contextlib.suppress(OSError, AttributeError):  # none is left, or this system has no groups
-            if group != os.getpgrp():
-                os.killpg(group, signal.SIGTERM)
-        process.terminate()
-        process.join()
-        connection.close()
+        for end in (process.terminate, process.kill):
+            with contextlib.suppress(OSError, AttributeError):  # none is left, or this system has no groups
+                os.killpg(process.pid, signal.SIGTERM if end == process.terminate else signal.SIGKILL)
+            end()
+            process.join(ENDING)
+        self.connections[name].close()
 
     def __enter__(self) -> Contest:
         try:

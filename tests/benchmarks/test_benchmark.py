@@ -1,10 +1,14 @@
 """What `fastcnn bench` compares does the same work; how it counts. The command itself: test_cli.py."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from fastcnn import layers
 from fastcnn.benchmark import networks, original, report, single_layers, turns, whole, workloads
+from tests.helpers import contestants
 
 
 def train(kit, x, labels):
@@ -92,6 +96,34 @@ def test_contestants_take_turns_in_processes_of_their_own():
     assert not any(process.is_alive() for process in contest.processes.values())
     with pytest.raises(ValueError, match=r"bench: `contestant` must be one of .*. Received contestant='mxnet'"):
         turns.Contest(["mxnet"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_contestant_that_fails_is_ended_with_its_processes(monkeypatch, tmp_path):
+    """The others go on, and another process is there for the next workload."""
+    monkeypatch.setenv(contestants.PIDS, str(tmp_path / "pids"))
+    monkeypatch.setitem(workloads.WORKLOADS["predict_lenet"].make, "copy", lambda: {})
+    with turns.Contest(["numpy", "copy"], contestants.serve) as contest:
+        for count in (1, 2):
+            seconds = contest.measure("predict_lenet", rounds=1)
+            assert list(seconds) == ["numpy"] and contest.failed == {"copy": "ValueError: no such kernel here"}
+            left = [int(line) for line in (tmp_path / "pids").read_text().split()]
+            assert len(left) == count and not any(is_running(pid) for pid in left)
+        assert contest.processes["copy"].is_alive()
+    text = report.lines("predict_lenet", report.result(workloads.WORKLOADS["predict_lenet"], seconds))
+    assert report.failures("predict_lenet", contest.failed).endswith(" failed: ValueError: no such kernel here")
+    assert "numpy" in text
+    with pytest.raises(ValueError, match="no such kernel"), turns.Contest(["copy"], contestants.serve) as contest:
+        contest.measure("predict_lenet", rounds=1)  # nothing can be compared with the first
+
+
+def is_running(pid):
+    """Whether a process is there that is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_the_fastest_variant_counts_by_its_median():
