@@ -9,5 +9,6 @@ where X' is X transposed. Summed over channels, each element of the bracket is a
 channels x outputs.
 
 `matrices` computes A', G and B' in exact fractions, `table` lists the algorithms, `transforms` makes machine code of a
-matrix, `tiles` cuts images into tiles; `convolution` and `weight_gradient` are the kernels.
+matrix, `tiles` cuts images into tiles, `blocks` convolves some of them; `convolution` and `weight_gradient` plan the
+kernels.
 """

@@ -36,6 +36,26 @@ class Elements(NamedTuple):
     width: int
 
 
+class Steps(NamedTuple):
+    """What an algorithm does, for compiled code.
+
+    data, weights, output: the addresses of its transforms. deep: whether the products of a group are added up (see
+    `table.Algorithm`). flipped: whether the weights are rotated, and their channels exchanged. groups: of channels.
+    block: tiles that are multiplied at a time. width: of a panel of outputs. own: whether each thread transforms all
+    weights for itself.
+    """
+
+    data: int
+    weights: int
+    output: int
+    deep: bool
+    flipped: bool
+    groups: int
+    block: int
+    width: int
+    own: bool
+
+
 def tiles_of(pixels: int, made: int, dilation: int = 1) -> int:
     """Tiles that make a line of so many pixels, or the longest of the interleaved lines in it."""
     return -(-pixels // (made * dilation))

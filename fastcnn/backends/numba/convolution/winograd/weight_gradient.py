@@ -157,7 +157,7 @@ def add_all_tiles(task, thread, arrays, cuts, steps: Steps, cut: Task, memory, t
 
     A task is a share and some input channels and outputs of a group: it transforms their tiles, and the sum of the
     products back. `arrays` are (x, eta, dw, sums), `cuts` those of x and eta, `tables` as in
-    `convolution.convolve_tiles`.
+    `blocks.convolve_tiles`.
     """
     (x, eta, dw, sums), (offsets, starts, zero), (parts, v, e, edge) = arrays, tables, memory
     groups, shares = cut.groups, dw.shape[0]
