@@ -74,6 +74,7 @@ def one_line(error: BaseException) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Apply the options that all commands share, and run the command; its exit status."""
+    from fastcnn.backends import helpers
     from fastcnn.backends.active import compilation_announced
     from fastcnn.config import (
         get_backend,
@@ -92,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             set_dtype(arguments.dtype)
         get_dtype()
         get_conv_algorithm()
+        helpers.processes()
         # Before the backend: importing numba fixes the size of its thread pool.
         asked = getattr(arguments, "threads", None)
         threads = asked or min(most, get_num_threads())

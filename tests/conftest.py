@@ -1,5 +1,5 @@
-"""Shared fixtures. Tests run with no FASTCNN_* variable set, nor OpenMP's number of threads, and leave every switch as
-it was."""
+"""Shared fixtures. Tests run with no FASTCNN_* variable but one set, nor OpenMP's number of threads, and leave every
+switch as it was."""
 
 import os
 
@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 for variable in [name for name in os.environ if name.startswith("FASTCNN_") or name == "OMP_NUM_THREADS"]:
     del os.environ[variable]
+os.environ["FASTCNN_COMPILE_PROCESSES"] = "1"  # tests keep all cores busy by themselves
 
 import fastcnn  # noqa: E402
 from fastcnn import cli, config, datasets  # noqa: E402

@@ -7,7 +7,7 @@ from tests.helpers.processes import ROOT, run_python
 
 SCRIPT = ROOT / "tests" / "typed_script.py"
 # Decorators of functions whose types numba infers.
-COMPILED = {"serial", "inline", "task_kernel", "single", "intrinsic", "overload"}
+COMPILED = {"serial", "linked", "inline", "task_kernel", "single", "intrinsic", "overload"}
 
 
 def test_the_typed_script_runs(tmp_path):

@@ -21,11 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     from fastcnn.backends.numba.core.cache import CACHE_FOLDER
 
     start = time.perf_counter()
-    compiled = {
-        f"{name} {dtype}": seconds
-        for dtype in ([arguments.dtype] if arguments.dtype else DTYPES)
-        for name, seconds in compilation.warm_up(dtype).items()
-    }
+    compiled = compilation.warm_up([arguments.dtype] if arguments.dtype else list(DTYPES))
     total = time.perf_counter() - start
     for name, seconds in sorted(compiled.items(), key=lambda item: -item[1]):
         print(f"{name:<44} {seconds:>6.2f} s")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from fastcnn.backends import helpers
 from fastcnn.components.attributes import Assignable, Checked, Constant, Parameter, is_of_a_script
 from fastcnn.config import layer_dtype
 from fastcnn.shapes import check_int, check_shape, must_be, received, shape_text
@@ -52,6 +53,7 @@ class Component(Assignable):
         self.dtype = layer_dtype(self.name, dtype)
         self.input_shape = check_shape(self.name, shape, self.rank)
         self.batchsize = self.input_shape[0]
+        helpers.note(self)
 
     @property
     def name(self) -> str:

@@ -351,7 +351,7 @@ WARM = """
 import itertools, sys
 import numpy as np
 from fastcnn import Sequential, using, zoo
-from fastcnn.backends.numba.compilation import warm_up
+from fastcnn.backends.numba.compilation import call_all
 from fastcnn.backends.numba.core import jit
 from fastcnn.layers import ELU, AvgPooling, BatchNorm, Conv2D, Dropout, FullyConnect, GlobalAvgPooling, LeakyRelu
 from fastcnn.layers import Conv2DTranspose, DepthwiseConv2D, MaxPooling, PReLU, Sigmoid, Softmax, Tanh
@@ -363,7 +363,7 @@ def signatures():
     return {str(c.py_func): list(map(str, c.signatures)) for c in compiled if hasattr(c, "signatures")}
 
 
-warm_up("float32")
+call_all("float32")
 assert jit.shared.loop.value
 before, addresses = signatures(), len(jit.shared.addressed)
 for batch, jit.SMALL_WORK in itertools.product((1, 3, 40), (1 << 60, 0)):  # without threads, and with them
@@ -395,7 +395,7 @@ for name, found in signatures().items():
 """
 
 
-def test_nothing_is_left_to_compile_after_warm_up():
+def test_nothing_is_left_to_compile_after_all_kernels():
     """Whatever the cache holds: what a function is compiled for is also what is read from there. Of channels by
     themselves only usual kernels, as each side, stride and dilation has its own code."""
     done = run_python("-c", WARM)

@@ -28,7 +28,7 @@ def wide(ksize=None, stride=None):
 
 
 # Convolutions lane by lane have code for each shape of a kernel's row and of a group, 0.3 s to compile: tests of these
-# draw from a few, and other tests leave channels by themselves to them. `test_lanes` has the other shapes.
+# draw from a few, and other tests leave channels by themselves, or all groups, to them. `test_lanes` has the rest.
 OF_LANES = wide() | {
     **{"height": (3, 7), "width": (3, 20), "channels": (7, 35), "outputs": (1, 14), "groups": (5, 5)},
     **{
@@ -38,6 +38,7 @@ OF_LANES = wide() | {
     },
 }
 NO_LANES = {"groups": (1, 4)}
+NO_GROUPS = {"groups": (1, 1)}  # the rule computes small groups lane by lane; tests of each algorithm have all groups
 
 
 class Drawn(Source):

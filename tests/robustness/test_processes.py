@@ -264,7 +264,7 @@ COLD = """
 import sys
 import numpy as np
 from numba.core import event
-from fastcnn.backends.numba.compilation import Compilations
+from fastcnn.backends.numba.core.compiling import Compilations
 from fastcnn.layers import Relu
 compiled = Compilations()
 with event.install_listener("numba:compile", compiled):

@@ -1,61 +1,30 @@
-"""What is being compiled: the notice that it takes a while, and the command that does it beforehand. Requires numba."""
+"""Compilation as users see it: the notice that it takes a while, and the command that does it beforehand. Requires
+numba."""
 
 import contextlib
+import json
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numba.core import event
+from numba.core.registry import cpu_target
+from tqdm import tqdm
 
+from fastcnn.backends import helpers
 from fastcnn.backends import numba as kernels
 from fastcnn.backends.arguments import Source
-from fastcnn.backends.numba.convolution.winograd import table
 from fastcnn.backends.numba.convolution.winograd.table import ROWS
 from fastcnn.backends.numba.convolution.winograd.transforms import address_of, roles_of
+from fastcnn.backends.numba.core import claims
 from fastcnn.backends.numba.core.cache import CACHE_FOLDER
+from fastcnn.backends.numba.core.compiling import KIND, Compilations, ours
 from fastcnn.backends.numba.core.jit import load_loop
 from fastcnn.backends.registry import DECLARED
 from fastcnn.config import get_conv_algorithm, using
 from fastcnn.streams import say_once
-
-
-class Compilations(event.Listener):
-    """Numba tells it of each function of this package that it compiles; what comes from the cache is not compiled."""
-
-    def __init__(self, announce: bool = False):
-        self.announce = announce
-        self.seconds: dict[str, float] = {}
-        self.started: list[float] = []
-
-    def on_start(self, happening: event.Event) -> None:
-        self.started.append(time.perf_counter())
-        if self.announce and ours(happening):
-            announce()
-
-    def on_end(self, happening: event.Event) -> None:
-        seconds = time.perf_counter() - self.started.pop()
-        if name := ours(happening):
-            self.seconds[name] = self.seconds.get(name, 0) + seconds
-
-
-def ours(happening: event.Event) -> str | None:
-    """The function that is compiled, as `module.function`; None if it is not of this package but of numba or a user."""
-    function = happening.data["dispatcher"].py_func
-    *package, module = function.__module__.split(".")
-    return f"{module}.{function.__name__}" if package[:1] == ["fastcnn"] else None
-
-
-def announce() -> None:
-    """Say once in a process that kernels are being compiled."""
-    kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
-    say_once("compiling", f"fastcnn: compiling kernels for this processor, some 15 s ({kept})")
-
-
-@contextlib.contextmanager
-def announced() -> Iterator[None]:
-    """Say so on stderr where anything is compiled inside a ``with`` block."""
-    with event.install_listener("numba:compile", Compilations(announce=True)):
-        yield
 
 
 class Constants(Source):
@@ -72,22 +41,91 @@ class Constants(Source):
         return np.ones(shape, self.dtype)
 
 
-def warm_up(dtype: str) -> dict[str, float]:
-    """Run every kernel for `dtype`, convolutions by each algorithm; seconds of each function that was compiled.
+def call_all(dtype: str) -> None:
+    """Call every kernel for `dtype`, convolutions by each algorithm."""
+    load_loop()
+    for name, declaration in DECLARED.items():
+        for algorithm in (
+            ("direct", "lanes", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),)
+        ):
+            with using(conv=algorithm):
+                for given in declaration.warm:
+                    getattr(kernels, name)(*declaration.draw(Constants(dtype, given)))
+    for transform, row in ROWS.items():
+        for role in roles_of(row):
+            address_of(transform, role, np.dtype(dtype))
 
-    A function's seconds include those of the functions that it calls and that were not compiled yet.
+
+def compile_noted(call: tuple[Any, Any]) -> dict[str, float]:
+    """Compile the function that a call has been noted of, unless it is there or another process compiles it; the
+    seconds of each function that this takes."""
+    compiled, signature = call
+    path, listener = compiled._cache.place_of(signature, cpu_target.target_context), Compilations()
+    if not path.exists() and claims.claim(path, 0):
+        with event.install_listener(KIND, listener):
+            compiled.compile(*[signature] * isinstance(signature, tuple))  # a function by address has one alone
+        claims.release(path)
+    return listener.seconds
+
+
+def warm_up(dtypes: list[str]) -> dict[str, float]:
+    """Compile every kernel for `dtypes`, in several processes; the seconds of each function and dtype.
+
+    Raises RuntimeError where one of the processes fails; it has said why on standard error.
     """
-    compilations = Compilations()
-    with event.install_listener("numba:compile", compilations):
-        load_loop()
-        for name, declaration in DECLARED.items():
-            for algorithm in (
-                ("direct", "lanes", "winograd", "im2col") if declaration.tile_axes else (get_conv_algorithm(),)
-            ):
-                with using(conv=algorithm):
-                    for given in declaration.warm:
-                        getattr(kernels, name)(*declaration.draw(Constants(dtype, given)))
-        for transform in table.ROWS:
-            for role in roles_of(ROWS[transform]):
-                address_of(transform, role, np.dtype(dtype))
-    return compilations.seconds
+    seconds: dict[str, float] = {}
+    count = helpers.processes() if CACHE_FOLDER else 0
+    works = [{"dtypes": dtypes, "last_first": place > 0} for place in range(count)]
+    workers = [helpers.worker(work, stdout=subprocess.PIPE) for work in works]
+    for process in workers:
+        with process:  # its input is open until then: it ends with that
+            seconds.update(json.loads(line) for line in process.stdout or ())
+    if failed := [process.returncode for process in workers if process.returncode]:
+        raise RuntimeError(f"warmup: {len(failed)} of {count} processes that compile failed, with status {failed[0]}")
+    return seconds
+
+
+class Notice(event.Listener):
+    """Says once in a process that kernels are being compiled; what takes long is counted, and summed up at the end."""
+
+    PATIENCE = 3.0  # seconds
+
+    def __init__(self) -> None:
+        self.depth, self.count, self.started = 0, 0, 0.0
+        self.bar: Any = None
+
+    def on_start(self, happening: event.Event) -> None:
+        self.depth += 1
+        if self.depth == 1 and ours(happening):
+            self.started = self.started or time.perf_counter()
+            kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
+            say_once("compiling", f"fastcnn: compiling kernels for this processor ({kept})")
+
+    def on_end(self, happening: event.Event) -> None:
+        self.depth -= 1
+        if self.depth or not ours(happening):
+            return
+        self.count += 1
+        if self.bar is None and self.seconds > self.PATIENCE:
+            self.bar = tqdm(desc="compiling kernels", unit=" kernels", leave=False, disable=None)
+        if self.bar is not None:
+            self.bar.update(self.count - self.bar.n)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started if self.started else 0.0
+
+    def end(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+@contextlib.contextmanager
+def announced() -> Iterator[None]:
+    """Say so on stderr where anything is compiled inside a ``with`` block."""
+    notice = Notice()
+    try:
+        with event.install_listener(KIND, notice):
+            yield
+    finally:
+        notice.end()

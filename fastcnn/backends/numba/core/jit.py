@@ -3,6 +3,7 @@
 Requires numba. Decorators:
 
 - ``@serial`` compiles a function that kernels call, once for all of them.
+- ``@linked`` does so for a large one, whose callers find it by name: it is not compiled again with each of them.
 - ``@inline`` compiles a function into each of its callers.
 - ``@single`` compiles what Python calls: work that is never worth a second thread.
 - ``@task_kernel`` of :mod:`fastcnn.backends.numba.core.tasks` compiles the work of one task, and the loop over tasks.
@@ -22,6 +23,7 @@ import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 
+from fastcnn.backends import helpers
 from fastcnn.backends.numba.core.cache import folder_of
 from fastcnn.backends.numba.core.memory import ALIGNMENT, aligned
 from fastcnn.config import get_num_threads, largest_num_threads, settle_threads
@@ -53,11 +55,11 @@ wait_politely()
 
 import numba  # noqa: E402 - never imported before this
 from numba import prange, types  # noqa: E402
-from numba.core.ccallback import CFunc  # noqa: E402
 from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
-from fastcnn.backends.numba.core.store import KernelCache  # noqa: E402 - it imports numba
+from fastcnn.backends.numba.core import compiling, links  # noqa: E402 - they import numba
+from fastcnn.backends.numba.core.store import KernelCache  # noqa: E402 - likewise
 
 settle_threads()
 
@@ -67,7 +69,7 @@ if numba.config.DISABLE_JIT:
         "the NumPy backend with FASTCNN_BACKEND=numpy"
     )
 
-__all__ = ["inline", "serial", "single"]
+__all__ = ["inline", "linked", "serial", "single"]
 
 # error_model: division by zero gives inf as in NumPy, without a branch in every loop.
 # contract: lets LLVM fuse a multiply and an add. Not full fastmath, which deletes isnan and reorders sums.
@@ -133,6 +135,11 @@ def serial(function: Callable) -> Any:
     return _njit(function, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
+def linked(function: Callable) -> Any:
+    """Compile a large function that kernels call, once for all of them: see `links`."""
+    return links.by_name(function, serial(function))
+
+
 def inline(function: Callable) -> Any:
     """Compile a function into each of its callers: a micro-kernel whose vectors must stay in registers."""
     return numba.njit(function, inline="always", **POLICY)
@@ -140,13 +147,28 @@ def inline(function: Callable) -> Any:
 
 def single(function: Callable) -> Any:
     """Compile a function that Python calls: a loop for one thread, or, by `launcher`, a kernel."""
-    return _njit(function, nogil=True, no_cfunc_wrapper=True)
+    compiled = _njit(function, nogil=True, no_cfunc_wrapper=True)
+    return compiled if helpers.calls is None else Noted(compiled)
+
+
+class Noted:
+    """In a process that compiles for others (see `helpers`): a function whose calls are noted, and nothing else."""
+
+    def __init__(self, compiled: Any):
+        self.compiled = compiled
+
+    def __call__(self, *args: Any) -> None:
+        helpers.calls.append((self.compiled, tuple(map(self.compiled.typeof_pyval, args))))  # type: ignore[union-attr]
 
 
 def by_address(function: Callable, signature: Any, **options: Any) -> int:
     """Compile a function that kernels call by its address, which this is."""
     # Not numba.cfunc, which compiles before anything can be put into what it returns.
-    compiled = _kept(CFunc(function, (signature.args, signature.return_type), {}, POLICY | options), function)
+    given = (signature.args, signature.return_type)
+    compiled = _kept(compiling.Addressed(function, given, {}, POLICY | options), function)
+    if helpers.calls is not None:
+        helpers.calls.append((compiled, signature))
+        return 0
     compiled.compile()
     shared.addressed.append(compiled)
     return compiled.address

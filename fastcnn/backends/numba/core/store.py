@@ -24,9 +24,10 @@ from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from fastcnn.backends.numba.core import claims, links
 from fastcnn.streams import say_once
 
-MARK = b"fastcnn kernel 1\n"
+MARK = b"fastcnn kernel 2\n"
 DIGEST = hashlib.sha256().digest_size
 SUFFIX = ".nbc"
 
@@ -101,15 +102,23 @@ class KernelCache(FunctionCache):
         digest = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()
         return Path(self._cache_path, f"{self._base}-{digest[:16]}{SUFFIX}")
 
+    def place_of(self, sig: Any, target_context: Any) -> Path:
+        """Where it keeps what is compiled for a signature."""
+        return self.path_of(self._index_key(sig, target_context.codegen()))
+
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         """What was compiled for a signature; None where it must be compiled."""
         target_context.refresh()
         key = self._index_key(sig, target_context.codegen())
         payload = self.load(key) if self._enabled else None
+        if payload is None and self._enabled and not claims.claim(self.path_of(key)):
+            payload = self.load(key)  # another process has compiled it while this one waited
         if payload is None:
             return None
         try:
-            return CompileResult._rebuild(target_context, *payload)
+            needed, parts = payload
+            links.load(needed)
+            return CompileResult._rebuild(target_context, *parts)
         except Exception as error:  # whole, but nothing that this numba and LLVM can load, or there is no memory for it
             self.tell_damaged(self.path_of(key), described(error))
             return None
@@ -134,8 +143,10 @@ class KernelCache(FunctionCache):
 
     def save_overload(self, sig: Any, data: CompileResult) -> None:
         """Keep what was compiled for a signature, where that is possible."""
+        key = self._index_key(sig, data.codegen)
         if self._enabled and not data.lifted and not data.library.has_dynamic_globals:
-            self.save(self._index_key(sig, data.codegen), data._reduce)
+            self.save(key, lambda: (links.links_of(data), data._reduce()))
+        claims.release(self.path_of(key))
 
     def save(self, key: Any, reduce: Callable[[], tuple]) -> None:
         """Keep what `reduce` returns, the parts of what was compiled."""

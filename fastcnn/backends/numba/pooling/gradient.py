@@ -46,6 +46,12 @@ def shares_of_row(slopes, held, pixels):
         to += pixels.step
 
 
+@serial
+def shares_of_any(slopes, held, pixels):
+    """`shares_of_row` of windows of any size: its code once, wherever it is called."""
+    shares_of_row(slopes, held, pixels)
+
+
 @task_kernel
 def apart_rows(task, eta, index, window: PoolWindow, past, image):
     """Some image rows, counted over all images, where windows do not overlap: each pixel has one at most."""
@@ -67,7 +73,7 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
         if k == 2 and across.stride == 2:  # sizes that the compiler knows become code without loops
             shares_of_row(slopes, Held(1, 2, i * 2, 2, count), pixels)
         else:
-            shares_of_row(slopes, Held(1, k, i * k, k, count), pixels)
+            shares_of_any(slopes, Held(np.int64(1), k, i * k, k, count), pixels)
             for window_start in range(first + begin * step, first + end * step if k < across.stride else to, step):
                 clear(target, window_start + k * c, min(last, window_start + step))
         clear(target, to, first + begin * step if begin < end else last)
@@ -77,7 +83,8 @@ def apart_rows(task, eta, index, window: PoolWindow, past, image):
             left, right = span(across, column, 0, w)
             some, place = Slopes(source, offsets, at + column * c, np.int64(1), c), first + column * step + left * c
             count = window.divisor or high * counted(across, column)
-            shares_of_row(some, Held(1, right - left, i * k + left, k, count), Pixels(target, place, step, False))
+            held = Held(np.int64(1), right - left, i * k + left, k, count)
+            shares_of_any(some, held, Pixels(target, place, step, past))
             column = end if column + 1 == begin else column + 1
 
 

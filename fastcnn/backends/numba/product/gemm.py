@@ -17,7 +17,7 @@ import numpy as np
 
 from fastcnn.backends.constants import made_of, once
 from fastcnn.backends.numba.core.hints import Array
-from fastcnn.backends.numba.core.jit import inline, serial, threads_for
+from fastcnn.backends.numba.core.jit import inline, linked, threads_for
 from fastcnn.backends.numba.core.memory import empty, layout, workspace, zeros
 from fastcnn.backends.numba.core.tasks import task_kernel
 from fastcnn.backends.numba.core.vectors import flat, lanes, line_elements, prefetch
@@ -76,7 +76,7 @@ def panel_product(count, halves, part, a, b, c, start, lines):
         tile_store(tile, c.array, c.first, c_tile, c.columns)
 
 
-@serial
+@linked
 def multiply_rows(a, b, c, bias, ahead):
     """C = A @ B + bias, or C += A @ B where `bias` is empty, which is as long as a packed row.
 
