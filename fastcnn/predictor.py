@@ -9,15 +9,44 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.arrays import is_ready
 from fastcnn.backends.constants import constant
+from fastcnn.backends.replay import Replayed
 from fastcnn.components import Component, is_of_a_script, left_as_it_is
 from fastcnn.inference import Evaluation, Model
-from fastcnn.layers import BatchNorm, Conv2D, Conv2DTranspose, DepthwiseConv2D, FullyConnect, Residual
+from fastcnn.layers import BatchNorm, Conv2D, Conv2DTranspose, DepthwiseConv2D, FullyConnect, Rescaling, Residual
+from fastcnn.layers.chain import forward_through
+from fastcnn.layers.protocol import walk
+from fastcnn.losses import Loss
 from fastcnn.metrics import Report
 from fastcnn.saving import model_file
 from fastcnn.shapes import must_be
 
 LINEAR = {Conv2D: 3, DepthwiseConv2D: 3, Conv2DTranspose: 2, FullyConnect: 1}  # exactly these; weights' axis of outputs
+
+
+class Frozen(Model):
+    """The model of a `Predictor`: of small batches it repeats the calls of kernels (see `fastcnn.backends.replay`)."""
+
+    def __init__(self, layers: Sequence[Any], metadata: dict[str, Any] | None = None):
+        super().__init__(layers, metadata)
+        # What they compute is NumPy's, and no kernel's call.
+        self._scaled = next((k for k, layer in enumerate(self.layers) if type(layer) is not Rescaling), 0)
+        own = any(is_of_a_script(type(layer)) for _, layer in walk(self.layers))
+        self._replayed = None if own else Replayed(self.after_scaling)
+
+    def after_scaling(self, x: np.ndarray) -> np.ndarray:
+        out = forward_through(self.body[self._scaled :], x, "test")
+        return self.layers[-1].predict(out) if isinstance(self.layers[-1], Loss) else out
+
+    def forward(self, x: Any) -> np.ndarray:
+        with left_as_it_is(self):
+            for layer in self.layers[: self._scaled]:
+                x = layer.forward(x)
+            first = self.layers[self._scaled]
+            if self._replayed is not None and is_ready(x, first.input_shape, first.dtype):
+                return self._replayed(x)
+            return self.after_scaling(x)
 
 
 class Predictor:
@@ -38,12 +67,12 @@ class Predictor:
     """
 
     __slots__ = ("_model",)
-    _model: Model
+    _model: Frozen
 
     def __init__(self, model: Model):
         if not isinstance(model, Model):
             raise TypeError(must_be("Predictor", "model", "a Sequential", model))
-        object.__setattr__(self, "_model", Model(folded(model.layers), copy.deepcopy(model.metadata)))
+        object.__setattr__(self, "_model", Frozen(folded(model.layers), copy.deepcopy(model.metadata)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
@@ -55,7 +84,7 @@ class Predictor:
         self.__setattr__(name, None)
 
     def __reduce__(self) -> tuple[Callable, tuple]:
-        return Predictor, (self._model,)
+        return Predictor, (Model(self._model.layers, self._model.metadata),)
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
@@ -71,8 +100,7 @@ class Predictor:
 
     def forward(self, x: Any) -> np.ndarray:
         """The output of the last layer for one batch, of any size; `predict` also cuts and checks what it is given."""
-        with left_as_it_is(self._model):
-            return self._model.forward(x)
+        return self._model.forward(x)
 
     __call__ = forward
 

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from fastcnn.backends.numba.core import jit
 from fastcnn.backends.numba.core.hints import Shape
-from fastcnn.backends.numba.core.jit import COUNTERS, LINE, LOOP, TASK_BITS, THREAD_BITS, inline, serial, single
+from fastcnn.backends.numba.core.jit import COUNTERS, LINE, LOOP, TASK_BITS, THREAD_BITS, called, inline, serial
 from fastcnn.backends.numba.core.vectors import count_nothing
 
 CHUNK = 16384  # elements of one task of a flat array at least: 64 KiB of float32, long enough to hide the launch
@@ -177,7 +177,7 @@ def task_kernel(function: Callable) -> Callable:
     # Inlined: with the work as a function of its own, the first LeNet step took 13 s to compile, and not 12.
     scope: dict[str, Any] = {**named, **HELPERS, "_work": inline(function), "__name__": function.__module__}
     exec(compile(source, function.__code__.co_filename, "exec"), scope)
-    return jit.launcher(function, single(scope[function.__name__]))
+    return jit.launcher(function, called(scope[function.__name__]))
 
 
 def chunks(size: int) -> int:
