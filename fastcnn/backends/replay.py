@@ -53,11 +53,8 @@ class Replay:
         self.x = x.copy()
         with recorded() as self.calls:
             self.out = function(self.x)
-
-    def bytes(self) -> int:
-        """Of all arrays that its calls hold."""
         held = [self.x, *(value for call in self.calls for value in flattened(call.args))]
-        return sum({array.__array_interface__["data"][0]: array.nbytes for array in held}.values())
+        self.size = sum({array.ctypes.data: array.nbytes for array in held}.values())  # bytes of all arrays
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         self.x[...] = x
@@ -75,12 +72,13 @@ class Replayed:
     """
 
     ELEMENTS = 1 << 16  # of an array: above, Python's share is small
-    BYTES = 64 << 20  # of all arrays of a replay: more than Python's share is worth
+    BYTES = 64 << 20  # of all arrays of all replays: more than Python's share is worth
     SHAPES = 8  # for which replays are kept
     IDLE = 4  # replays of one shape, as many as threads use at once
 
     def __init__(self, function: Function):
         self.function = function
+        self.room = self.BYTES
         self.seen: dict[Any, list[Replay] | None] = {}  # idle replays by shape and settings; None where there are none
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -98,12 +96,15 @@ class Replayed:
             replay = idle.pop()
         except IndexError:
             replay = Replay(self.function, x)
-            if replay.bytes() > self.BYTES or not self.is_right(replay, x):
+            self.room -= replay.size
+            if self.room < 0 or not self.is_right(replay, x):
                 self.seen[key] = None
                 return self.function(x)
         out = replay(x)
         if len(idle) < self.IDLE:
             idle.append(replay)  # not where anything was raised: its arrays are half written
+        else:
+            self.room += replay.size
         return out
 
     def is_right(self, replay: Replay, x: np.ndarray) -> bool:

@@ -38,8 +38,9 @@ def ended(request):
         yield lambda bits: runs[bits].result()
 
 
-# One lane is scalar code, which no processor has for its widest: a minute of compilation is worth it before a release.
-WIDTHS = [pytest.param(bits, marks=pytest.mark.long) if bits == 32 else bits for bits in RUNS]
+# A width takes a minute or two of compilation, and only sizes differ: always the processor's own and another one.
+ALWAYS = OWN, 256 if OWN != 256 else 128
+WIDTHS = [bits if bits in ALWAYS else pytest.param(bits, marks=pytest.mark.long) for bits in RUNS]
 
 
 @needs_mprotect

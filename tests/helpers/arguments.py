@@ -36,6 +36,7 @@ OF_LANES = wide() | {
         for name, most in (("ksize", 3), ("stride", 2), ("dilation", 2))
         for axis in ("", " across")
     },
+    **{"ksize across": (2, 3), "dilation across": (1, 1)},  # of these alone the code is another
 }
 NO_LANES = {"groups": (1, 4)}
 NO_GROUPS = {"groups": (1, 1)}  # the rule computes small groups lane by lane; tests of each algorithm have all groups
