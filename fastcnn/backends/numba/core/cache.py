@@ -19,7 +19,7 @@ PACKAGE = __name__.partition(".")[0]
 IMPORT = re.compile(rf"\nfrom ({PACKAGE}[\w.]*) import (\([^)]*\)|.*)")
 PLAIN_IMPORT = re.compile(rf"\nimport ({PACKAGE}[\w.]*)")
 # What reaches kernels as arguments alone: nothing that is compiled holds any of it.
-SETTINGS = {f"{PACKAGE}.config", f"{PACKAGE}.threads"}
+SETTINGS = {f"{PACKAGE}.{name}" for name in ("config", "threads", "backends.helpers", "backends.replay")}
 
 
 def cache_folder() -> Path | None:
