@@ -12,6 +12,7 @@ import pytest
 
 from fastcnn import Sequential
 from fastcnn.backends import helpers
+from fastcnn.backends.numba import compilation
 from fastcnn.backends.numba.core import claims
 from fastcnn.layers import Conv2D, FullyConnect, Relu, Softmax
 from tests.helpers.processes import ROOT, run_python
@@ -128,6 +129,7 @@ def test_nobody_is_started_from_what_is_no_python(monkeypatch):
 
 CLAIM = """
 import pathlib, sys
+from fastcnn.backends.numba import compilation
 from fastcnn.backends.numba.core import claims
 assert claims.claim(pathlib.Path(sys.argv[1]))
 print("claimed", flush=True)
@@ -165,3 +167,34 @@ def test_a_model_that_is_gone_is_not_compiled():
     assert any('"shape": [2, 43]' in text for text in helpers.described())
     del model
     assert not any('"shape": [2, 43]' in text for text in helpers.described())
+
+
+class Happening:
+    """What numba tells of a function of this package."""
+
+    def __init__(self):
+        self.data = {"dispatcher": type("Dispatcher", (), {"py_func": helpers.processes})}
+
+
+def test_a_bar_counts_what_takes_long(monkeypatch, capsys):
+    """While a kernel is compiled, and gone between two."""
+    shown = []
+
+    class Bar:
+        def __init__(self, **options):
+            shown.append((options["initial"], options["desc"]))
+
+        def close(self):
+            shown.append("closed")
+
+    monkeypatch.setattr(compilation, "tqdm", Bar)
+    clock = iter((0, 2, 10, 13, 20, 21))
+    monkeypatch.setattr(compilation.time, "perf_counter", lambda: next(clock))
+    notice = compilation.Notice()
+    for _ in range(3):
+        notice.on_start(Happening())
+        notice.on_start(Happening())  # a function that it calls
+        notice.on_end(Happening())
+        notice.on_end(Happening())
+    assert shown == [(2, "compiling kernels, 5 s"), "closed"]
+    assert capsys.readouterr().err.count("fastcnn: compiling kernels for this processor") <= 1

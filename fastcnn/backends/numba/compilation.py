@@ -86,46 +86,38 @@ def warm_up(dtypes: list[str]) -> dict[str, float]:
 
 
 class Notice(event.Listener):
-    """Says once in a process that kernels are being compiled; what takes long is counted, and summed up at the end."""
+    """Says once in a process that kernels are being compiled. Once that has taken long, a bar counts them, while one is
+    being compiled: nobody says which is the last, and a training has a bar of its own."""
 
-    PATIENCE = 3.0  # seconds
+    PATIENCE = 3.0  # seconds of compilation
 
     def __init__(self) -> None:
-        self.depth, self.count, self.started = 0, 0, 0.0
+        self.depth, self.count, self.began, self.seconds = 0, 0, 0.0, 0.0
         self.bar: Any = None
 
     def on_start(self, happening: event.Event) -> None:
         self.depth += 1
-        if self.depth == 1 and ours(happening):
-            self.started = self.started or time.perf_counter()
-            kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
-            say_once("compiling", f"fastcnn: compiling kernels for this processor ({kept})")
+        if self.depth > 1 or not ours(happening):
+            return
+        kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "there is no writable folder to keep them in"
+        say_once("compiling", f"fastcnn: compiling kernels for this processor, some 10 s ({kept})")
+        self.began = time.perf_counter()
+        if self.seconds > self.PATIENCE:
+            text = f"compiling kernels, {self.seconds:.0f} s"
+            self.bar = tqdm(desc=text, initial=self.count, unit=" kernels", leave=False, disable=None)
 
     def on_end(self, happening: event.Event) -> None:
         self.depth -= 1
-        if self.depth or not ours(happening):
-            return
-        self.count += 1
-        if self.bar is None and self.seconds > self.PATIENCE:
-            self.bar = tqdm(desc="compiling kernels", unit=" kernels", leave=False, disable=None)
-        if self.bar is not None:
-            self.bar.update(self.count - self.bar.n)
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started if self.started else 0.0
-
-    def end(self) -> None:
-        if self.bar is not None:
+        if self.depth == 0 and ours(happening):
+            self.count += 1
+            self.seconds += time.perf_counter() - self.began
+        if self.depth == 0 and self.bar is not None:
             self.bar.close()
+            self.bar = None
 
 
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say so on stderr where anything is compiled inside a ``with`` block."""
-    notice = Notice()
-    try:
-        with event.install_listener(KIND, notice):
-            yield
-    finally:
-        notice.end()
+    with event.install_listener(KIND, Notice()):
+        yield
