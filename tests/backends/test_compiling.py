@@ -169,6 +169,18 @@ def test_a_model_that_is_gone_is_not_compiled():
     assert not any('"shape": [2, 43]' in text for text in helpers.described())
 
 
+def test_blocks_inside_each_other_share_one_notice(monkeypatch):
+    """The command line's, and that of `fit`."""
+    registered = []
+    monkeypatch.setattr(compilation.event, "register", lambda kind, listener: registered.append(listener))
+    monkeypatch.setattr(compilation.event, "unregister", lambda kind, listener: registered.remove(listener))
+    with compilation.announced():
+        with compilation.announced():
+            assert registered == [compilation.notice]
+        assert registered == [compilation.notice]
+    assert registered == []
+
+
 class Happening:
     """What numba tells of a function of this package."""
 
@@ -182,7 +194,7 @@ def test_a_bar_counts_what_takes_long(monkeypatch, capsys):
 
     class Bar:
         def __init__(self, **options):
-            shown.append((options["initial"], options["desc"]))
+            shown.append(options["desc"])
 
         def close(self):
             shown.append("closed")
@@ -196,5 +208,5 @@ def test_a_bar_counts_what_takes_long(monkeypatch, capsys):
         notice.on_start(Happening())  # a function that it calls
         notice.on_end(Happening())
         notice.on_end(Happening())
-    assert shown == [(2, "compiling kernels, 5 s"), "closed"]
+    assert shown == ["compiling kernels: 2 in 5 s", "closed"]
     assert capsys.readouterr().err.count("fastcnn: compiling kernels for this processor") <= 1

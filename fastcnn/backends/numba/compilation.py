@@ -86,8 +86,8 @@ def warm_up(dtypes: list[str]) -> dict[str, float]:
 
 
 class Notice(event.Listener):
-    """Says once in a process that kernels are being compiled. Once that has taken long, a bar counts them, while one is
-    being compiled: nobody says which is the last, and a training has a bar of its own."""
+    """Says once in a process that kernels are being compiled. Once that has taken long, a line counts them, while one
+    is being compiled: nobody says which is the last, and a training has a bar of its own."""
 
     PATIENCE = 3.0  # seconds of compilation
 
@@ -103,8 +103,8 @@ class Notice(event.Listener):
         say_once("compiling", f"fastcnn: compiling kernels for this processor, some 10 s ({kept})")
         self.began = time.perf_counter()
         if self.seconds > self.PATIENCE:
-            text = f"compiling kernels, {self.seconds:.0f} s"
-            self.bar = tqdm(desc=text, initial=self.count, unit=" kernels", leave=False, disable=None)
+            text = f"compiling kernels: {self.count} in {self.seconds:.0f} s"
+            self.bar = tqdm(desc=text, bar_format="{desc}", leave=False, disable=None)
 
     def on_end(self, happening: event.Event) -> None:
         self.depth -= 1
@@ -116,8 +116,20 @@ class Notice(event.Listener):
             self.bar = None
 
 
+notice = Notice()  # one for a process, which may be inside several blocks
+blocks: list[object] = []
+
+
 @contextlib.contextmanager
 def announced() -> Iterator[None]:
     """Say so on stderr where anything is compiled inside a ``with`` block."""
-    with event.install_listener(KIND, Notice()):
+    own = object()
+    if not blocks:
+        event.register(KIND, notice)
+    blocks.append(own)
+    try:
         yield
+    finally:
+        blocks.remove(own)
+        if not blocks:
+            event.unregister(KIND, notice)
