@@ -18,7 +18,7 @@ import numpy as np
 import fastcnn
 from fastcnn.backends import check
 from fastcnn.backends import numba as kernels
-from fastcnn.backends.numba.convolution import direct, direct_input, direct_pixels, rule
+from fastcnn.backends.numba.convolution import direct, direct_input, direct_pixels, direct_weights, rule
 from fastcnn.backends.numba.convolution.winograd import convolution, table
 from fastcnn.backends.numba.core import copying, memory, width
 from fastcnn.backends.numba.product import gemm
@@ -115,6 +115,7 @@ LARGE = (
 def run_large(fence, dtype, rng):
     """Shapes and limits that lead the other way at every fork."""
     limits = {convolution: {"OWN_BYTES": 0}, direct: {"PIXELS": 17, "SMALL_WORK": 0, "FEW_PIXELS": 0}}
+    limits[direct_weights] = {"PIXELS": 17}
     limits[direct_input] = {"COLUMNS": 8, "MIN_TASKS": 100, "BAND": 3, "PIXELS": 20}
     limits[direct_pixels] = {"MIN_TASKS": 100, "SMALL_WORK": 0, "PIXELS": 20}
     for limited, fence.at_end in itertools.product((False, True), (True, False)):

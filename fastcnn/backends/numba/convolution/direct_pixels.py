@@ -27,7 +27,7 @@ from fastcnn.backends.numba.product.gemm import multiply_rows
 from fastcnn.backends.numba.product.packing import bias_row, pack_panel, packed_row, padded, panel_width, vector_lanes
 from fastcnn.windows import Pair, Window
 
-PIXELS = 192  # of a task and a phase, as in `direct`
+PIXELS = 256  # of a task and a phase, as in `direct`
 MIN_TASKS = 16  # fewer than that, and tasks are cut by channels as well
 
 
