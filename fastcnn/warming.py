@@ -1,4 +1,4 @@
-"""A process that compiles what others will need, and does nothing else: ``python -m fastcnn.warming``.
+"""A process that compiles what others will need, and does nothing else.
 
 :mod:`fastcnn.backends.helpers` starts it and says what its input means. It makes the layers, lets them go forward and
 back without calling a kernel, and compiles what they would have called. It prints a line for each function: its name
@@ -81,7 +81,3 @@ def main() -> None:
     for dtype, call in noted[::-1] if work["last_first"] else noted:
         for name, seconds in compilation.compile_noted(call).items():
             print(json.dumps([name + dtype, seconds]), flush=True)
-
-
-if __name__ == "__main__":
-    main()

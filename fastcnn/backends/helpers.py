@@ -21,7 +21,8 @@ from fastcnn.shapes import must_be, whole_number
 
 VARIABLE = "FASTCNN_COMPILE_PROCESSES"
 MOST = 4  # by default: more share so little that each of them starts for nothing
-WORKER = "fastcnn.warming"  # run as a module, it does what `work` describes
+# What a worker runs: `work` says what it does. Nothing is imported from the folder that the program happens to be in.
+WORKER = "import sys; sys.path[:] = filter(None, sys.path); from fastcnn.warming import main; main()"
 
 # The layers and losses of this process, by the order in which they were made.
 _made: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
@@ -61,7 +62,7 @@ def worker(work: dict[str, Any], **options: Any) -> subprocess.Popen:
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"PYTHONPATH": os.pathsep.join(paths), "FASTCNN_BACKEND": "numba", VARIABLE: "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", WORKER],
+        [sys.executable, "-c", WORKER],
         stdin=subprocess.PIPE,
         env=os.environ | environment | {"FASTCNN_CONV": get_conv_algorithm()},
         text=True,
@@ -75,10 +76,9 @@ def worker(work: dict[str, Any], **options: Any) -> subprocess.Popen:
 
 
 def can_start() -> bool:
-    """Whether another process of this interpreter is one that understands ``-m``, and may be started."""
-    mpi = getattr(
-        sys.modules.get("mpi4py"), "MPI", None
-    )  # starting processes is not allowed everywhere, and ranks share
+    """Whether another process of this interpreter is one that understands ``-c``, and may be started: under MPI not
+    everywhere, and ranks share what they compile."""
+    mpi = getattr(sys.modules.get("mpi4py"), "MPI", None)
     several = mpi is not None and mpi.Is_initialized() and mpi.COMM_WORLD.Get_size() > 1
     python = "python" in Path(sys.executable or "").name.lower() and not getattr(sys, "frozen", False)
     return python and not several and calls is None

@@ -40,7 +40,7 @@ def worker(layers, folder, last_first=False):
     """A worker that has done its work; the functions that it compiled."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(folder)}
     work = json.dumps({"layers": layers, "last_first": last_first}) + "\n"
-    command = [sys.executable, "-m", helpers.WORKER]
+    command = [sys.executable, "-c", helpers.WORKER]
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -68,6 +68,20 @@ def test_a_helper_compiles_all_that_a_step_needs(tmp_path):
     kept.unlink()
     again = run_python("-c", STEP, NUMBA_CACHE_DIR=str(tmp_path / "both"))
     assert again.stdout.startswith(digest) and again.stderr == "" and kept.exists()
+
+
+def test_a_worker_imports_nothing_from_the_folder_it_is_in(tmp_path):
+    script, folder = tmp_path / "script.py", tmp_path / "folder"
+    folder.mkdir()
+    for name in ("json", "numpy", "numba", "fastcnn"):
+        (folder / f"{name}.py").write_text("open('imported', 'w').close()")
+    script.write_text(
+        "from fastcnn.backends import helpers\n"
+        "with helpers.worker({'layers': [], 'last_first': True}) as process:\n"
+        "    process.stdin.close()\n"
+    )
+    done = run_python(script, cwd=folder)
+    assert done.returncode == 0 and done.stderr == "" and not (folder / "imported").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

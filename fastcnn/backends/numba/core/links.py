@@ -1,7 +1,7 @@
 """Compiled functions that all kernels share, by name (see `jit.linked`). Requires numba.
 
 numba puts a function into each kernel that calls it, and LLVM then optimizes it again with each of them: the loop over
-register tiles took a sixth of the first LeNet step. These are compiled once for each signature. Their callers know them
+register tiles took a tenth of the first LeNet step. These are compiled once for each signature. Their callers know them
 by a symbol, as they know functions of the C library, and what is kept of a caller on disk says which functions must be
 in memory before it is (see `KernelCache.load_overload`).
 """
